@@ -1,0 +1,43 @@
+// Bytes in motion, as every room hands them to the next.
+
+/**
+ * A sequence of bytes that is read once. A chunk is valid until the next one is asked for: whoever keeps it longer
+ * copies it, so that a source may reuse its buffers. Who receives a stream owns it: iterate to its end, break out of the
+ * loop, or dispose it; each of the three releases what it holds. Node's `Readable` is one.
+ */
+export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {}
+
+/** A stream over bytes at hand. */
+export function streamOf(...chunks: readonly Uint8Array[]): ByteStream {
+  return {
+    async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+      yield* chunks
+    },
+    async [Symbol.asyncDispose](): Promise<void> {},
+  }
+}
+
+export class TooLargeError extends Error {
+  override readonly name = 'TooLargeError'
+  readonly limit: number
+
+  constructor(limit: number) {
+    super(`more than ${limit} bytes`)
+    this.limit = limit
+  }
+}
+
+/**
+ * Reads a stream into memory.
+ * @throws TooLargeError as soon as more than `limit` bytes have come; the stream is then released
+ */
+export async function collect(source: AsyncIterable<Uint8Array>, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of source) {
+    size += chunk.byteLength
+    if (size > limit) throw new TooLargeError(limit)
+    chunks.push(Buffer.from(chunk))
+  }
+  return Buffer.concat(chunks, size)
+}

@@ -1,0 +1,83 @@
+// Bytes by path. A driver knows no digest and no repository: it is a file tree, on a disk, in memory or elsewhere.
+import type { ByteStream } from '../bytes/stream.ts'
+
+/** `/a/b/c`: one or more components of `[A-Za-z0-9._-]`, none of them `.` or `..`. `/` alone is the root. */
+export type DriverPath = string
+
+export interface FileStat {
+  readonly kind: 'file' | 'directory'
+  /** Bytes; 0 for a directory. */
+  readonly size: number
+  readonly modified: Date
+}
+
+/**
+ * Every method throws PathNotFoundError where there is nothing at the path, InvalidPathError where the path is none,
+ * DriverError where the medium fails (with `code`, as Node has it: ENOSPC, EIO, EACCES …). They never mean each other.
+ */
+export interface StorageDriver {
+  readonly name: string
+  stat(path: DriverPath): Promise<FileStat>
+  /** A small file, whole. @throws DriverError EFBIG where it is larger than `limit` bytes */
+  read(path: DriverPath, limit: number): Promise<Buffer>
+  /** Opens a file: when this resolves it exists and stays readable to the end, even if it is moved or removed. */
+  open(path: DriverPath, range?: { readonly start: number; readonly end?: number | undefined }): Promise<ByteStream>
+  /** Replaces a file at once: readers and a crash see the old bytes or the new, durable when this resolves. */
+  write(path: DriverPath, bytes: Uint8Array): Promise<void>
+  /** Opens a file for writing, made with its folders where it is not there. Without `append` it starts empty. */
+  writer(path: DriverPath, options?: { readonly append?: boolean | undefined }): Promise<FileWriter>
+  /** Puts a file in another's place at once; both the new entry and its folders are durable when this resolves. */
+  move(from: DriverPath, to: DriverPath): Promise<void>
+  /** Removes a file, or a folder with all that is in it; durable when this resolves. */
+  remove(path: DriverPath): Promise<void>
+  /** The names in a folder, in byte order. */
+  list(path: DriverPath): Promise<string[]>
+}
+
+/** A file that is being written. Disposing it closes it and keeps its bytes. */
+export interface FileWriter extends AsyncDisposable {
+  /** Bytes in the file. */
+  readonly size: number
+  /** Resolves when all of `chunk` has been taken; the caller may reuse it then. @throws DriverError */
+  write(chunk: Uint8Array): Promise<void>
+  /** Makes all that was written durable. After a failure nothing written through this writer may be trusted. */
+  sync(): Promise<void>
+  close(): Promise<void>
+}
+
+export class PathNotFoundError extends Error {
+  override readonly name = 'PathNotFoundError'
+  readonly path: DriverPath
+
+  constructor(path: DriverPath, options?: ErrorOptions) {
+    super(`nothing at ${path}`, options)
+    this.path = path
+  }
+}
+
+export class InvalidPathError extends Error {
+  override readonly name = 'InvalidPathError'
+
+  constructor(path: string) {
+    super(`not a path: ${JSON.stringify(path.slice(0, 200))}`)
+  }
+}
+
+/** The medium failed. */
+export class DriverError extends Error {
+  override readonly name = 'DriverError'
+  readonly code: string
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+const pathPattern = /^(?:\/[A-Za-z0-9._-]+)+$/
+
+/** @throws InvalidPathError */
+export function checkPath(path: string): void {
+  if (path === '/') return
+  if (!pathPattern.test(path) || /\/\.\.?(?:\/|$)/.test(path)) throw new InvalidPathError(path)
+}

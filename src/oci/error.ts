@@ -1,0 +1,71 @@
+// What a client may hear. Every failure that leaves the house is one of these codes; `api/problem.ts` gives each its
+// HTTP status and sentence.
+
+/**
+ * The error codes of the OCI distribution specification and of CNCF distribution, and two of ours for a failing
+ * upstream, which travel as `UNAVAILABLE` (`api/problem.ts`).
+ */
+export type ErrorCode =
+  | 'UNKNOWN'
+  | 'UNSUPPORTED'
+  | 'UNAUTHORIZED'
+  | 'DENIED'
+  | 'UNAVAILABLE'
+  | 'UPSTREAM_FAILED'
+  | 'UPSTREAM_TIMEOUT'
+  | 'TOOMANYREQUESTS'
+  | 'DIGEST_INVALID'
+  | 'SIZE_INVALID'
+  | 'RANGE_INVALID'
+  | 'NAME_INVALID'
+  | 'TAG_INVALID'
+  | 'NAME_UNKNOWN'
+  | 'MANIFEST_UNKNOWN'
+  | 'MANIFEST_INVALID'
+  | 'MANIFEST_UNVERIFIED'
+  | 'MANIFEST_BLOB_UNKNOWN'
+  | 'BLOB_UNKNOWN'
+  | 'BLOB_UPLOAD_UNKNOWN'
+  | 'BLOB_UPLOAD_INVALID'
+  | 'PAGINATION_NUMBER_INVALID'
+
+export interface RegistryErrorOptions extends ErrorOptions {
+  /** Seconds after which the client may ask again; sent as `Retry-After`. */
+  readonly retryAfter?: number | undefined
+}
+
+/** A failure meant for the client. `detail` is shown to it as it is: never a path, a secret or a stack. */
+export class RegistryError extends Error {
+  override readonly name = 'RegistryError'
+  readonly code: ErrorCode
+  readonly detail: unknown
+  readonly retryAfter: number | undefined
+
+  constructor(code: ErrorCode, detail?: unknown, options?: RegistryErrorOptions) {
+    super(typeof detail === 'string' ? `${code}: ${detail}` : code, options)
+    this.code = code
+    this.detail = detail
+    this.retryAfter = options?.retryAfter
+  }
+}
+
+/** Whether `error` says that the thing asked for does not exist, as opposed to any other failure. */
+export function isAbsence(error: unknown): boolean {
+  return (
+    error instanceof RegistryError &&
+    (error.code === 'BLOB_UNKNOWN' ||
+      error.code === 'MANIFEST_UNKNOWN' ||
+      error.code === 'NAME_UNKNOWN' ||
+      error.code === 'BLOB_UPLOAD_UNKNOWN')
+  )
+}
+
+/** A blob's range that does not overlap its bytes: 416 with `Content-Range: bytes *\/size` (RFC 9110 §15.5.17). */
+export class RangeNotSatisfiableError extends RegistryError {
+  readonly size: number
+
+  constructor(size: number) {
+    super('RANGE_INVALID', { size })
+    this.size = size
+  }
+}

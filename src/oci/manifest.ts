@@ -1,0 +1,98 @@
+// Reading the documents that name blobs (image manifests) and other manifests (indexes). The bytes are never rewritten:
+// this says what a document is and what it refers to (OCI image-spec v1.1; Docker manifest v2 schema 2).
+import { isDigest, type Digest } from './digest.ts'
+import type { Descriptor } from './descriptor.ts'
+import { bareMediaType, mediaTypes } from './media-type.ts'
+
+/** The largest manifest that is read from anyone, in bytes: what the specification asks registries to accept. */
+export const maxManifestSize: number = 4 * 1024 * 1024
+
+export class ManifestError extends Error {
+  override readonly name = 'ManifestError'
+}
+
+export interface ParsedManifest {
+  readonly mediaType: string
+  /** Config, layers and an artifact manifest's blobs: what must be readable under `/blobs/`. */
+  readonly blobs: readonly Descriptor[]
+  /** Children of an index. A BuildKit cache index names layers here: read `mediaType` before you follow one. */
+  readonly manifests: readonly Descriptor[]
+  readonly subject: Descriptor | undefined
+}
+
+/**
+ * Says what a manifest's bytes are. `declared` is the Content-Type it came with, used only where the document does not
+ * name its own type.
+ * @throws ManifestError where the bytes are no manifest of a kind that is known by its shape
+ */
+export function parseManifest(bytes: Uint8Array, declared?: string): ParsedManifest {
+  const document = parseDocument(bytes)
+  if (document['schemaVersion'] === 1) throw new ManifestError('schema 1 manifests are not supported')
+  if (document['schemaVersion'] !== 2) throw new ManifestError('schemaVersion is not 2')
+  const { config, layers, blobs, manifests, subject } = document
+  if (manifests !== undefined && (layers !== undefined || config !== undefined)) {
+    throw new ManifestError('the document is an image manifest and an index at once')
+  }
+  const blobDescriptors = [
+    ...(config === undefined ? [] : [parseDescriptor(config, 'config')]),
+    ...parseDescriptors(layers, 'layers'),
+    ...parseDescriptors(blobs, 'blobs'),
+  ]
+  return {
+    mediaType: mediaTypeOf(document, declared),
+    blobs: blobDescriptors,
+    manifests: parseDescriptors(manifests, 'manifests'),
+    subject: subject === undefined || subject === null ? undefined : parseDescriptor(subject, 'subject'),
+  }
+}
+
+function mediaTypeOf(document: Record<string, unknown>, declared: string | undefined): string {
+  const own = document['mediaType']
+  if (own !== undefined && own !== '') {
+    if (typeof own !== 'string' || !/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(own)) {
+      throw new ManifestError('mediaType is not a media type')
+    }
+    return own
+  }
+  if (Array.isArray(document['manifests'])) return mediaTypes.ociIndex
+  if (document['config'] !== undefined || Array.isArray(document['layers'])) return mediaTypes.ociManifest
+  if (declared !== undefined && bareMediaType(declared) === mediaTypes.ociArtifactManifest) {
+    return mediaTypes.ociArtifactManifest
+  }
+  throw new ManifestError('the document has neither a mediaType nor the shape of a manifest')
+}
+
+function parseDocument(bytes: Uint8Array): Record<string, unknown> {
+  let document: unknown
+  try {
+    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw new ManifestError('the document is not JSON', { cause })
+  }
+  if (!isObject(document)) throw new ManifestError('the document is not a JSON object')
+  return document
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function parseDescriptors(value: unknown, where: string): Descriptor[] {
+  if (value === undefined || value === null) return []
+  if (!Array.isArray(value)) throw new ManifestError(`${where} is not a list`)
+  return value.map((entry, index) => parseDescriptor(entry, `${where}[${index}]`))
+}
+
+function parseDescriptor(value: unknown, where: string): Descriptor {
+  if (!isObject(value)) throw new ManifestError(`${where} is not a descriptor`)
+  const { digest, size, mediaType } = value
+  if (!isDigestText(digest)) throw new ManifestError(`${where}.digest is not a digest`)
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+    throw new ManifestError(`${where}.size is not a number of bytes`)
+  }
+  return { digest, size, mediaType: typeof mediaType === 'string' ? mediaType : mediaTypes.octetStream }
+}
+
+function isDigestText(value: unknown): value is Digest {
+  return typeof value === 'string' && isDigest(value)
+}

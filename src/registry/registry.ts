@@ -1,0 +1,43 @@
+// THE CONTRACT, the waist of the house: the wings know each other only through it. Whatever adds behaviour to a registry
+// takes one and is one.
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { CallOptions } from './call.ts'
+import type { BlobSource, ListOptions, OpenBlob, OpenOptions, Repository } from './source.ts'
+import type { Upload, WritableRepository } from './store.ts'
+
+export interface RepositoryOptions {
+  /** The registry that the client means, as OCI's `ns` parameter names it: a key to look up, never a host to dial. */
+  readonly namespace?: string | undefined
+}
+
+/** A whole server's content. */
+export interface Registry {
+  /** @throws RegistryError NAME_UNKNOWN where `namespace` is none that this registry knows */
+  repository(name: RepositoryName, options?: RepositoryOptions): Repository
+  /**
+   * The same repository, to be written to.
+   * @throws RegistryError UNSUPPORTED where it is not ours to write
+   */
+  writable(name: RepositoryName, options?: RepositoryOptions): WritableRepository
+  /** The repositories that hold something here, in the order of a walk: `a/b` before `a-b`. */
+  list(options?: ListOptions): AsyncIterable<RepositoryName>
+}
+
+/** A registry on our own storage, with what a decorator needs to fill it. */
+export interface LocalRegistry extends Registry {
+  repository(name: RepositoryName): WritableRepository
+  readonly content: ContentStore
+}
+
+/**
+ * All blobs that are stored, whoever may see them. Never for a client's request as it is: a repository's link grants
+ * access, this store does not ask for one.
+ */
+export interface ContentStore extends BlobSource {
+  find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined>
+  open(digest: Digest, options?: OpenOptions): Promise<OpenBlob>
+  /** Begins a blob that belongs to no repository; `commit` stores it unlinked. What a dead process leaves is swept. */
+  receive(options?: CallOptions): Promise<Upload>
+}

@@ -1,0 +1,95 @@
+// The writable half of the contract: a repository that can be pushed to.
+import type { ByteRange } from '../bytes/range.ts'
+import type { ByteStream } from '../bytes/stream.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Tag } from '../oci/reference.ts'
+import type { CallOptions } from './call.ts'
+import type { BlobSource, Manifest, ManifestSource, Repository, TagSource } from './source.ts'
+
+/** Blobs that a repository's links make visible in it; the bytes are shared by all repositories. */
+export interface BlobStore extends BlobSource {
+  /** Stores a small blob whole, and links it. */
+  put(bytes: Uint8Array, options?: CallOptions): Promise<Descriptor>
+  /**
+   * Makes a stored blob visible here: the caller has proof that this repository may show it. A second call is harmless.
+   * @throws RegistryError BLOB_UNKNOWN where no such blob is stored
+   */
+  link(digest: Digest, options?: CallOptions): Promise<Descriptor>
+  /**
+   * Takes the link away; the bytes stay until a sweep finds that nothing links them.
+   * @throws RegistryError UNSUPPORTED where deletion is disabled, BLOB_UNKNOWN
+   */
+  delete(digest: Digest, options?: CallOptions): Promise<void>
+}
+
+export interface ManifestStore extends ManifestSource {
+  /**
+   * Stores a manifest's exact bytes. What it refers to is not looked at.
+   * @throws RegistryError MANIFEST_INVALID where the bytes are no manifest, DIGEST_INVALID where they do not match
+   * `digest`
+   */
+  put(bytes: Uint8Array, options?: PutManifestOptions): Promise<Manifest>
+  /** Every manifest of the repository, in no order. */
+  list(options?: CallOptions): AsyncIterable<Digest>
+  /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */
+  delete(digest: Digest, options?: CallOptions): Promise<void>
+}
+
+export interface PutManifestOptions extends CallOptions {
+  /** The Content-Type it came with; used only where the document does not name its own type. */
+  readonly mediaType?: string | undefined
+  /** What the bytes must match; without it, they are stored under their sha256. */
+  readonly digest?: Digest | undefined
+}
+
+export interface TagStore extends TagSource {
+  /** What a tag points at here, whether or not that manifest is still stored. */
+  find(tag: Tag, options?: CallOptions): Promise<Digest | undefined>
+  /** Points a tag at a manifest, which the caller has stored before. The last of several writers wins. */
+  put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void>
+  /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */
+  delete(tag: Tag, options?: CallOptions): Promise<void>
+}
+
+/** Names an upload session: a UUID; parsed from a client's text by `parseUploadId`. */
+export type UploadId = string & { readonly __uploadId: unique symbol }
+
+/**
+ * An unfinished blob. Who opens one must end it: `commit`, `close` (to go on later) or `abort`. Leaving its scope in
+ * any other way aborts it. Calls do not overlap: one at a time.
+ */
+export interface Upload extends AsyncDisposable {
+  readonly id: UploadId
+  readonly startedAt: Date
+  /** Bytes appended so far. */
+  readonly size: number
+  /** Appends a whole stream, in order. Where it fails in the middle, what came before is kept. */
+  append(source: AsyncIterable<Uint8Array>, options?: CallOptions): Promise<void>
+  /** Reads bytes back, also while others are being appended behind `range.end`. */
+  open(range: ByteRange): Promise<ByteStream>
+  /**
+   * Verifies the bytes against `digest`, makes them durable, and publishes the blob; where the upload belongs to a
+   * repository it is linked there. The session is gone afterwards, also where this throws.
+   * @throws RegistryError DIGEST_INVALID
+   */
+  commit(digest: Digest, options?: CallOptions): Promise<Descriptor>
+  /** Keeps the bytes for `resume`. */
+  close(): Promise<void>
+  /** Removes the bytes. Idempotent, does nothing after `commit` or `close`, and does not throw. */
+  abort(): Promise<void>
+}
+
+export interface UploadStore {
+  create(options?: CallOptions): Promise<Upload>
+  /** @throws RegistryError BLOB_UPLOAD_UNKNOWN */
+  resume(id: UploadId, options?: CallOptions): Promise<Upload>
+}
+
+/** A repository of our own. */
+export interface WritableRepository extends Repository {
+  readonly blobs: BlobStore
+  readonly manifests: ManifestStore
+  readonly tags: TagStore
+  readonly uploads: UploadStore
+}

@@ -1,0 +1,52 @@
+// What an upstream offers: the readable half of the contract, and the two things a copy needs besides.
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { RepositoryName, Tag } from '../oci/reference.ts'
+import type { CallOptions } from './call.ts'
+import type { BlobSource, ListOptions, Manifest, ManifestSource, TagSource } from './source.ts'
+import type { ByteStream } from '../bytes/stream.ts'
+
+/** Every method throws UpstreamError where the upstream cannot answer, beside what the contract names. */
+export interface UpstreamSource {
+  repository(name: RepositoryName): UpstreamRepository
+}
+
+export interface UpstreamRepository {
+  readonly name: RepositoryName
+  readonly blobs: UpstreamBlobs
+  readonly manifests: ManifestSource
+  readonly tags: UpstreamTags
+}
+
+export interface UpstreamBlobs extends Pick<BlobSource, 'stat'> {
+  /**
+   * The blob's bytes as they come, unverified: the caller hashes them. Fails where the connection breaks or the body is
+   * shorter or longer than announced.
+   */
+  fetch(digest: Digest, options?: FetchOptions): Promise<FetchedBlob>
+}
+
+export interface FetchOptions extends CallOptions {
+  /** The first byte wanted. The answer may nevertheless begin at 0: look at `start`. */
+  readonly start?: number | undefined
+}
+
+export interface FetchedBlob {
+  /** Of the whole blob; unknown where the upstream does not say. */
+  readonly size: number | undefined
+  /** The first byte of `body`. */
+  readonly start: number
+  readonly body: ByteStream
+}
+
+export interface UpstreamTags extends TagSource {
+  /**
+   * Asks what a tag points at, without fetching it: a HEAD, which costs no pull. `undefined` where the upstream's HEAD
+   * does not say.
+   * @throws RegistryError MANIFEST_UNKNOWN
+   */
+  find(tag: Tag, options?: CallOptions): Promise<Descriptor | undefined>
+  /** Fetches the manifest that a tag points at; its digest is computed from the bytes. */
+  get(tag: Tag, options?: CallOptions): Promise<Manifest>
+  list(options?: ListOptions): AsyncIterable<Tag>
+}

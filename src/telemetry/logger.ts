@@ -1,0 +1,64 @@
+// The only import of pino. A message is a constant phrase; what varies is a field. `error`: someone must act; `warn`: we
+// coped; `info`: life and requests; `debug`: decisions.
+import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
+import { PinoPretty } from 'pino-pretty'
+
+export type Logger = Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'>
+
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
+
+export interface LogOptions {
+  readonly level: LogLevel
+  /** `json`: one object a line, for machines. `text`: for a person at a terminal. */
+  readonly format: 'json' | 'text'
+  /** Fields that every line carries. */
+  readonly fields?: Readonly<Record<string, unknown>> | undefined
+  /** Where lines go instead of standard output. */
+  readonly destination?: DestinationStream | undefined
+}
+
+/** Fields that hold a secret wherever they appear. Nothing should log one; this is the net below. */
+const secretFields = ['authorization', 'password', 'token', 'access_token', 'refresh_token', 'identitytoken', 'secret']
+
+export function createLogger(options: LogOptions): Logger {
+  const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
+  const pretty =
+    options.format === 'text' ? PinoPretty({ colorize: false, destination, singleLine: true }) : destination
+  return pino(
+    {
+      level: options.level,
+      base: options.fields ?? {},
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: secretFields.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
+      serializers: { error: describeError },
+    },
+    pretty,
+  )
+}
+
+/** For tests, and for code that runs before there is a logger. */
+export const silentLogger: Logger = pino({ level: 'silent' })
+
+interface DescribedError {
+  type: string
+  message: string
+  code?: unknown
+  stack?: string | undefined
+  cause?: DescribedError
+}
+
+/** An error as fields: type, message, code, stack, and its causes, five deep at most. */
+function describeError(error: unknown, depth = 0): DescribedError {
+  if (!(error instanceof Error)) return { type: typeof error, message: redactUrls(String(error)) }
+  const described: DescribedError = { type: error.name, message: redactUrls(error.message) }
+  if ('code' in error && error.code !== undefined) described.code = error.code
+  if (depth === 0) described.stack = error.stack === undefined ? undefined : redactUrls(error.stack)
+  if (error.cause !== undefined && depth < 5) described.cause = describeError(error.cause, depth + 1)
+  return described
+}
+
+/** Takes query strings and user names out of the URLs in a text: signed URLs and tokens live there (P8). */
+export function redactUrls(text: string): string {
+  return text.replace(/\b(https?:\/\/)(?:[^\s/@]*@)?([^\s?#"']*)(?:[?#][^\s"']*)?/gi, '$1$2').slice(0, 8192)
+}
