@@ -2,8 +2,8 @@
 // HTTP status and sentence.
 
 /**
- * The error codes of the OCI distribution specification and of CNCF distribution, and two of ours for a failing
- * upstream, which travel as `UNAVAILABLE` (`api/problem.ts`).
+ * The error codes of the OCI distribution specification and of CNCF distribution, and three of ours that travel under one
+ * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, a path that names nothing.
  */
 export type ErrorCode =
   | 'UNKNOWN'
@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'DIGEST_INVALID'
   | 'SIZE_INVALID'
   | 'RANGE_INVALID'
+  | 'ROUTE_UNKNOWN'
   | 'NAME_INVALID'
   | 'TAG_INVALID'
   | 'NAME_UNKNOWN'

@@ -7,7 +7,7 @@ import type { CallOptions } from './call.ts'
 import type { BlobSource, ListOptions, OpenBlob, OpenOptions, Repository } from './source.ts'
 import type { Upload, WritableRepository } from './store.ts'
 
-export interface RepositoryOptions {
+export interface RepositoryOptions extends Pick<CallOptions, 'trace'> {
   /** The registry that the client means, as OCI's `ns` parameter names it: a key to look up, never a host to dial. */
   readonly namespace?: string | undefined
 }

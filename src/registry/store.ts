@@ -69,6 +69,11 @@ export interface Upload extends AsyncDisposable {
   /** Reads bytes back, also while others are being appended behind `range.end`. */
   open(range: ByteRange): Promise<ByteStream>
   /**
+   * Compares the bytes appended so far with `digest`; `commit` does not do it again.
+   * @throws RegistryError DIGEST_INVALID
+   */
+  verify(digest: Digest): Promise<void>
+  /**
    * Verifies the bytes against `digest`, makes them durable, and publishes the blob; where the upload belongs to a
    * repository it is linked there. The session is gone afterwards, also where this throws.
    * @throws RegistryError DIGEST_INVALID

@@ -1,0 +1,80 @@
+// Lists in pages: `_catalog` and `tags/list` (distribution-spec, «Content Discovery»).
+import type { Reply } from '../http/exchange.ts'
+import { RegistryError } from '../oci/error.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { Repository } from '../registry/source.ts'
+
+export interface PageLimits {
+  /** Entries where the client does not say; Infinity: all. */
+  readonly usual: number
+  /** More than this is never sent at once where the client asks for a number: it is given fewer, and a `Link`. */
+  readonly most: number
+}
+
+export async function listCatalog(
+  registry: Registry,
+  target: ListTarget,
+  limits: PageLimits,
+  call: CallOptions,
+): Promise<Reply> {
+  const { n, last } = parsePage(target.query, limits)
+  const page = n === 0 ? { entries: [], more: false } : await takePage(registry.list({ ...call, after: last }), n)
+  return pageReply({ repositories: page.entries }, page, n, target.path)
+}
+
+export async function listTags(
+  repository: Repository,
+  name: RepositoryName,
+  target: ListTarget,
+  limits: PageLimits,
+  call: CallOptions,
+): Promise<Reply> {
+  const { n, last } = parsePage(target.query, limits)
+  const page =
+    n === 0 ? { entries: [], more: false } : await takePage(repository.tags.list({ ...call, after: last }), n)
+  return pageReply({ name, tags: page.entries }, page, n, target.path)
+}
+
+export interface ListTarget {
+  readonly path: string
+  readonly query: URLSearchParams
+}
+
+interface Page {
+  readonly entries: readonly string[]
+  readonly more: boolean
+}
+
+/** Reads one entry more than asked for, to know whether there is a next page. */
+async function takePage(source: AsyncIterable<string>, n: number): Promise<Page> {
+  const entries: string[] = []
+  for await (const entry of source) {
+    if (entries.length === n) return { entries, more: true }
+    entries.push(entry)
+  }
+  return { entries, more: false }
+}
+
+function parsePage(query: URLSearchParams, limits: PageLimits): { n: number; last: string | undefined } {
+  const last = query.get('last') ?? undefined
+  const raw = query.get('n')
+  if (raw === null) return { n: limits.usual, last }
+  if (!/^\d{1,15}$/.test(raw)) throw new RegistryError('PAGINATION_NUMBER_INVALID', { n: raw.slice(0, 50) })
+  return { n: Math.min(Number(raw), limits.most), last }
+}
+
+function pageReply(document: Record<string, unknown>, page: Page, n: number, path: string): Reply {
+  const body = Buffer.from(`${JSON.stringify(document)}\n`)
+  const next = page.more ? page.entries.at(-1) : undefined
+  return {
+    status: 200,
+    headers: {
+      'content-type': 'application/json',
+      'content-length': body.byteLength,
+      ...(next === undefined ? {} : { link: `<${path}?last=${encodeURIComponent(next)}&n=${n}>; rel="next"` }),
+    },
+    body,
+  }
+}

@@ -1,0 +1,62 @@
+// How a failure becomes a reply: the one table of codes, and the envelope (distribution-spec, «Error Codes»).
+import { RangeNotSatisfiableError, RegistryError, type ErrorCode } from '../oci/error.ts'
+import type { Reply } from '../http/exchange.ts'
+
+interface Row {
+  readonly status: number
+  readonly message: string
+  /** The code on the wire, where it is not the code itself. */
+  readonly wire?: ErrorCode
+}
+
+/** A code without a row does not compile. */
+const table: Readonly<Record<ErrorCode, Row>> = {
+  UNKNOWN: { status: 500, message: 'unknown error' },
+  UNSUPPORTED: { status: 405, message: 'the operation is unsupported' },
+  UNAUTHORIZED: { status: 401, message: 'authentication required' },
+  DENIED: { status: 403, message: 'requested access to the resource is denied' },
+  UNAVAILABLE: { status: 503, message: 'service unavailable' },
+  UPSTREAM_FAILED: { status: 502, message: 'the upstream registry failed', wire: 'UNAVAILABLE' },
+  UPSTREAM_TIMEOUT: { status: 504, message: 'the upstream registry did not answer in time', wire: 'UNAVAILABLE' },
+  TOOMANYREQUESTS: { status: 429, message: 'too many requests' },
+  ROUTE_UNKNOWN: { status: 404, message: 'no such resource in the registry API', wire: 'UNSUPPORTED' },
+  DIGEST_INVALID: { status: 400, message: 'invalid digest, or content that does not match it' },
+  SIZE_INVALID: { status: 400, message: 'provided length did not match content length' },
+  RANGE_INVALID: { status: 416, message: 'invalid content range' },
+  NAME_INVALID: { status: 400, message: 'invalid repository name' },
+  TAG_INVALID: { status: 400, message: 'invalid tag' },
+  NAME_UNKNOWN: { status: 404, message: 'repository name not known to registry' },
+  MANIFEST_UNKNOWN: { status: 404, message: 'manifest unknown' },
+  MANIFEST_INVALID: { status: 400, message: 'manifest invalid' },
+  MANIFEST_UNVERIFIED: { status: 400, message: 'manifest failed signature verification' },
+  MANIFEST_BLOB_UNKNOWN: { status: 400, message: 'blob unknown to registry' },
+  BLOB_UNKNOWN: { status: 404, message: 'blob unknown to registry' },
+  BLOB_UPLOAD_UNKNOWN: { status: 404, message: 'blob upload unknown to registry' },
+  BLOB_UPLOAD_INVALID: { status: 404, message: 'blob upload invalid' },
+  PAGINATION_NUMBER_INVALID: { status: 400, message: 'invalid number of results requested' },
+}
+
+/** A failure that is none of the contract's is ours: the client learns only that it happened. */
+export function asRegistryError(error: unknown): RegistryError {
+  return error instanceof RegistryError ? error : new RegistryError('UNKNOWN', undefined, { cause: error })
+}
+
+export function statusOf(code: ErrorCode): number {
+  return table[code].status
+}
+
+export function problemReply(error: RegistryError): Reply {
+  const row = table[error.code]
+  const entry = { code: row.wire ?? error.code, message: row.message, detail: error.detail }
+  const body = Buffer.from(`${JSON.stringify({ errors: [entry] })}\n`)
+  return {
+    status: row.status,
+    headers: {
+      'content-type': 'application/json',
+      'content-length': body.byteLength,
+      ...(error.retryAfter === undefined ? {} : { 'retry-after': String(Math.ceil(error.retryAfter)) }),
+      ...(error instanceof RangeNotSatisfiableError ? { 'content-range': `bytes */${error.size}` } : {}),
+    },
+    body,
+  }
+}

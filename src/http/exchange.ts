@@ -1,0 +1,38 @@
+// A request and its reply as plain data: what a handler sees, without Node's objects.
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
+import type { ByteStream } from '../bytes/stream.ts'
+
+export interface Request {
+  readonly method: string
+  /** The path exactly as it was sent: not decoded, not normalised, without the query. */
+  readonly path: string
+  readonly query: URLSearchParams
+  readonly headers: IncomingHttpHeaders
+  readonly body: AsyncIterable<Uint8Array>
+  /** Fires when the client has gone or the server stops waiting. */
+  readonly signal: AbortSignal
+  /** Fields for the request's log line. Handlers add; the listener writes. */
+  readonly log: Record<string, unknown>
+}
+
+export interface Reply {
+  readonly status: number
+  readonly headers: OutgoingHttpHeaders
+  /**
+   * A stream is sent as it comes, with the Content-Length that `headers` promises. One that fails or falls short ends in
+   * a destroyed socket, never in a complete answer. It is not sent, and is released, where the method is HEAD.
+   */
+  readonly body?: Uint8Array | ByteStream | undefined
+}
+
+/** Turns every request into a reply. One that throws is answered 500 with an empty body. */
+export type Handler = (request: Request) => Promise<Reply>
+
+/** Why a request's signal fired. */
+export class ClientGoneError extends Error {
+  override readonly name = 'ClientGoneError'
+
+  constructor() {
+    super('the client went away')
+  }
+}

@@ -1,0 +1,173 @@
+// Listens, hands requests to one handler, writes one log line for each at its end, and closes without cutting answers.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Logger } from '../telemetry/logger.ts'
+import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
+import { sendReply } from './send.ts'
+
+export interface ListenerOptions {
+  readonly host: string
+  /** 0 takes a free port. */
+  readonly port: number
+  readonly logger: Logger
+  /** Milliseconds a socket may make no progress, in either direction, before it is cut. */
+  readonly idleTimeout?: number | undefined
+}
+
+export interface Listener extends AsyncDisposable {
+  readonly port: number
+  /** `http://host:port`, for people and tests. */
+  readonly url: string
+  /**
+   * Accepts nothing new, lets running answers end for at most `drainTimeout` milliseconds, then cuts the rest. Resolves
+   * with the number of requests that were cut.
+   */
+  close(drainTimeout: number): Promise<number>
+}
+
+/** @throws Node's listen error (EADDRINUSE, EACCES …) */
+export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000, highWaterMark: 256 * 1024 })
+  server.timeout = options.idleTimeout ?? 120_000
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port, options.host, resolve)
+  })
+  server.on('error', (error) => options.logger.error({ error }, 'listener failed'))
+  const running = new RunningListener(server, handler, options.logger)
+  server.on('request', (request, response) => running.answer(request, response))
+  return running
+}
+
+class RunningListener implements Listener {
+  readonly port: number
+  readonly url: string
+  readonly #server: Server
+  readonly #handler: Handler
+  readonly #logger: Logger
+  readonly #running = new Set<ServerResponse>()
+  #draining = false
+
+  constructor(server: Server, handler: Handler, logger: Logger) {
+    this.#server = server
+    this.#handler = handler
+    this.#logger = logger
+    const { address, family, port } = addressOf(server)
+    const host = address === '::' || address === '0.0.0.0' ? 'localhost' : family === 'IPv6' ? `[${address}]` : address
+    this.port = port
+    this.url = `http://${host}:${port}`
+  }
+
+  answer(incoming: IncomingMessage, response: ServerResponse): void {
+    this.#running.add(response)
+    response.once('close', () => {
+      this.#running.delete(response)
+      if (this.#draining) this.#server.closeIdleConnections()
+    })
+    void this.#exchange(incoming, response)
+  }
+
+  async #exchange(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const startedAt = performance.now()
+    const request = new IncomingRequest(incoming, response)
+    let status = 500
+    let bytes = 0
+    let failure: unknown
+    try {
+      const reply = await this.#reply(request)
+      status = reply.status
+      if (this.#draining) response.setHeader('connection', 'close')
+      bytes = await sendReply(response, reply)
+    } catch (error) {
+      failure = error
+      response.destroy()
+    }
+    this.#log(request, { status, bytes, ms: Math.round((performance.now() - startedAt) * 10) / 10 }, failure)
+  }
+
+  async #reply(request: Request): Promise<Reply> {
+    try {
+      return await this.#handler(request)
+    } catch (error) {
+      this.#logger.error({ error }, 'handler failed')
+      return { status: 500, headers: {} }
+    }
+  }
+
+  #log(request: Request, outcome: { status: number; bytes: number; ms: number }, failure: unknown): void {
+    const fields = { method: request.method, ...request.log, ...outcome }
+    if (failure instanceof ClientGoneError) this.#logger.info({ ...fields, aborted: true }, 'request aborted')
+    else if (failure !== undefined) this.#logger.warn({ ...fields, error: failure }, 'answer broken off')
+    else if (outcome.status === 500) this.#logger.error(fields, 'request failed')
+    else if (outcome.status > 500) this.#logger.warn(fields, 'request failed')
+    else this.#logger.info(fields, 'request')
+  }
+
+  async close(drainTimeout: number): Promise<number> {
+    this.#draining = true
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve())
+    })
+    this.#server.closeIdleConnections()
+    let cut = 0
+    const deadline = setTimeout(() => {
+      cut = this.#running.size
+      this.#server.closeAllConnections()
+    }, drainTimeout)
+    await closed
+    clearTimeout(deadline)
+    return cut
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close(0)
+  }
+}
+
+class IncomingRequest implements Request {
+  readonly method: string
+  readonly path: string
+  readonly log: Record<string, unknown> = {}
+  readonly #incoming: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #search: string
+  #signal: AbortSignal | undefined
+
+  constructor(incoming: IncomingMessage, response: ServerResponse) {
+    const target = incoming.url ?? '/'
+    const mark = target.indexOf('?')
+    this.method = incoming.method ?? 'GET'
+    this.path = mark < 0 ? target : target.slice(0, mark)
+    this.#search = mark < 0 ? '' : target.slice(mark + 1)
+    this.#incoming = incoming
+    this.#response = response
+  }
+
+  get query(): URLSearchParams {
+    return new URLSearchParams(this.#search)
+  }
+
+  get headers(): Request['headers'] {
+    return this.#incoming.headers
+  }
+
+  get body(): AsyncIterable<Uint8Array> {
+    return this.#incoming
+  }
+
+  get signal(): AbortSignal {
+    if (this.#signal === undefined) {
+      const controller = new AbortController()
+      if (this.#response.destroyed) controller.abort(new ClientGoneError())
+      else this.#response.once('close', () => controller.abort(new ClientGoneError()))
+      this.#signal = controller.signal
+    }
+    return this.#signal
+  }
+}
+
+function addressOf(server: Server): AddressInfo {
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening on a port')
+  return address
+}

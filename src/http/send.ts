@@ -1,0 +1,57 @@
+// Sends a reply. What has gone wrong after the headers left destroys the socket: an answer is complete or visibly broken.
+import type { ServerResponse } from 'node:http'
+import type { ByteStream } from '../bytes/stream.ts'
+import { ClientGoneError, type Reply } from './exchange.ts'
+
+/**
+ * Resolves with the number of body bytes sent, when the client's side has taken them all.
+ * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
+ */
+export async function sendReply(response: ServerResponse, reply: Reply): Promise<number> {
+  const { body } = reply
+  if (body === undefined || body instanceof Uint8Array) {
+    response.writeHead(reply.status, { 'content-length': body?.byteLength ?? 0, ...reply.headers })
+    response.end(body)
+    return response.req.method === 'HEAD' ? 0 : (body?.byteLength ?? 0)
+  }
+  await using stream = body
+  response.writeHead(reply.status, reply.headers)
+  if (response.req.method === 'HEAD') {
+    response.end()
+    return 0
+  }
+  response.flushHeaders() // the client sees them before the first byte is here
+  try {
+    const sent = await pump(stream, response)
+    const promised = response.getHeader('content-length') ?? reply.headers['content-length']
+    if (promised !== undefined && Number(promised) !== sent) {
+      throw new Error(`the body ended after ${sent} of ${String(promised)} bytes`)
+    }
+    response.end()
+    return sent
+  } catch (error) {
+    response.destroy()
+    throw error
+  }
+}
+
+/** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
+async function pump(stream: ByteStream, response: ServerResponse): Promise<number> {
+  let sent = 0
+  let fail: ((reason: Error) => void) | undefined
+  const onClose = (): void => fail?.(new ClientGoneError())
+  response.once('close', onClose)
+  try {
+    for await (const chunk of stream) {
+      if (response.destroyed) throw new ClientGoneError()
+      await new Promise<void>((resolve, reject) => {
+        fail = reject
+        response.write(chunk, (error) => (error ? reject(new ClientGoneError()) : resolve()))
+      })
+      sent += chunk.byteLength
+    }
+    return sent
+  } finally {
+    response.off('close', onClose)
+  }
+}

@@ -1,0 +1,80 @@
+// Manifests of an upstream's repository: here, else fetched by digest, verified and stored.
+import type { Coalescer } from '../async/coalesce.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
+import { noteFrom, type CallOptions } from '../registry/call.ts'
+import type { Manifest, ManifestSource } from '../registry/source.ts'
+import type { WritableRepository } from '../registry/store.ts'
+import { clientError } from './outcome.ts'
+import type { NamedBlobs } from './proof.ts'
+
+export interface ProxyManifestsOptions {
+  readonly local: WritableRepository
+  /** Absent where we never dial out. */
+  readonly remote: ManifestSource | undefined
+  readonly named: NamedBlobs
+  /** The running fetches of every repository. */
+  readonly fetches: Coalescer<Manifest>
+  /** Ends fetches, at shutdown. */
+  readonly signal: AbortSignal
+}
+
+export class ProxyManifests implements ManifestSource {
+  readonly #options: ProxyManifestsOptions
+
+  constructor(options: ProxyManifestsOptions) {
+    this.#options = options
+  }
+
+  async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    const { local, remote } = this.#options
+    try {
+      return await local.manifests.stat(digest, options)
+    } catch (error) {
+      if (!isAbsence(error)) throw error
+    }
+    if (remote === undefined) throw this.#notCached(digest)
+    noteFrom(options?.trace, 'upstream')
+    try {
+      return await remote.stat(digest, { signal: options?.signal })
+    } catch (error) {
+      throw clientError(error)
+    }
+  }
+
+  async get(digest: Digest, options?: CallOptions): Promise<Manifest> {
+    try {
+      return await this.obtain(digest, options)
+    } catch (error) {
+      throw clientError(error)
+    }
+  }
+
+  /** As `get`, with the upstream's own error: for whoever has something else to fall back on. */
+  async obtain(digest: Digest, options?: CallOptions): Promise<Manifest> {
+    const { local, remote, fetches, signal } = this.#options
+    try {
+      return await local.manifests.get(digest, options)
+    } catch (error) {
+      if (!isAbsence(error)) throw error
+    }
+    if (remote === undefined) throw this.#notCached(digest)
+    noteFrom(options?.trace, 'upstream')
+    const fetch = async (): Promise<Manifest> => await this.store(await remote.get(digest, { signal }), digest)
+    return await fetches.run(`${local.name}@${digest}`, fetch, options?.signal)
+  }
+
+  /** Stores what an upstream sent, by the path that a push takes. */
+  async store(manifest: Manifest, digest: Digest = manifest.descriptor.digest): Promise<Manifest> {
+    const { local, named } = this.#options
+    const { mediaType } = manifest.descriptor
+    const stored = await local.manifests.put(manifest.bytes, { mediaType, digest })
+    named.add(local.name, stored.bytes)
+    return stored
+  }
+
+  #notCached(digest: Digest): RegistryError {
+    return new RegistryError('MANIFEST_UNKNOWN', `${digest} is not here, and this registry is offline`)
+  }
+}

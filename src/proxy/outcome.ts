@@ -1,0 +1,27 @@
+// What a client hears when an upstream fails and we have nothing to serve instead.
+import { RegistryError } from '../oci/error.ts'
+import { UpstreamError, type UpstreamFailure } from '../registry/upstream-error.ts'
+
+/** Seconds after which a client that was refused for the upstream's rate limit may come again, if nobody said. */
+const defaultRetryAfter = 60
+
+/** Translates at the seam between upstream and client; every other error passes as it is. */
+export function clientError(error: unknown): unknown {
+  if (!(error instanceof UpstreamError)) return error
+  const options = { cause: error, retryAfter: retryAfterOf(error) }
+  return new RegistryError(codes[error.failure], error.message, options)
+}
+
+const codes = {
+  unreachable: 'UPSTREAM_FAILED',
+  unavailable: 'UPSTREAM_FAILED',
+  invalid: 'UPSTREAM_FAILED',
+  'credentials-refused': 'UPSTREAM_FAILED', // ours, not the client's: no 401, it would be asked for a password
+  timeout: 'UPSTREAM_TIMEOUT',
+  'rate-limited': 'TOOMANYREQUESTS',
+  denied: 'DENIED',
+} as const satisfies Record<UpstreamFailure, string>
+
+function retryAfterOf(error: UpstreamError): number | undefined {
+  return error.failure === 'rate-limited' ? (error.retryAfter ?? defaultRetryAfter) : error.retryAfter
+}

@@ -1,0 +1,109 @@
+// The pull-through registry: a registry of our own, and upstreams it is filled from, as one registry.
+import { Coalescer } from '../async/coalesce.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { RegistryError } from '../oci/error.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { LocalRegistry, Registry, RepositoryOptions } from '../registry/registry.ts'
+import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
+import type { WritableRepository } from '../registry/store.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { ProxyBlobs } from './blobs.ts'
+import { Fills } from './fills.ts'
+import { Freshness, type Confirmations } from './freshness.ts'
+import { ProxyManifests } from './manifests.ts'
+import { NamedBlobs } from './proof.ts'
+import { Selector, type Selection, type Upstream } from './selection.ts'
+import { ProxyTags } from './tags.ts'
+
+export interface ProxyOptions {
+  readonly upstreams: readonly Upstream[]
+  /** Globs of repositories that are ours, whatever upstreams claim. */
+  readonly hosted: readonly string[]
+  /** Never dial out: what is here is served, all else is unknown. */
+  readonly offline: boolean
+  readonly confirmations: Confirmations
+  readonly logger: Logger
+}
+
+/** Disposing it ends the running fills. */
+export class ProxyRegistry implements Registry, AsyncDisposable {
+  readonly #local: LocalRegistry
+  readonly #options: ProxyOptions
+  readonly #selector: Selector
+  readonly #stop = new AbortController()
+  readonly #fills: Fills
+  readonly #named = new NamedBlobs()
+  readonly #freshness: Freshness
+  readonly #fetches = new Coalescer<Manifest>()
+  readonly #revalidations = new Coalescer<Descriptor>()
+
+  constructor(local: LocalRegistry, options: ProxyOptions) {
+    this.#local = local
+    this.#options = options
+    this.#selector = new Selector(options.upstreams, options.hosted)
+    this.#freshness = new Freshness(options.confirmations)
+    this.#fills = new Fills({ content: local.content, logger: options.logger, signal: this.#stop.signal })
+  }
+
+  repository(name: RepositoryName, options?: RepositoryOptions): Repository {
+    const selection = this.#selector.select(name, options?.namespace)
+    if (selection.kind === 'ours') return this.#local.repository(name)
+    if (options?.trace !== undefined) options.trace.upstream = selection.upstream.name ?? selection.upstream.host
+    return this.#pullThrough(name, selection)
+  }
+
+  writable(name: RepositoryName, options?: RepositoryOptions): WritableRepository {
+    const selection = this.#selector.select(name, options?.namespace)
+    if (selection.kind === 'ours') return this.#local.writable(name)
+    const owner = selection.upstream.name ?? selection.upstream.host
+    throw new RegistryError('UNSUPPORTED', `${name} is a copy of a repository of ${owner}: push it there`)
+  }
+
+  list(options?: ListOptions): AsyncIterable<RepositoryName> {
+    return this.#local.list(options)
+  }
+
+  #pullThrough(name: RepositoryName, selection: Extract<Selection, { kind: 'upstream' }>): Repository {
+    const { upstream } = selection
+    const { host } = upstream
+    const local = this.#local.repository(selection.local)
+    const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
+    const { signal } = this.#stop
+    const { logger } = this.#options
+    const manifests = new ProxyManifests({
+      local,
+      remote: remote?.manifests,
+      named: this.#named,
+      fetches: this.#fetches,
+      signal,
+    })
+    return {
+      name,
+      manifests,
+      blobs: new ProxyBlobs({
+        local,
+        remote: remote?.blobs,
+        host,
+        content: this.#local.content,
+        fills: this.#fills,
+        named: this.#named,
+      }),
+      tags: new ProxyTags({
+        local,
+        remote: remote?.tags,
+        host,
+        manifests,
+        freshness: this.#freshness,
+        freshFor: upstream.freshness,
+        revalidations: this.#revalidations,
+        logger,
+        signal,
+      }),
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new RegistryError('UNAVAILABLE', 'the registry is shutting down'))
+    await this.#fills[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,97 @@
+// Which upstream a request means, and what the repository is called there and here.
+import { RegistryError } from '../oci/error.ts'
+import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import type { UpstreamSource } from '../registry/upstream-source.ts'
+
+/** An upstream as the proxy sees it. */
+export interface Upstream {
+  /** What clients call it, and the first component of its repositories here; one upstream may go without. */
+  readonly name: string | undefined
+  /** Other names for it in `ns`. */
+  readonly aliases: readonly string[]
+  /** Whether names that no rule claims are asked of it. */
+  readonly default: boolean
+  /** Whether a name of one component means `library/<name>`, as on Docker Hub. */
+  readonly library: boolean
+  /** For sentences: what it is called where it has no name. */
+  readonly host: string
+  /** Milliseconds for which a tag is served without asking again; 0 asks every time. */
+  readonly freshness: number
+  readonly source: UpstreamSource
+}
+
+export type Selection =
+  | { readonly kind: 'ours'; readonly name: RepositoryName }
+  | {
+      readonly kind: 'upstream'
+      readonly upstream: Upstream
+      /** The repository's name there. */
+      readonly remote: RepositoryName
+      /** The repository's name in our storage. */
+      readonly local: RepositoryName
+    }
+
+/** Decides by name alone: `hosted` globs, then `ns`, then the first component, then the default upstream, then ours. */
+export class Selector {
+  readonly #hosted: readonly RegExp[]
+  readonly #byName = new Map<string, Upstream>()
+  readonly #byNamespace = new Map<string, Upstream>()
+  readonly #default: Upstream | undefined
+
+  constructor(upstreams: readonly Upstream[], hosted: readonly string[]) {
+    this.#hosted = hosted.map(globPattern)
+    this.#default = upstreams.find((upstream) => upstream.default)
+    for (const upstream of upstreams) {
+      if (upstream.name !== undefined) {
+        this.#byName.set(upstream.name, upstream)
+        this.#byNamespace.set(upstream.name, upstream)
+      }
+      for (const alias of upstream.aliases) this.#byNamespace.set(alias.toLowerCase(), upstream)
+    }
+  }
+
+  /**
+   * `namespace` is a key into what is configured; nothing is ever dialled because a client named it (P8).
+   * @throws RegistryError NAME_UNKNOWN where `namespace` is no configured one
+   */
+  select(name: RepositoryName, namespace: string | undefined): Selection {
+    if (this.#hosted.some((pattern) => pattern.test(name))) return { kind: 'ours', name }
+    if (namespace !== undefined) {
+      const upstream = this.#byNamespace.get(namespace.toLowerCase().replace(/:443$/, ''))
+      if (upstream === undefined) {
+        throw new RegistryError('NAME_UNKNOWN', `no upstream is configured for ns=${namespace.slice(0, 100)}`)
+      }
+      return selected(upstream, withoutPrefix(upstream, name) ?? name)
+    }
+    const named = this.#byName.get(name.slice(0, Math.max(0, name.indexOf('/'))))
+    const remote = named === undefined ? undefined : withoutPrefix(named, name)
+    if (named !== undefined && remote !== undefined) return selected(named, remote)
+    return this.#default === undefined ? { kind: 'ours', name } : selected(this.#default, name)
+  }
+}
+
+function withoutPrefix(upstream: Upstream, name: RepositoryName): RepositoryName | undefined {
+  if (upstream.name === undefined || !name.startsWith(`${upstream.name}/`)) return undefined
+  const rest = name.slice(upstream.name.length + 1)
+  return isRepositoryName(rest) ? rest : undefined
+}
+
+function selected(upstream: Upstream, asked: RepositoryName): Selection {
+  const remote = upstream.library && !asked.includes('/') ? nameOf(`library/${asked}`) : asked
+  const local = upstream.name === undefined ? remote : nameOf(`${upstream.name}/${remote}`)
+  return { kind: 'upstream', upstream, remote, local }
+}
+
+function nameOf(text: string): RepositoryName {
+  if (!isRepositoryName(text)) throw new RegistryError('NAME_INVALID', { name: text.slice(0, 300) })
+  return text
+}
+
+/** `*` stands for characters of one component, `**` for any number of components. */
+function globPattern(glob: string): RegExp {
+  const source = glob.replace(/\*\*|\*|[^*]+/g, (part) => {
+    if (part === '**') return '.*'
+    return part === '*' ? '[^/]*' : part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+  })
+  return new RegExp(`^${source}$`)
+}

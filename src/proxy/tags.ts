@@ -1,0 +1,113 @@
+// Tags of an upstream's repository: fresh, else revalidated by one HEAD, else stale (RFC 9111's words, of tags only).
+import type { Coalescer } from '../async/coalesce.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
+import type { Tag } from '../oci/reference.ts'
+import { noteFrom, type CallOptions } from '../registry/call.ts'
+import type { ListOptions, TagSource } from '../registry/source.ts'
+import type { WritableRepository } from '../registry/store.ts'
+import { UpstreamError } from '../registry/upstream-error.ts'
+import type { UpstreamTags } from '../registry/upstream-source.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Freshness } from './freshness.ts'
+import type { ProxyManifests } from './manifests.ts'
+import { clientError } from './outcome.ts'
+
+export interface ProxyTagsOptions {
+  readonly local: WritableRepository
+  /** Absent where we never dial out. */
+  readonly remote: UpstreamTags | undefined
+  readonly host: string
+  readonly manifests: ProxyManifests
+  readonly freshness: Freshness
+  /** Milliseconds for which an answer of the upstream counts as fresh. */
+  readonly freshFor: number
+  /** The running revalidations of every repository. */
+  readonly revalidations: Coalescer<Descriptor>
+  readonly logger: Logger
+  /** Ends revalidations, at shutdown. */
+  readonly signal: AbortSignal
+}
+
+export class ProxyTags implements TagSource {
+  readonly #options: ProxyTagsOptions
+
+  constructor(options: ProxyTagsOptions) {
+    this.#options = options
+  }
+
+  async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
+    const { local, remote, freshness, freshFor, revalidations } = this.#options
+    const known = await local.tags.find(tag, options)
+    if (known !== undefined && (remote === undefined || (await freshness.isFresh(local.name, tag, known, freshFor)))) {
+      const descriptor = await this.#statHere(known, options)
+      if (descriptor !== undefined) return descriptor
+    }
+    if (remote === undefined) {
+      throw new RegistryError('MANIFEST_UNKNOWN', `${tag} is not here, and this registry is offline`)
+    }
+    noteFrom(options?.trace, 'upstream')
+    try {
+      const task = async (): Promise<Descriptor> => await this.#revalidate(remote, tag, known)
+      return await revalidations.run(`${local.name}:${tag}`, task, options?.signal)
+    } catch (error) {
+      if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
+      const stale = known === undefined ? undefined : await this.#statHere(known, options)
+      if (stale === undefined) throw clientError(error)
+      this.#noteStale(error, options)
+      return stale
+    }
+  }
+
+  /** What the upstream has, else what is here. */
+  async *list(options?: ListOptions): AsyncGenerator<Tag, void> {
+    const { local, remote } = this.#options
+    let failure: unknown
+    if (remote !== undefined) {
+      noteFrom(options?.trace, 'upstream')
+      try {
+        yield* remote.list({ after: options?.after, signal: options?.signal }) // whole before its first tag
+        return
+      } catch (error) {
+        if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
+        failure = error
+      }
+    }
+    try {
+      yield* local.tags.list(options)
+      if (failure !== undefined) this.#noteStale(failure, options)
+    } catch (error) {
+      throw isAbsence(error) && failure !== undefined ? clientError(failure) : error
+    }
+  }
+
+  /** One HEAD; where the tag has moved, one GET of what it points at now. Storage is whole before the tag moves. */
+  async #revalidate(remote: UpstreamTags, tag: Tag, known: Digest | undefined): Promise<Descriptor> {
+    const { local, manifests, freshness, signal } = this.#options
+    const head = await remote.find(tag, { signal })
+    const { descriptor } =
+      head === undefined
+        ? await manifests.store(await remote.get(tag, { signal }))
+        : await manifests.obtain(head.digest, { signal })
+    if (descriptor.digest !== known) await local.tags.put(tag, descriptor.digest)
+    await freshness.refresh(local.name, tag, descriptor.digest)
+    return descriptor
+  }
+
+  async #statHere(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
+    try {
+      return await this.#options.local.manifests.stat(digest, options)
+    } catch (error) {
+      if (isAbsence(error)) return undefined
+      throw error
+    }
+  }
+
+  #noteStale(error: unknown, options: CallOptions | undefined): void {
+    const { host, local, logger } = this.#options
+    const reason = error instanceof UpstreamError ? error.message : `${host} does not have it any more`
+    if (options?.trace !== undefined) options.trace.warning = `served from cache, may be out of date: ${reason}`
+    logger.warn({ repository: local.name, host, error }, 'stale answer')
+  }
+}

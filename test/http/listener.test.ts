@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import { deferred } from '../../src/async/deferred.ts'
+import { streamOf, type ByteStream } from '../../src/bytes/stream.ts'
+import type { Handler } from '../../src/http/exchange.ts'
+import { listen, type Listener } from '../../src/http/listener.ts'
+import { recordingLogger } from '../support/recording-logger.ts'
+
+async function serve(handler: Handler): Promise<Listener & { lines: Record<string, unknown>[] }> {
+  const { logger, lines } = recordingLogger()
+  const listener = await listen(handler, { host: '127.0.0.1', port: 0, logger })
+  return Object.assign(listener, { lines })
+}
+
+async function request(listener: Listener, text: string): Promise<string> {
+  const socket = connect(listener.port, '127.0.0.1')
+  socket.end(text)
+  let answer = ''
+  for await (const chunk of socket) answer += String(chunk)
+  return answer
+}
+
+test('a handler sees the path as it was sent, undecoded', async () => {
+  const seen: string[] = []
+  await using listener = await serve(async ({ path, query }) => {
+    seen.push(path, query.get('ns') ?? '')
+    return { status: 200, headers: {} }
+  })
+  await request(listener, 'GET /v2/a/%2e%2e//b?ns=x%2Fy HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
+  assert.deepEqual(seen, ['/v2/a/%2e%2e//b', 'x/y'])
+})
+
+test('one line is logged per request, with the fields that the handler added', async () => {
+  await using listener = await serve(async ({ log }) => {
+    log['repository'] = 'a/b'
+    return { status: 200, headers: {}, body: Buffer.from('four') }
+  })
+  await (await fetch(`${listener.url}/x`)).text()
+  assert.equal(listener.lines.length, 1)
+  const [line] = listener.lines
+  assert.equal(line?.['repository'], 'a/b')
+  assert.equal(line?.['status'], 200)
+  assert.equal(line?.['bytes'], 4)
+  assert.equal(line?.['method'], 'GET')
+  assert.equal(typeof line?.['ms'], 'number')
+})
+
+test('a handler that throws is answered 500 without a word of the error', async () => {
+  await using listener = await serve(async () => {
+    throw new Error('secret path /etc')
+  })
+  const response = await fetch(listener.url)
+  assert.equal(response.status, 500)
+  assert.equal(await response.text(), '')
+})
+
+test('P1: a body that fails after its headers destroys the socket', async () => {
+  await using listener = await serve(async () => {
+    async function* body(): AsyncGenerator<Uint8Array, void> {
+      yield Buffer.from('some')
+      throw new Error('cut')
+    }
+    return { status: 200, headers: { 'content-length': 10 }, body: body() }
+  })
+  const response = await fetch(listener.url)
+  assert.equal(response.status, 200)
+  await assert.rejects(response.text())
+})
+
+test('P1: a body that is shorter than its Content-Length destroys the socket', async () => {
+  await using listener = await serve(async () => ({
+    status: 200,
+    headers: { 'content-length': 10 },
+    body: streamOf(Buffer.from('short')),
+  }))
+  await assert.rejects((await fetch(listener.url)).text())
+  assert.equal(listener.lines[0]?.['msg'], 'answer broken off')
+})
+
+test('HEAD sends no body, and releases the one it was given', async () => {
+  let released = false
+  const body: ByteStream = {
+    [Symbol.asyncIterator]() {
+      throw new Error('read for a HEAD')
+    },
+    async [Symbol.asyncDispose]() {
+      released = true
+    },
+  }
+  await using listener = await serve(async () => ({ status: 200, headers: { 'content-length': 10 }, body }))
+  const response = await fetch(listener.url, { method: 'HEAD' })
+  assert.equal(response.headers.get('content-length'), '10')
+  await listener.close(1000)
+  assert.ok(released)
+})
+
+test('a client that leaves in the middle releases the body and fires the signal', async () => {
+  const aborted = deferred()
+  const released = deferred()
+  await using listener = await serve(async ({ signal }) => {
+    signal.addEventListener('abort', () => aborted.resolve())
+    async function* body(): AsyncGenerator<Uint8Array, void> {
+      try {
+        for (;;) yield Buffer.alloc(65_536)
+      } finally {
+        released.resolve()
+      }
+    }
+    return { status: 200, headers: {}, body: body() }
+  })
+  const socket = connect(listener.port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  await once(socket, 'data')
+  socket.destroy()
+  await Promise.all([aborted.promise, released.promise])
+})
+
+test('closing lets a running answer end, tells its client to leave, and takes nothing new', async () => {
+  const started = deferred()
+  const gate = deferred()
+  await using listener = await serve(async () => {
+    started.resolve()
+    await gate.promise
+    return { status: 200, headers: {}, body: Buffer.from('whole') }
+  })
+  const running = fetch(listener.url)
+  await started.promise
+  const closed = listener.close(10_000)
+  gate.resolve()
+  const response = await running
+  assert.equal(await response.text(), 'whole')
+  assert.equal(response.headers.get('connection'), 'close')
+  assert.equal(await closed, 0)
+  await assert.rejects(fetch(listener.url))
+})
+
+test('closing cuts what has not ended when the drain time is over', async () => {
+  const started = deferred()
+  await using listener = await serve(async ({ signal }) => {
+    started.resolve()
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    return { status: 200, headers: {} }
+  })
+  const running = assert.rejects(fetch(listener.url))
+  await started.promise
+  assert.equal(await listener.close(10), 1)
+  await running
+})
+
+test('chunks are asked for one at a time: a source may reuse its buffer', async () => {
+  const size = 300_000
+  await using listener = await serve(async () => {
+    const buffer = Buffer.alloc(size)
+    async function* body(): AsyncGenerator<Uint8Array, void> {
+      for (let value = 1; value <= 20; value += 1) yield buffer.fill(value)
+    }
+    return { status: 200, headers: {}, body: body() }
+  })
+  const bytes = Buffer.from(await (await fetch(listener.url)).arrayBuffer())
+  assert.equal(bytes.length, 20 * size)
+  for (let value = 1; value <= 20; value += 1) {
+    assert.ok(
+      bytes.subarray((value - 1) * size, value * size).every((byte) => byte === value),
+      `chunk ${value}`,
+    )
+  }
+})
