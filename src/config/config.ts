@@ -1,0 +1,110 @@
+// The whole configuration on one page: what the rest of the house may know of it. `loadConfig` makes it: validated,
+// resolved, deeply frozen. Durations are milliseconds, sizes are bytes.
+
+export interface Config {
+  readonly log: LogConfig
+  readonly http: HttpConfig
+  readonly storage: StorageConfig
+  /** `undefined`: no redis was named. */
+  readonly redis: RedisConfig | undefined
+  readonly catalog: { readonly maxEntries: number }
+  readonly tags: { readonly maxTags: number }
+  /** `undefined`: a plain registry, which asks nobody. */
+  readonly proxy: ProxyConfig | undefined
+}
+
+export interface LogConfig {
+  readonly level: 'error' | 'warn' | 'info' | 'debug'
+  /** `undefined`: not configured; whoever opens the output decides. */
+  readonly format: 'json' | 'text' | undefined
+  /** Fields that every line carries. */
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+export interface HttpConfig {
+  /** The address to listen on, without brackets; empty: every interface. */
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  /** Begins and ends with `/`. */
+  readonly prefix: string
+  /** How clients reach us, where it cannot be read off their requests. */
+  readonly externalUrl: URL | undefined
+  readonly secret: string | undefined
+  readonly relativeUrls: boolean
+  /** How long running requests may go on after a stop signal. */
+  readonly drainTimeout: number
+  /** Added to every reply. */
+  readonly headers: Readonly<Record<string, readonly string[]>>
+}
+
+export interface StorageConfig {
+  readonly driver: 'filesystem' | 'inmemory'
+  /** Absolute. Means nothing to `inmemory`. */
+  readonly rootDirectory: string
+  /** How many file operations may run at once. */
+  readonly maxThreads: number
+  readonly deleteEnabled: boolean
+  readonly readOnly: boolean
+  readonly descriptorCache: DescriptorCacheConfig
+}
+
+export interface DescriptorCacheConfig {
+  readonly kind: 'inmemory' | 'redis' | 'none'
+  /** Entries held in memory. */
+  readonly size: number
+}
+
+export interface RedisConfig {
+  readonly host: string
+  readonly port: number
+  readonly username: string | undefined
+  readonly password: string | undefined
+  readonly db: number
+  readonly tls: boolean
+  readonly dialTimeout: number
+  readonly readTimeout: number
+  readonly writeTimeout: number
+}
+
+export interface ProxyConfig {
+  /** At least one, in the order they were written. `remoteurl` makes one without a name. */
+  readonly upstreams: readonly UpstreamConfig[]
+  /** Globs of repository names that are ours: never asked upstream. */
+  readonly hosted: readonly string[]
+  /** How long a tag counts as fresh; 0: revalidated each time. */
+  readonly freshness: number
+  /** Never dial out. */
+  readonly offline: boolean
+  readonly timeouts: ProxyTimeouts
+}
+
+export interface ProxyTimeouts {
+  readonly connect: number
+  readonly firstByte: number
+  readonly idle: number
+}
+
+export interface UpstreamConfig {
+  /** The name clients know it by, and the first component of its repositories; `undefined` for `remoteurl` only. */
+  readonly name: string | undefined
+  readonly url: URL
+  /** Whether names that no upstream claims go here; true for at most one. */
+  readonly default: boolean
+  readonly freshness: number
+  readonly credentials: UpstreamCredentials
+  /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
+  readonly realms: readonly URL[]
+  /** Other names that mean this upstream in `?ns=`; no two upstreams share one. */
+  readonly aliases: readonly string[]
+  /** Whether `library/` is added to names of one component, as Docker Hub's clients do. */
+  readonly library: boolean
+}
+
+export type UpstreamCredentials =
+  | { readonly kind: 'anonymous' }
+  | { readonly kind: 'password'; readonly username: string; readonly password: string }
+  /** A credential helper; `lifetime` undefined: its answer holds for ever, 0: it is asked every time. */
+  | { readonly kind: 'exec'; readonly command: string; readonly lifetime: number | undefined }
+  /** A docker `config.json`; the path is absolute. */
+  | { readonly kind: 'authfile'; readonly path: string }

@@ -1,0 +1,89 @@
+// `http`: where we listen and how we answer.
+import type { z } from 'zod'
+import { findAddress, type Address } from './address.ts'
+import { ConfigError } from './config-error.ts'
+import type { HttpConfig } from './config.ts'
+import { parseDuration } from './duration.ts'
+import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
+import { isEmpty, later, list, mapOf, section } from './section.ts'
+
+export interface HttpInput {
+  readonly addr?: Address | undefined
+  readonly prefix?: string | undefined
+  readonly host?: URL | undefined
+  readonly secret?: string | undefined
+  readonly relativeurls?: boolean | undefined
+  readonly draintimeout?: number | undefined
+  readonly headers?: Record<string, string[]> | undefined
+  readonly tls?: Readonly<Record<string, unknown>> | undefined
+}
+
+const prefix = leaf('a path that begins and ends with /', (value) =>
+  /^\/(?:[\w.~!$&'()*+,;=:@%-]+\/)*$/.test(value) ? value : undefined,
+)
+
+/** RFC 9110 §5.5, less what lies beyond ASCII. */
+const headerValue = leaf('the text of a header, without line breaks', (value) =>
+  /^[\t\x20-\x7e]*$/.test(value) ? value : undefined,
+)
+
+export const httpSchema: z.ZodType<HttpInput> = section({
+  addr: leaf('an address to listen on, such as :5000, 127.0.0.1:5000 or [::1]:5000', (value) => findAddress(value)),
+  net: oneOf(['tcp'], 'tcp; unix sockets are not supported yet'),
+  prefix,
+  host: plainUrl,
+  secret: text,
+  relativeurls: flag,
+  draintimeout: leaf('a duration of at most 24 days, such as 30s', drainTimeout),
+  headers: mapOf(list(headerValue)),
+  tls: section({
+    certificate: text,
+    key: text,
+    clientcas: list(text),
+    clientauth: later(text),
+    minimumtls: later(text),
+    ciphersuites: later(list(text)),
+    letsencrypt: section({ cachefile: text, email: text, hosts: list(text), directoryurl: text }),
+  }),
+  debug: later(section({ addr: text, prometheus: section({ enabled: flag, path: text }) })),
+  // HTTP/1.1 is all we speak, so there is nothing to switch off.
+  http2: section({ disabled: flag }),
+  h2c: section({ enabled: later(flag) }),
+})
+
+/** As long as a timer can be. */
+function drainTimeout(value: string): number | undefined {
+  const milliseconds = parseDuration(value, { bare: 'nanoseconds' })
+  return milliseconds < 2 ** 31 ? milliseconds : undefined
+}
+
+const defaultDrainTimeout = 30_000
+
+/** @throws ConfigError where TLS was asked for: plain HTTP in its place would be a surprise */
+export function resolveHttp(input: HttpInput): HttpConfig {
+  refuseTls(input.tls ?? {})
+  const headers = input.headers ?? {}
+  for (const name of Object.keys(headers)) {
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
+      throw new ConfigError(`http.headers: found ${JSON.stringify(name)}, expected the name of a header`)
+    }
+  }
+  return {
+    host: input.addr?.host ?? '',
+    port: input.addr?.port ?? 5000,
+    prefix: input.prefix ?? '/',
+    externalUrl: input.host,
+    secret: input.secret,
+    relativeUrls: input.relativeurls ?? false,
+    drainTimeout: input.draintimeout ?? defaultDrainTimeout,
+    headers,
+  }
+}
+
+function refuseTls(tls: Readonly<Record<string, unknown>>): void {
+  const key = ['certificate', 'key', 'clientcas', 'letsencrypt'].find((one) => !isEmpty(tls[one]))
+  if (key === undefined) return
+  throw new ConfigError(
+    `http.tls.${key}: serving TLS is not supported yet, and entrepot does not serve plain HTTP where TLS was asked for`,
+  )
+}

@@ -1,0 +1,120 @@
+// The keys a schema knows: every path of it, and the nearest one to a path it does not know.
+import { z } from 'zod'
+import { formatPath, type KeyPath } from './config-error.ts'
+import { asksForUnbuilt } from './section.ts'
+
+/** What may lie below a schema. `any`: whatever the operator likes. */
+export type Inside =
+  | { readonly kind: 'keys'; readonly keys: ReadonlyMap<string, z.ZodType> }
+  | { readonly kind: 'map'; readonly value: z.ZodType }
+  | { readonly kind: 'list'; readonly item: z.ZodType }
+  | { readonly kind: 'leaf' }
+  | { readonly kind: 'any' }
+
+export function inside(schema: z.ZodType): Inside {
+  const bare = unwrap(schema)
+  if (bare instanceof z.ZodObject) {
+    return { kind: 'keys', keys: new Map(Object.entries(bare.shape).filter(isSchemaEntry).map(unwrapEntry)) }
+  }
+  if (bare instanceof z.ZodRecord && bare.valueType instanceof z.ZodType) return { kind: 'map', value: bare.valueType }
+  if (bare instanceof z.ZodArray && bare.element instanceof z.ZodType) return { kind: 'list', item: bare.element }
+  return { kind: bare instanceof z.ZodUnknown ? 'any' : 'leaf' }
+}
+
+function isSchemaEntry(entry: [string, unknown]): entry is [string, z.ZodType] {
+  return entry[1] instanceof z.ZodType
+}
+
+function unwrapEntry([key, schema]: [string, z.ZodType]): [string, z.ZodType] {
+  return [key, unwrap(schema)]
+}
+
+function unwrap(schema: z.ZodType): z.ZodType {
+  if (!(schema instanceof z.ZodOptional)) return schema
+  const inner = schema.unwrap()
+  return inner instanceof z.ZodType ? inner : schema
+}
+
+/** Every key of the schema, from the top: `log.hooks[].options.smtp.addr`, `proxy.upstreams.*.url`. */
+export function knownKeys(schema: z.ZodType, prefix = ''): string[] {
+  const below = inside(schema)
+  switch (below.kind) {
+    case 'keys':
+      return [...below.keys].flatMap(([key, child]) => {
+        const path = prefix === '' ? key : `${prefix}.${key}`
+        return [path, ...knownKeys(child, path)]
+      })
+    case 'map':
+      return knownKeys(below.value, `${prefix}.*`)
+    case 'list':
+      return knownKeys(below.item, `${prefix}[]`)
+    case 'leaf':
+    case 'any':
+      return []
+  }
+}
+
+/** One line for each key that is set, matters, and is not built yet. A section that is marked speaks for its keys. */
+export function unbuiltWarnings(schema: z.ZodType, value: unknown, path: KeyPath = []): string[] {
+  if (asksForUnbuilt(schema, value)) return [`${formatPath(path)} is not supported yet and has no effect`]
+  if (typeof value !== 'object' || value === null) return []
+  const below = inside(schema)
+  const entries = Array.isArray(value) ? [...value.entries()] : Object.entries(value)
+  return entries.flatMap(([key, inner]: [string | number, unknown]) => {
+    const child = childOf(below, key)
+    return child === undefined ? [] : unbuiltWarnings(child, inner, [...path, key])
+  })
+}
+
+function childOf(below: Inside, key: string | number): z.ZodType | undefined {
+  if (below.kind === 'keys') return below.keys.get(String(key))
+  if (below.kind === 'map') return below.value
+  return below.kind === 'list' ? below.item : undefined
+}
+
+/** The known key that `path`, which is none, was probably meant to be: a sibling, else a key of that name elsewhere. */
+export function nearestKey(schema: z.ZodType, path: KeyPath): string | undefined {
+  const parent = path.slice(0, -1)
+  const key = String(path.at(-1) ?? '')
+  const siblings = inside(schemaAt(schema, parent) ?? schema)
+  const near = siblings.kind === 'keys' ? nearest(key, [...siblings.keys.keys()], (name) => name, 3) : undefined
+  if (near !== undefined) return formatPath([...parent, near])
+  const elsewhere = knownKeys(schema).toSorted((one, other) => one.length - other.length)
+  return nearest(key, elsewhere, (known) => known.slice(known.lastIndexOf('.') + 1), 5)
+}
+
+function schemaAt(schema: z.ZodType, path: KeyPath): z.ZodType | undefined {
+  return path.reduce<z.ZodType | undefined>((at, key) => at && childOf(inside(at), key), schema)
+}
+
+/** At most one change for every `grain` letters of the name, one change at least. */
+function nearest(
+  text: string,
+  candidates: readonly string[],
+  nameOf: (candidate: string) => string,
+  grain: number,
+): string | undefined {
+  let best: { readonly candidate: string; readonly distance: number } | undefined
+  for (const candidate of candidates) {
+    const name = nameOf(candidate)
+    const found = distance(text.toLowerCase(), name)
+    if (found <= Math.max(1, name.length / grain) && found < (best?.distance ?? Infinity)) {
+      best = { candidate, distance: found }
+    }
+  }
+  return best?.candidate
+}
+
+/** Levenshtein: how many letters must be put in, taken out or changed. */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index)
+  for (let index = 0; index < from.length; index += 1) {
+    const next = [index + 1]
+    for (let column = 0; column < to.length; column += 1) {
+      const change = (row[column] ?? 0) + (from[index] === to[column] ? 0 : 1)
+      next.push(Math.min(change, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row.at(-1) ?? 0
+}

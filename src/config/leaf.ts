@@ -1,0 +1,98 @@
+// The kinds of value a key may hold. All come as text, from YAML or from the environment; a kind reads the text or says
+// what it expected. It is the key that makes `0123` a password or a number.
+import { z } from 'zod'
+import { ConfigError } from './config-error.ts'
+import { parseDuration } from './duration.ts'
+import { parseSize } from './size.ts'
+
+/** A value read from one text. `expected` follows «expected» in the error; `read` answers `undefined` for a misfit. */
+export function leaf<T>(expected: string, read: (text: string) => T | undefined): z.ZodType<T> {
+  return z.unknown().transform((input, context): T => {
+    const value = typeof input === 'string' ? attempt(() => read(input)) : undefined
+    if (value !== undefined) return value
+    context.addIssue({ code: 'custom', message: expected })
+    return z.NEVER
+  })
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined
+    throw error
+  }
+}
+
+export const text: z.ZodType<string> = leaf('text', (value) => value)
+
+/** YAML 1.1 has these words for booleans, and distribution reads YAML 1.1. */
+const words: ReadonlyMap<string, boolean> = new Map([
+  ...['true', 'yes', 'on', 'y'].map((word) => [word, true] as const),
+  ...['false', 'no', 'off', 'n'].map((word) => [word, false] as const),
+])
+
+export const flag: z.ZodType<boolean> = leaf('true or false', (value) => words.get(value.toLowerCase()))
+
+export function integer(
+  least: number = Number.MIN_SAFE_INTEGER,
+  expected: string = 'a whole number',
+): z.ZodType<number> {
+  return leaf(expected, (value) => {
+    const number = /^[+-]?\d+$/.test(value) ? Number(value) : Number.NaN
+    return Number.isSafeInteger(number) && number >= least ? number : undefined
+  })
+}
+
+/** 0, 1, 2 … */
+export const count: z.ZodType<number> = integer(0, 'a whole number, 0 or more')
+
+export function oneOf<const T extends string>(
+  values: readonly T[],
+  expected: string = oneOfWords(values),
+): z.ZodType<T> {
+  return leaf(expected, (value) => values.find((one) => one === value.toLowerCase()))
+}
+
+function oneOfWords(values: readonly string[]): string {
+  return values.length === 1 ? String(values[0]) : `${values.slice(0, -1).join(', ')} or ${values.at(-1) ?? ''}`
+}
+
+/** A duration among distribution's keys: a bare number counts nanoseconds. */
+export const goDuration: z.ZodType<number> = leaf('a duration such as 300ms, 30s or 1h30m', (value) =>
+  parseDuration(value, { bare: 'nanoseconds' }),
+)
+
+/** A duration among our own keys: a number other than 0 needs its unit. */
+export const duration: z.ZodType<number> = leaf('a duration with its unit, such as 30s, 15m or 7d', (value) =>
+  parseDuration(value),
+)
+
+/** A timer holds 2^31 - 1 milliseconds, and a wait without an end is not offered. */
+export const timeout: z.ZodType<number> = leaf('a duration with its unit, from 1ms to 24d, such as 10s', (value) => {
+  const milliseconds = parseDuration(value)
+  return milliseconds >= 1 && milliseconds < 2 ** 31 ? milliseconds : undefined
+})
+
+export const size: z.ZodType<number> = leaf('a size such as 64MiB, 10GB or 1024', parseSize)
+
+/** An http or https URL. A user name in it is left for the caller to refuse in its own words. */
+export const url: z.ZodType<URL> = leaf('an http or https URL with a host, without query or fragment', findUrl)
+
+/** The same, and without a user name. */
+export const plainUrl: z.ZodType<URL> = leaf(
+  'an http or https URL with a host, without user name, query or fragment',
+  (value) => {
+    const found = findUrl(value)
+    return found === undefined || hasUserinfo(found) ? undefined : found
+  },
+)
+
+function findUrl(value: string): URL | undefined {
+  if (!/^https?:\/\/[^/\\?#]/i.test(value) || /[?#\s]/.test(value)) return undefined
+  return URL.parse(value) ?? undefined
+}
+
+export function hasUserinfo(value: URL): boolean {
+  return value.username !== '' || value.password !== ''
+}

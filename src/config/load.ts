@@ -1,0 +1,124 @@
+// File, environment and defaults → one `Config`. Nobody else in the house reads any of them.
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { resolve } from 'node:path'
+import type { z } from 'zod'
+import { ConfigError, formatPath, misfit, reasonOf, wrongKind, type KeyPath } from './config-error.ts'
+import type { Config } from './config.ts'
+import { defaultMirror } from './default-mirror.ts'
+import { applyEnvironment, type Environment } from './environment.ts'
+import { resolveHttp } from './http-section.ts'
+import { nearestKey, unbuiltWarnings } from './keys.ts'
+import { resolveLog } from './log-section.ts'
+import { resolveProxy } from './proxy-section.ts'
+import { resolveRedis } from './redis-section.ts'
+import { configSchema, type ConfigInput } from './schema.ts'
+import type { ResolveContext } from './section.ts'
+import { resolveStorage } from './storage-section.ts'
+import { expandShortForms, isTree, readYaml, valueAt, blankEmpty, type Tree } from './tree.ts'
+import { refuseAuth } from './unbuilt-sections.ts'
+
+export interface LoadOptions {
+  /** The file; else `REGISTRY_CONFIGURATION_PATH` names it; else the built-in mirror is loaded. */
+  readonly path?: string | undefined
+  readonly env: Environment
+  /** Where relative paths start. */
+  readonly cwd: string
+}
+
+export interface LoadedConfig {
+  readonly config: Config
+  /** A line for each key or variable that has no effect. They hold no secret. */
+  readonly warnings: readonly string[]
+}
+
+/** @throws ConfigError */
+export function loadConfig(options: LoadOptions): LoadedConfig {
+  const path = options.path || options.env['REGISTRY_CONFIGURATION_PATH'] || undefined
+  const tree = path === undefined ? builtIn(options.env) : readTree(resolve(options.cwd, path), path)
+  expandShortForms(tree)
+  const warnings = applyEnvironment(tree, configSchema, options.env)
+  const input = validate(blankEmpty(tree))
+  warnings.push(...unbuiltWarnings(configSchema, input))
+  const config = resolveConfig(input, {
+    cwd: options.cwd,
+    home: options.env['HOME'] || homedir(),
+    warn: (line) => warnings.push(line),
+  })
+  return { config: deepFreeze(config), warnings }
+}
+
+/** Who names one upstream by `REGISTRY_PROXY_REMOTEURL`, as with distribution's image, means no others. */
+function builtIn(env: Environment): Tree {
+  const tree = defaultMirror()
+  if (env['REGISTRY_PROXY_REMOTEURL']) delete tree['proxy']
+  return tree
+}
+
+function readTree(file: string, shown: string): Tree {
+  let source: string
+  try {
+    source = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new ConfigError(`${shown}: cannot be read: ${reasonOf(error)}`, { cause: error })
+  }
+  const result = readYaml(source)
+  if ('problem' in result) {
+    const { reason, line, column } = result.problem
+    throw new ConfigError(`${shown}:${line}:${column}: not YAML: ${reason}`)
+  }
+  if (result.value === null) return {}
+  if (!isTree(result.value)) throw new ConfigError(`${shown}: found no keys, expected a map such as version: 0.1`)
+  return result.value
+}
+
+function validate(tree: unknown): ConfigInput {
+  const result = configSchema.safeParse(tree)
+  if (result.success) return result.data
+  throw describeIssue(tree, result.error.issues[0])
+}
+
+/** The first thing that is wrong, in our words. */
+function describeIssue(tree: unknown, issue: z.core.$ZodIssue | undefined): ConfigError {
+  const path: KeyPath = (issue?.path ?? []).map((key) => (typeof key === 'number' ? key : String(key)))
+  if (issue?.code === 'unrecognized_keys') return unknownKey([...path, issue.keys[0] ?? ''])
+  if (issue?.code === 'invalid_type') {
+    return wrongKind(path, valueAt(tree, path), issue.expected === 'array' ? 'a list' : 'a map')
+  }
+  return misfit(path, valueAt(tree, path), issue?.message ?? 'something else')
+}
+
+function unknownKey(path: KeyPath): ConfigError {
+  const near = nearestKey(configSchema, path)
+  return new ConfigError(`${formatPath(path)}: unknown key${near === undefined ? '' : `; did you mean ${near}?`}`)
+}
+
+const defaultMaxEntries = 1000
+
+function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
+  if (input.version === undefined) throw misfit(['version'], undefined, '0.1')
+  refuseAuth(input.auth ?? {})
+  const storage = resolveStorage(input.storage, context)
+  const redis = resolveRedis(input.redis ?? {}, context)
+  if (storage.descriptorCache.kind === 'redis' && redis === undefined) {
+    throw new ConfigError('storage.cache.blobdescriptor: found "redis", but redis.addr is missing')
+  }
+  const maxEntries = input.catalog?.maxentries ?? defaultMaxEntries
+  return {
+    log: resolveLog(input.log ?? {}, input.loglevel, context),
+    http: resolveHttp(input.http ?? {}),
+    storage,
+    redis,
+    catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },
+    tags: { maxTags: input.tags?.maxtags || defaultMaxEntries },
+    proxy: resolveProxy(input.proxy ?? {}, context),
+  }
+}
+
+/** A URL guards its own insides; all else is plain data. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  Object.freeze(value)
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return value
+}

@@ -1,0 +1,147 @@
+// `proxy`: whom we ask. Either `remoteurl`, as distribution has it, or `upstreams`, as many as one likes.
+import type { z } from 'zod'
+import { isRepositoryName } from '../oci/reference.ts'
+import { ConfigError, misfit } from './config-error.ts'
+import type { ProxyConfig, UpstreamConfig } from './config.ts'
+import { count, duration, flag, goDuration, leaf, size, text, timeout, url } from './leaf.ts'
+import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
+import { parseSize } from './size.ts'
+import {
+  execSchema,
+  realmsSchema,
+  resolveUpstream,
+  upstreamSchema,
+  type CredentialsInput,
+  type UpstreamInput,
+} from './upstream-section.ts'
+import { dockerHubNames, isDockerHub } from './well-known.ts'
+
+interface TimeoutsInput {
+  readonly connect?: number | undefined
+  readonly firstbyte?: number | undefined
+  readonly idle?: number | undefined
+}
+
+export interface ProxyInput extends CredentialsInput {
+  readonly remoteurl?: URL | undefined
+  readonly realms?: URL[] | undefined
+  readonly upstreams?: Record<string, UpstreamInput> | undefined
+  readonly hosted?: string[] | undefined
+  readonly freshness?: number | undefined
+  readonly offline?: boolean | undefined
+  readonly timeouts?: TimeoutsInput | undefined
+}
+
+const hostedGlob = leaf('a glob of repository names, such as local/**', (value) =>
+  /^[a-z0-9._*?-]+(?:\/[a-z0-9._*?-]+)*$/.test(value) ? value : undefined,
+)
+
+export const proxySchema: z.ZodType<ProxyInput> = section({
+  remoteurl: url,
+  username: text,
+  password: text,
+  passwordfile: text,
+  authfile: text,
+  exec: execSchema,
+  realms: realmsSchema,
+  ttl: later(goDuration),
+  cachewritetimeout: later(goDuration),
+  upstreams: mapOf(upstreamSchema),
+  hosted: list(hostedGlob),
+  freshness: duration,
+  offline: flag,
+  timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout }),
+  fill: section({
+    connections: later(count, 1),
+    minsize: later(size, parseSize('64MiB')),
+    retries: later(count, 3),
+  }),
+  cache: section({ maxsize: later(size), ttl: later(duration) }),
+})
+
+const defaultFreshness = 5 * 60_000
+
+/** `undefined` where no upstream is named: a plain registry. */
+export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyConfig | undefined {
+  const freshness = input.freshness ?? defaultFreshness
+  const upstreams = resolveUpstreams(input, freshness, context)
+  if (upstreams.length === 0) {
+    if (!isEmpty(input)) context.warn('proxy has neither remoteurl nor upstreams, so this is a plain registry')
+    return undefined
+  }
+  return {
+    upstreams,
+    hosted: input.hosted ?? ['local/**'],
+    freshness,
+    offline: input.offline ?? false,
+    timeouts: {
+      connect: input.timeouts?.connect ?? 5000,
+      firstByte: input.timeouts?.firstbyte ?? 10_000,
+      idle: input.timeouts?.idle ?? 15_000,
+    },
+  }
+}
+
+function resolveUpstreams(input: ProxyInput, freshness: number, context: ResolveContext): UpstreamConfig[] {
+  const named = Object.entries(input.upstreams ?? {})
+  if (input.remoteurl === undefined) {
+    if (named.length > 0) refuseOuterCredentials(input)
+    const upstreams = named.map(([name, upstream]) => resolveNamed(name, upstream, freshness, context))
+    return withAliases(upstreams)
+  }
+  if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
+  const { remoteurl, username, password, passwordfile, authfile, exec, realms } = input
+  const only = { url: remoteurl, default: true, username, password, passwordfile, authfile, exec, realms }
+  return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], freshness, context)])
+}
+
+/** Beside `upstreams` it would be unclear whose they are. */
+function refuseOuterCredentials(input: ProxyInput): void {
+  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms'] as const
+  const found = keys.find((key) => input[key] !== undefined)
+  if (found === undefined) return
+  throw new ConfigError(`proxy.${found}: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams`)
+}
+
+function resolveNamed(name: string, input: UpstreamInput, freshness: number, context: ResolveContext): UpstreamConfig {
+  const path = ['proxy', 'upstreams', name]
+  // Cached repositories live under it: `docker.io/library/alpine`.
+  if (!isRepositoryName(name) || name.includes('/')) {
+    throw new ConfigError(
+      `proxy.upstreams: found ${JSON.stringify(name)}, expected a name of lower-case letters and digits joined by . _ or -`,
+    )
+  }
+  const { url: target } = input
+  if (target === undefined) throw misfit([...path, 'url'], undefined, 'an http or https URL')
+  return resolveUpstream(name, { ...input, url: target }, [...path, 'url'], freshness, context)
+}
+
+/** Docker Hub's other names go to one upstream: the one called docker.io, else the default, else the first. */
+function withAliases(upstreams: readonly UpstreamConfig[]): UpstreamConfig[] {
+  if (upstreams.filter((upstream) => upstream.default).length > 1) {
+    throw new ConfigError('proxy.upstreams: found more than one with default: true, expected one at most')
+  }
+  const taken = claimNames(upstreams)
+  const hubs = upstreams.filter((upstream) => isDockerHub(upstream.name, upstream.url))
+  const hub =
+    hubs.find((upstream) => upstream.name === 'docker.io') ?? hubs.find((upstream) => upstream.default) ?? hubs[0]
+  const free = dockerHubNames.filter((name) => !taken.has(name))
+  return upstreams.map((upstream) =>
+    upstream === hub ? { ...upstream, aliases: [...upstream.aliases, ...free] } : upstream,
+  )
+}
+
+/** @throws ConfigError where one name would mean two upstreams */
+function claimNames(upstreams: readonly UpstreamConfig[]): ReadonlySet<string> {
+  const taken = new Set<string>(upstreams.flatMap((upstream) => upstream.name ?? []))
+  for (const upstream of upstreams) {
+    for (const alias of upstream.aliases) {
+      if (taken.has(alias)) {
+        const where = `proxy.upstreams.${upstream.name ?? ''}.aliases`
+        throw new ConfigError(`${where}: ${JSON.stringify(alias)} is another upstream's name or alias, or stands twice`)
+      }
+      taken.add(alias)
+    }
+  }
+  return taken
+}

@@ -1,0 +1,53 @@
+// The whole file: every key of distribution's config.yml, versions 2 and 3, and our own.
+import type { z } from 'zod'
+import type { LogConfig } from './config.ts'
+import { httpSchema, type HttpInput } from './http-section.ts'
+import { count, integer, oneOf } from './leaf.ts'
+import { logLevelSchema, logSchema, type LogInput } from './log-section.ts'
+import { proxySchema, type ProxyInput } from './proxy-section.ts'
+import { redisSchema, type RedisInput } from './redis-section.ts'
+import { section } from './section.ts'
+import { storageSchema, type StorageInput } from './storage-section.ts'
+import {
+  authSchema,
+  compatibilitySchema,
+  healthSchema,
+  middlewareSchema,
+  notificationsSchema,
+  policySchema,
+  reportingSchema,
+  validationSchema,
+} from './unbuilt-sections.ts'
+
+export interface ConfigInput {
+  readonly version?: '0.1' | undefined
+  readonly log?: LogInput | undefined
+  readonly loglevel?: LogConfig['level'] | undefined
+  readonly storage?: StorageInput | undefined
+  readonly auth?: Readonly<Record<string, unknown>> | undefined
+  readonly http?: HttpInput | undefined
+  readonly redis?: RedisInput | undefined
+  readonly catalog?: { readonly maxentries?: number | undefined } | undefined
+  readonly tags?: { readonly maxtags?: number | undefined } | undefined
+  readonly proxy?: ProxyInput | undefined
+}
+
+export const configSchema: z.ZodType<ConfigInput> = section({
+  version: oneOf(['0.1']),
+  log: logSchema,
+  loglevel: logLevelSchema,
+  storage: storageSchema,
+  http: httpSchema,
+  redis: redisSchema,
+  catalog: section({ maxentries: integer() }),
+  tags: section({ maxtags: count }),
+  proxy: proxySchema,
+  auth: authSchema,
+  middleware: middlewareSchema,
+  notifications: notificationsSchema,
+  health: healthSchema,
+  validation: validationSchema,
+  policy: policySchema,
+  compatibility: compatibilitySchema,
+  reporting: reportingSchema,
+})

@@ -1,0 +1,65 @@
+// How a section of the file is written down: a map of known keys, each optional, some of them known but not built yet.
+import { z } from 'zod'
+
+/** What resolving a section may use. */
+export interface ResolveContext {
+  /** Relative paths start here. */
+  readonly cwd: string
+  /** What `~` stands for. */
+  readonly home: string
+  /** Takes one line about a key that we cope with. */
+  readonly warn: (line: string) => void
+}
+
+type Shape = Readonly<Record<string, z.ZodType>>
+type Section<S extends Shape> = z.ZodObject<{ -readonly [Key in keyof S]: z.ZodOptional<S[Key]> }, z.core.$strict>
+
+/** A map of these keys and no others. */
+export function section<S extends Shape>(shape: S): Section<S> {
+  return z.strictObject(shape).partial()
+}
+
+export function list<T>(item: z.ZodType<T>): z.ZodType<T[]> {
+  return z.array(item)
+}
+
+/** A map whose keys are the operator's own. */
+export function mapOf<T>(value: z.ZodType<T>): z.ZodType<Record<string, T>> {
+  return z.record(z.string(), value)
+}
+
+/** A map that nobody looks into. */
+export const freeMap: z.ZodType<Record<string, unknown>> = mapOf(z.unknown())
+
+/** Schemas of what is known but not built yet → values that may be ignored, because they ask for nothing more. */
+const unbuilt = new WeakMap<z.ZodType, readonly unknown[]>()
+
+/** Marks what is not built yet: it warns unless it is off, or holds one of `harmless` as the schema reads it. */
+export function later<T extends z.ZodType>(schema: T, ...harmless: readonly unknown[]): T {
+  const marked = schema.clone()
+  unbuilt.set(marked, harmless)
+  return marked
+}
+
+/** Whether `value` asks for something that is not built yet. */
+export function asksForUnbuilt(schema: z.ZodType, value: unknown): boolean {
+  return !(unbuilt.get(schema) ?? [value]).includes(value) && !isOff(value)
+}
+
+/** Nothing, `false`, `0`, `enabled: false`, `disabled: true`, or only such things inside. */
+function isOff(value: unknown): boolean {
+  if (Array.isArray(value)) return value.every(isOff)
+  if (typeof value !== 'object' || value === null) return value === undefined || value === null || !value
+  const entries = Object.entries(value)
+  return entries.some(isSwitchedOff) || entries.every(([, inner]) => isOff(inner))
+}
+
+function isSwitchedOff([key, value]: [string, unknown]): boolean {
+  return (key === 'enabled' && value === false) || (key === 'disabled' && value === true)
+}
+
+/** Whether no key inside is set. */
+export function isEmpty(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return value === undefined || value === null
+  return Object.values(value).every(isEmpty)
+}

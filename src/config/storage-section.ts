@@ -1,0 +1,106 @@
+// `storage`: one driver, and how it is used.
+import { resolve } from 'node:path'
+import type { z } from 'zod'
+import { ConfigError } from './config-error.ts'
+import type { DescriptorCacheConfig, StorageConfig } from './config.ts'
+import { parseDuration } from './duration.ts'
+import { count, flag, goDuration, text } from './leaf.ts'
+import { freeMap, later, section, type ResolveContext } from './section.ts'
+
+interface CacheInput {
+  readonly blobdescriptor?: string | undefined
+  readonly layerinfo?: string | undefined
+  readonly blobdescriptorsize?: number | undefined
+}
+
+export interface StorageInput {
+  readonly filesystem?:
+    | { readonly rootdirectory?: string | undefined; readonly maxthreads?: number | undefined }
+    | undefined
+  readonly inmemory?: Record<string, unknown> | undefined
+  readonly cache?: CacheInput | undefined
+  readonly delete?: { readonly enabled?: boolean | undefined } | undefined
+  readonly maintenance?: { readonly readonly?: { readonly enabled?: boolean | undefined } | undefined } | undefined
+}
+
+const supported = ['filesystem', 'inmemory'] as const
+
+/** Drivers of distribution, its current ones and those of version 2. */
+const unsupported = ['s3', 's3aws', 'gcs', 'azure', 'oss', 'swift'] as const
+
+export const storageSchema: z.ZodType<StorageInput> = section({
+  filesystem: section({ rootdirectory: text, maxthreads: count }),
+  inmemory: freeMap,
+  s3: freeMap,
+  s3aws: freeMap,
+  gcs: freeMap,
+  azure: freeMap,
+  oss: freeMap,
+  swift: freeMap,
+  delete: section({ enabled: flag }),
+  // The drivers we have never redirect.
+  redirect: section({ disable: flag }),
+  cache: section({ blobdescriptor: text, layerinfo: text, blobdescriptorsize: count }),
+  tag: section({ concurrencylimit: later(count) }),
+  maintenance: section({
+    uploadpurging: section({
+      enabled: flag,
+      age: later(goDuration, parseDuration('168h')),
+      interval: later(goDuration, parseDuration('24h')),
+      dryrun: later(flag),
+    }),
+    readonly: section({ enabled: flag }),
+  }),
+})
+
+const defaultRootDirectory = '/var/lib/registry'
+const defaultMaxThreads = 100
+const leastMaxThreads = 25
+const defaultCacheSize = 10_000
+
+/** @throws ConfigError unless exactly one driver is named, and one that we have */
+export function resolveStorage(input: StorageInput | undefined, context: ResolveContext): StorageConfig {
+  const driver = findDriver(input ?? {})
+  const filesystem = input?.filesystem ?? {}
+  return {
+    driver,
+    rootDirectory: driver === 'inmemory' ? '/' : resolve(context.cwd, filesystem.rootdirectory ?? defaultRootDirectory),
+    maxThreads: resolveMaxThreads(filesystem.maxthreads ?? defaultMaxThreads, context),
+    deleteEnabled: input?.delete?.enabled ?? false,
+    readOnly: input?.maintenance?.readonly?.enabled ?? false,
+    descriptorCache: resolveCache(input?.cache ?? {}, context),
+  }
+}
+
+function findDriver(input: StorageInput): StorageConfig['driver'] {
+  const named = [...supported, ...unsupported].filter((name) => Object.hasOwn(input, name))
+  const [driver, another] = named
+  const choice = supported.join(' or ')
+  if (driver === undefined) throw new ConfigError(`storage: missing, expected one storage driver: ${choice}`)
+  if (another !== undefined) {
+    throw new ConfigError(`storage: found ${named.join(' and ')}, expected exactly one storage driver`)
+  }
+  if (driver === 'filesystem' || driver === 'inmemory') return driver
+  throw new ConfigError(`storage.${driver}: this driver is not supported yet, expected ${choice}`)
+}
+
+function resolveMaxThreads(asked: number, context: ResolveContext): number {
+  if (asked < leastMaxThreads) {
+    context.warn(`storage.filesystem.maxthreads is ${asked}; the least is ${leastMaxThreads}, which is used`)
+  }
+  return Math.max(asked, leastMaxThreads)
+}
+
+function resolveCache(input: CacheInput, context: ResolveContext): DescriptorCacheConfig {
+  if (input.blobdescriptorsize === 0) {
+    context.warn(
+      `storage.cache.blobdescriptorsize is 0; a cache without bound is not offered, ${defaultCacheSize} is used`,
+    )
+  }
+  const size = input.blobdescriptorsize === 0 ? defaultCacheSize : (input.blobdescriptorsize ?? defaultCacheSize)
+  const key = input.blobdescriptor === undefined ? 'layerinfo' : 'blobdescriptor'
+  const kind = input[key] ?? 'inmemory'
+  if (kind === 'inmemory' || kind === 'redis') return { kind, size }
+  context.warn(`storage.cache.${key} names no cache we know (inmemory, redis), so none is used`)
+  return { kind: 'none', size }
+}
