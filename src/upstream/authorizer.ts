@@ -1,0 +1,167 @@
+// One registry's authorization: what it challenged us with, remembered, and answered with a token or a password before
+// it asks again. Each registry that a redirect leads to has one of its own, which knows no credentials.
+import type { RepositoryName } from '../oci/reference.ts'
+import { UpstreamError } from '../registry/upstream-error.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { parseChallenges, type Challenge } from './challenge.ts'
+import {
+  basicAuthorization,
+  CredentialsError,
+  sameCredentials,
+  type Credentials,
+  type CredentialSource,
+} from './credentials.ts'
+import { parseRealm } from './realm.ts'
+import type { TokenCache } from './token-cache.ts'
+import { fetchToken, type TokenRequest } from './token-server.ts'
+import type { Transport } from './transport.ts'
+
+export interface AuthorizerOptions {
+  /** The registry's base: what comes before `/v2/`. */
+  readonly registry: URL
+  readonly credentials: CredentialSource
+  readonly realms: readonly URL[]
+  readonly transport: Transport
+  readonly tokens: TokenCache
+  readonly logger: Logger
+}
+
+/** What is asked for, and on whose behalf. */
+export interface Access {
+  readonly repository: RepositoryName
+  /** `repository:<name>:pull`, built by us: a challenge's own scope may be a placeholder. */
+  readonly scope: string
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A header to show, and how to forget it should it be refused. */
+export interface Authorization {
+  readonly header: string
+  /** Whether the header holds configured credentials themselves, rather than a token that was had for them. */
+  readonly isSecret: boolean
+  forget(): void
+}
+
+export class Authorizer {
+  readonly #options: AuthorizerOptions
+  /** The last one that could be answered. */
+  #challenge: Challenge | undefined
+
+  constructor(options: AuthorizerOptions) {
+    this.#options = options
+  }
+
+  /** What to show at once; `undefined` as long as the registry has not asked for anything. */
+  async authorize(access: Access): Promise<Authorization | undefined> {
+    if (this.#challenge === undefined) return undefined
+    try {
+      return await this.#answer(this.#challenge, access)
+    } catch (error) {
+      // The token server may have moved: let the registry say where it is now.
+      if (!isRefusal(error) && access.signal?.aborted !== true) this.#challenge = undefined
+      throw error
+    }
+  }
+
+  /**
+   * What to show after a 401 to `shown`; `undefined` where there is nothing else to try.
+   * @param lines the answer's `WWW-Authenticate`
+   */
+  async challenged(
+    lines: readonly string[],
+    shown: Authorization | undefined,
+    access: Access,
+  ): Promise<Authorization | undefined> {
+    shown?.forget()
+    const challenge = choose(parseChallenges(lines)) ?? this.#challenge ?? (await this.#ping(access))
+    if (challenge === undefined) return undefined
+    const next = await this.#answer(challenge, access)
+    if (next === undefined || next.header === shown?.header) return undefined
+    this.#challenge = challenge
+    return next
+  }
+
+  /** Registries exist whose 401 names no challenge: `/v2/` does (distribution: «API version check»). */
+  async #ping({ signal }: Access): Promise<Challenge | undefined> {
+    const { registry, transport } = this.#options
+    const url = new URL(`${registry.origin}${registry.pathname.replace(/\/+$/, '')}/v2/`)
+    const answer = await transport.send({ method: 'GET', url, headers: {}, signal })
+    await answer.discard()
+    return answer.status === 401 ? choose(parseChallenges(answer.headerLines('www-authenticate'))) : undefined
+  }
+
+  async #answer(challenge: Challenge, access: Access): Promise<Authorization | undefined> {
+    const credentials = await this.#credentials(access.repository)
+    if (credentials.kind === 'registry-token') return this.#show(`Bearer ${credentials.token}`, credentials)
+    if (challenge.scheme === 'bearer') return await this.#bearer(challenge, access, credentials)
+    if (credentials.kind !== 'password') return undefined
+    return this.#show(basicAuthorization(credentials.username, credentials.password), credentials)
+  }
+
+  #show(header: string, credentials: Credentials): Authorization {
+    return { header, isSecret: true, forget: () => this.#options.credentials.refused(credentials) }
+  }
+
+  async #bearer(
+    challenge: Challenge,
+    access: Access,
+    credentials: TokenRequest['credentials'],
+  ): Promise<Authorization | undefined> {
+    const { registry, realms, tokens } = this.#options
+    const secret = credentials.kind !== 'anonymous'
+    const realm = parseRealm(challenge.parameters.get('realm') ?? '', { registry, realms, secret })
+    const service = challenge.parameters.get('service')
+    // The registry is part of the key: what one was given is never shown to another that names the same realm.
+    const who = credentials.kind === 'password' ? credentials.username : ''
+    const key = JSON.stringify([registry.origin, realm.href, service, access.scope, credentials.kind, who])
+    const value = await tokens.get(
+      key,
+      async () => {
+        this.#options.logger.debug({ host: registry.host, realm: realm.host, scope: access.scope }, 'fetching a token')
+        return await this.#fetchToken({ realm, service, scope: access.scope, credentials }, access.repository)
+      },
+      access.signal,
+    )
+    return { header: `Bearer ${value}`, isSecret: false, forget: () => tokens.drop(key, value) }
+  }
+
+  /** Credentials that are refused may have been remembered for too long: their source is asked once more. */
+  async #fetchToken(request: TokenRequest, repository: RepositoryName): ReturnType<typeof fetchToken> {
+    const { transport, credentials } = this.#options
+    try {
+      return await fetchToken(transport, request)
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || error.failure !== 'credentials-refused' || error.status !== 401) {
+        throw error
+      }
+      credentials.refused(request.credentials)
+      const renewed = await this.#credentials(repository)
+      if (renewed.kind === 'registry-token' || sameCredentials(renewed, request.credentials)) throw error
+      return await fetchToken(transport, { ...request, credentials: renewed })
+    }
+  }
+
+  async #credentials(repository: RepositoryName): Promise<Credentials> {
+    const { credentials, registry } = this.#options
+    try {
+      return await credentials.get(repository)
+    } catch (cause) {
+      if (!(cause instanceof CredentialsError)) throw cause
+      const { host } = registry
+      throw new UpstreamError('credentials-refused', host, `no credentials for ${host}: ${cause.message}`, { cause })
+    }
+  }
+}
+
+/** A token server's own no, as opposed to its giving no answer. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof UpstreamError && /^(?:denied|credentials-refused|rate-limited)$/.test(error.failure)
+}
+
+/** Bearer before Basic: where a registry offers both, a token is good for less than a password. */
+function choose(challenges: readonly Challenge[]): Challenge | undefined {
+  return (
+    challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm')) ??
+    challenges.find(({ scheme }) => scheme === 'basic')
+  )
+}

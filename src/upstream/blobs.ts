@@ -1,0 +1,119 @@
+// An upstream's blobs: bytes in motion, which the caller verifies.
+import type { Descriptor } from '../oci/descriptor.ts'
+import { algorithmOf, isDigest, type Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { mediaTypes } from '../oci/media-type.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { CallOptions } from '../registry/call.ts'
+import { UpstreamError } from '../registry/upstream-error.ts'
+import type { FetchedBlob, FetchOptions, UpstreamBlobs } from '../registry/upstream-source.ts'
+import type { Answer } from './answer.ts'
+import { parseContentLength, parseContentRange } from './content-range.ts'
+import { answerError } from './refusal.ts'
+import type { Session } from './session.ts'
+
+/** Where the registry itself answers a HEAD so, it has no HEAD. */
+const headUnusable: ReadonlySet<number> = new Set([400, 405, 406, 501])
+
+export class UpstreamBlobSource implements UpstreamBlobs {
+  readonly #session: Session
+  readonly #repository: RepositoryName
+
+  constructor(session: Session, repository: RepositoryName) {
+    this.#session = session
+    this.#repository = repository
+  }
+
+  async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    const answer = await this.#ask('HEAD', digest, {}, options)
+    await answer.discard()
+    if (answer.status === 200) {
+      this.#requireDigest(answer, digest)
+      const size = parseContentLength(answer.header('content-length'))
+      if (size !== undefined) return { mediaType: mediaTypes.octetStream, digest, size }
+    } else if (!headUnusable.has(answer.status) && !this.#refusedElsewhere(answer)) {
+      throw await this.#refusal(answer, digest)
+    }
+    return { mediaType: mediaTypes.octetStream, digest, size: await this.#sizeByRange(digest, options) }
+  }
+
+  async fetch(digest: Digest, options?: FetchOptions): Promise<FetchedBlob> {
+    const start = options?.start ?? 0
+    const headers: Record<string, string> = start > 0 ? { range: `bytes=${start}-` } : {}
+    const answer = await this.#ask('GET', digest, headers, options)
+    if (answer.status !== 200 && !(answer.status === 206 && start > 0)) throw await this.#refusal(answer, digest)
+    answer.requireIdentity()
+    if (answer.status === 206) return await partOf(answer, start)
+    this.#requireDigest(answer, digest)
+    const size = parseContentLength(answer.header('content-length'))
+    return { size, start: 0, body: answer.stream(size) }
+  }
+
+  /** A presigned URL is good for one method: what refuses HEAD may answer a GET of one byte, which names the size. */
+  async #sizeByRange(digest: Digest, options: CallOptions | undefined): Promise<number> {
+    const answer = await this.#ask('GET', digest, { range: 'bytes=0-0' }, options)
+    const { status } = answer
+    const range = parseContentRange(answer.header('content-range'))
+    const size = status === 200 ? parseContentLength(answer.header('content-length')) : range?.size
+    // Of an empty blob no byte can be asked for: 416, with the size.
+    if (status !== 200 && status !== 206 && !(status === 416 && size === 0)) throw await this.#refusal(answer, digest)
+    await answer.abandon()
+    if (size !== undefined) return size
+    throw new UpstreamError('invalid', answer.host, `${answer.host} does not say how large ${digest} is`)
+  }
+
+  async #ask(
+    method: 'GET' | 'HEAD',
+    digest: Digest,
+    headers: Readonly<Record<string, string>>,
+    options: CallOptions | undefined,
+  ): Promise<Answer> {
+    const repository = this.#repository
+    const target = `blobs/${digest}`
+    return await this.#session.send({
+      method,
+      repository,
+      target,
+      headers: { accept: '*/*', ...headers },
+      signal: options?.signal,
+    })
+  }
+
+  #refusedElsewhere(answer: Answer): boolean {
+    return this.#session.isForeign(answer) && answer.status >= 400 && answer.status < 500 && answer.status !== 429
+  }
+
+  #requireDigest(answer: Answer, digest: Digest): void {
+    const announced = answer.header('docker-content-digest')
+    if (announced === undefined || !isDigest(announced) || announced === digest) return
+    if (algorithmOf(announced) !== algorithmOf(digest)) return
+    void answer.abandon()
+    throw new UpstreamError('invalid', answer.host, `${answer.host} has another digest for ${digest}`)
+  }
+
+  async #refusal(answer: Answer, digest: Digest): Promise<Error> {
+    const error = await answerError(answer)
+    if (answer.status === 404) return new RegistryError('BLOB_UNKNOWN', digest, { cause: error })
+    // The registry said yes, and where its signed URL leads to said no: the URL is at fault, not the right to the blob.
+    if (answer.status !== 403 || !this.#session.isForeign(answer)) return error
+    return new UpstreamError('unavailable', error.host, error.message, { status: error.status, cause: error })
+  }
+}
+
+/**
+ * A part that may be put behind the bytes that came before: it is not encoded, begins where it was asked to, goes to the
+ * end of a whole whose size is known, and has the length that it claims.
+ */
+async function partOf(answer: Answer, start: number): Promise<FetchedBlob> {
+  const range = parseContentRange(answer.header('content-range'))
+  const length = parseContentLength(answer.header('content-length'))
+  const size = range?.size
+  const { interval } = range ?? {}
+  if (interval?.start === start && interval.end === size && length === interval.end - start) {
+    return { size, start, body: answer.stream(length) }
+  }
+  await answer.abandon()
+  throw new UpstreamError('invalid', answer.host, `${answer.host} sent another part than the one asked for`, {
+    status: answer.status,
+  })
+}

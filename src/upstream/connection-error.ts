@@ -1,0 +1,51 @@
+// What a broken connection means, from the codes of undici, node:net and node:tls.
+import { TooLargeError } from '../bytes/stream.ts'
+import { UpstreamError } from '../registry/upstream-error.ts'
+
+const timeouts: ReadonlySet<string> = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+
+/** The connection stood, and broke. */
+const breaks: ReadonlySet<string> = new Set([
+  'UND_ERR_SOCKET',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'UND_ERR_ABORTED',
+  'UND_ERR_DESTROYED',
+  'UND_ERR_CLOSED',
+  'ECONNRESET',
+  'EPIPE',
+])
+
+/** What an idle connection fails with when the other side had closed it before our request came. */
+const stale: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+
+export function isStaleConnection(error: unknown): boolean {
+  return stale.has(codeOf(error))
+}
+
+/**
+ * Throws what the caller is to see: the reason of a signal that has fired as it is, an UpstreamError for all else.
+ * @throws UpstreamError; the signal's reason
+ */
+export function failConnection(error: unknown, host: string, signal: AbortSignal | undefined): never {
+  signal?.throwIfAborted()
+  if (error instanceof UpstreamError) throw error
+  if (error instanceof TooLargeError) {
+    throw new UpstreamError('invalid', host, `${host} sent more than ${error.limit} bytes`, { cause: error })
+  }
+  const code = codeOf(error)
+  if (timeouts.has(code)) {
+    throw new UpstreamError('timeout', host, `${host} sent nothing for too long`, { cause: error })
+  }
+  if (breaks.has(code)) {
+    throw new UpstreamError('unavailable', host, `the connection to ${host} broke (${code})`, { cause: error })
+  }
+  if (/^HPE_|^HTTPParserError$|^UND_ERR_HEADERS_OVERFLOW$/.test(code)) {
+    throw new UpstreamError('invalid', host, `${host} does not speak HTTP as it should (${code})`, { cause: error })
+  }
+  throw new UpstreamError('unreachable', host, `${host} cannot be reached (${code})`, { cause: error })
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown'
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
+}

@@ -1,0 +1,31 @@
+// One upstream: the readable half of the contract, over HTTP.
+import type { RepositoryName } from '../oci/reference.ts'
+import type { UpstreamRepository, UpstreamSource } from '../registry/upstream-source.ts'
+import { UpstreamBlobSource } from './blobs.ts'
+import { UpstreamManifests, UpstreamTagSource } from './manifests.ts'
+import { Session, type SessionOptions } from './session.ts'
+
+export type UpstreamOptions = SessionOptions
+
+/** Holds connections, tokens and what is known of the upstream's ways. Disposing it cuts off what is still running. */
+export class UpstreamRegistry implements UpstreamSource, AsyncDisposable {
+  readonly #session: Session
+
+  constructor(options: UpstreamOptions) {
+    this.#session = new Session(options)
+  }
+
+  repository(name: RepositoryName): UpstreamRepository {
+    const manifests = new UpstreamManifests(this.#session, name)
+    return {
+      name,
+      blobs: new UpstreamBlobSource(this.#session, name),
+      manifests,
+      tags: new UpstreamTagSource(this.#session, name, manifests),
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#session[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { RegistryError } from '../../src/oci/error.ts'
+import { deferred } from '../../src/async/deferred.ts'
+import { reply, scriptedServer } from '../support/scripted-server.ts'
+import { blob, blobDigest, failure, latest, manifest, manifestDigest, name, upstreamAt } from './fixture.ts'
+
+test('connections are kept, also after a HEAD', async () => {
+  await using server = await scriptedServer(({ method }, response) =>
+    reply(response, 200, { 'content-length': String(manifest.length) }, method === 'HEAD' ? '' : manifest),
+  )
+  await using upstream = upstreamAt(server.url)
+  const { manifests, blobs } = upstream.repository(name)
+  for (let round = 0; round < 3; round += 1) {
+    await blobs.stat(blobDigest)
+    await manifests.get(manifestDigest)
+  }
+  assert.ok(server.connections() <= 2) // one may still be on its way back when the next request comes
+})
+
+test('a kept connection that the other side had closed is no error: the request is sent once more', async () => {
+  await using server = await scriptedServer(({ nth }, response) => {
+    if (nth > 1) response.socket?.destroy()
+    else reply(response, 200, {}, manifest)
+  })
+  await using upstream = upstreamAt(server.url)
+  const { manifests } = upstream.repository(name)
+  for (let round = 0; round < 3; round += 1) await manifests.get(manifestDigest)
+  assert.ok(server.connections() > 1)
+})
+
+test('a registry that resets every connection is unavailable after two tries', async () => {
+  await using server = await scriptedServer((_request, response) => void response.socket?.destroy())
+  await using upstream = upstreamAt(server.url)
+  await failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
+  assert.equal(server.requests.length, 2)
+})
+
+test('P7: a registry that accepts and never answers is a timeout, asked once', async () => {
+  await using server = await scriptedServer(() => {})
+  await using upstream = upstreamAt(server.url, { timeouts: { connect: 1000, firstByte: 50, idle: 1000 } })
+  await failure(upstream.repository(name).tags.find(latest), 'timeout')
+  assert.equal(server.requests.length, 1)
+})
+
+test('P7: a document that stalls is a timeout', async () => {
+  await using server = await scriptedServer((_request, response) => {
+    response.writeHead(200, { 'content-length': '100' })
+    response.write('{')
+  })
+  await using upstream = upstreamAt(server.url, { timeouts: { connect: 1000, firstByte: 1000, idle: 50 } })
+  await failure(upstream.repository(name).tags.get(latest), 'timeout')
+})
+
+test('P7: a document that drips is a timeout', async () => {
+  await using server = await scriptedServer((_request, response) => {
+    response.writeHead(200, { 'content-length': '10000' })
+    const timer = setInterval(() => response.write('{'), 10)
+    response.on('close', () => clearInterval(timer))
+  })
+  await using upstream = upstreamAt(server.url, { timeouts: { connect: 1000, firstByte: 100, idle: 100 } })
+  await failure(upstream.repository(name).tags.get(latest), 'timeout')
+})
+
+test('P10: hosts that cannot be reached are said to be unreachable', async () => {
+  const closed = await scriptedServer(() => {})
+  await closed[Symbol.asyncDispose]()
+  await using plain = await scriptedServer((_request, response) => reply(response, 200))
+  const urls = [closed.url, new URL('http://registry.invalid'), new URL(`https://${plain.host}`)]
+  for (const url of urls) {
+    await using upstream = upstreamAt(url)
+    const error = await failure(upstream.repository(name).blobs.stat(blobDigest), 'unreachable')
+    assert.match(error.message, new RegExp(`^${url.host} cannot be reached`))
+  }
+  assert.equal(plain.requests.length, 0) // and TLS is not given up for it
+})
+
+test('an answer that is not HTTP is invalid', async () => {
+  await using server = await scriptedServer((_request, response) => void response.socket?.end('SSH-2.0-OpenSSH\r\n'))
+  await using upstream = upstreamAt(server.url)
+  await failure(upstream.repository(name).manifests.get(manifestDigest), 'invalid')
+})
+
+const statuses: ReadonlyArray<[number, Parameters<typeof failure>[1]]> = [
+  [400, 'invalid'],
+  [403, 'denied'],
+  [418, 'invalid'],
+  [429, 'rate-limited'],
+  [500, 'unavailable'],
+  [503, 'unavailable'],
+  [204, 'invalid'],
+]
+
+for (const [status, expected] of statuses) {
+  test(`P10: a ${status} is ${expected}, with the code that the registry gives`, async () => {
+    await using server = await scriptedServer((_request, response) =>
+      reply(response, status, { 'retry-after': '17' }, { errors: [{ code: 'SOME_CODE', message: '<html>' }] }),
+    )
+    await using upstream = upstreamAt(server.url)
+    const { manifests, blobs, tags } = upstream.repository(name)
+    for (const work of [manifests.get(manifestDigest), blobs.fetch(blobDigest), Array.fromAsync(tags.list())]) {
+      const error = await failure(work, expected)
+      assert.equal(error.status, status)
+      assert.equal(error.retryAfter, 17)
+      assert.equal(error.message, `${server.host} answered ${status}${status === 204 ? '' : ' (SOME_CODE)'}`)
+    }
+  })
+}
+
+test('P10: an error page is not repeated', async () => {
+  await using server = await scriptedServer((_request, response) =>
+    reply(response, 502, { 'content-type': 'text/html' }, '<html><script>'.repeat(100_000)),
+  )
+  await using upstream = upstreamAt(server.url)
+  const error = await failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
+  assert.equal(error.message, `${server.host} answered 502`)
+})
+
+test('what is not there is absence, not a failure', async () => {
+  await using server = await scriptedServer((_request, response) =>
+    reply(response, 404, {}, { errors: [{ code: 'NAME_UNKNOWN' }] }),
+  )
+  await using upstream = upstreamAt(server.url)
+  const { manifests, blobs, tags } = upstream.repository(name)
+  const cases: ReadonlyArray<[Promise<unknown>, string]> = [
+    [manifests.get(manifestDigest), 'MANIFEST_UNKNOWN'],
+    [manifests.stat(manifestDigest), 'MANIFEST_UNKNOWN'],
+    [tags.find(latest), 'MANIFEST_UNKNOWN'],
+    [tags.get(latest), 'MANIFEST_UNKNOWN'],
+    [tags.resolve(latest), 'MANIFEST_UNKNOWN'],
+    [blobs.stat(blobDigest), 'BLOB_UNKNOWN'],
+    [blobs.fetch(blobDigest), 'BLOB_UNKNOWN'],
+    [Array.fromAsync(tags.list()), 'NAME_UNKNOWN'],
+  ]
+  for (const [work, code] of cases) {
+    await assert.rejects(work, (error) => error instanceof RegistryError && error.code === code)
+  }
+})
+
+test("a caller's abort is thrown as its own reason, before and after the headers", async () => {
+  const asked = deferred()
+  await using server = await scriptedServer(({ path }, response) => {
+    if (path.includes('/blobs/')) {
+      response.writeHead(200, { 'content-length': String(blob.length) })
+      response.write(blob.subarray(0, 10))
+    } else asked.resolve()
+  })
+  await using upstream = upstreamAt(server.url)
+  const { manifests, blobs } = upstream.repository(name)
+  const reason = new Error('the client left')
+
+  const early = new AbortController()
+  const waiting = manifests.get(manifestDigest, { signal: early.signal })
+  await asked.promise
+  early.abort(reason)
+  await assert.rejects(waiting, (error) => error === reason)
+  await assert.rejects(
+    manifests.get(manifestDigest, { signal: AbortSignal.abort(reason) }),
+    (error) => error === reason,
+  )
+
+  const late = new AbortController()
+  const { body } = await blobs.fetch(blobDigest, { signal: late.signal })
+  const read = async (): Promise<void> => {
+    for await (const chunk of body) {
+      assert.equal(chunk.byteLength, 10)
+      late.abort(reason)
+    }
+  }
+  await assert.rejects(read(), (error) => error === reason)
+})
+
+test('disposing the upstream cuts off what is running', async () => {
+  const asked = deferred()
+  await using server = await scriptedServer(() => asked.resolve())
+  const upstream = upstreamAt(server.url)
+  const waiting = failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
+  await asked.promise
+  await upstream[Symbol.asyncDispose]()
+  await waiting
+})
