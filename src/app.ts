@@ -1,0 +1,155 @@
+// The one room that knows everybody: configuration → drivers → storage → proxy → API → listener.
+import { readFileSync } from 'node:fs'
+import { api } from './api/api.ts'
+import type { Config, UpstreamConfig } from './config/config.ts'
+import { descriptorCache } from './cache/descriptors.ts'
+import { Facts, type FactStore } from './cache/facts.ts'
+import { openFactStore } from './cache/store.ts'
+import { filesystemDriver } from './drivers/filesystem.ts'
+import { inMemoryDriver } from './drivers/inmemory.ts'
+import { listen } from './http/listener.ts'
+import { parseConfirmation } from './proxy/freshness.ts'
+import { ProxyRegistry } from './proxy/registry.ts'
+import type { Upstream } from './proxy/selection.ts'
+import type { Registry } from './registry/registry.ts'
+import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
+import type { Logger } from './telemetry/logger.ts'
+import { AuthFile } from './upstream/auth-file.ts'
+import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
+import { anonymousAccess, fixedCredentials, type CredentialSource } from './upstream/credentials.ts'
+import { helperServer } from './upstream/docker-config.ts'
+import { UpstreamRegistry } from './upstream/upstream-registry.ts'
+
+export const version: string = readVersion()
+
+export interface App extends AsyncDisposable {
+  readonly url: string
+  /** What the storage holds, in a few words. */
+  summary(): Promise<string>
+  /** Stops taking requests, lets running ones end for `http.draintimeout`, and closes everything. Resolves with how many were cut. */
+  close(): Promise<number>
+}
+
+/** Files that a dead process may have left: a live one touches its own far more often. */
+const temporaryAge = 15 * 60_000
+
+/** @throws Node's listen error; nothing is left open then. An upstream or a redis that is down is no reason not to start (P9). */
+export async function startApp(config: Config, logger: Logger): Promise<App> {
+  await using opening = new AsyncDisposableStack()
+  const facts = opening.use(openFacts(config, logger))
+  const store = openLocalRegistry({
+    driver:
+      config.storage.driver === 'inmemory'
+        ? inMemoryDriver()
+        : filesystemDriver({ rootDirectory: config.storage.rootDirectory, maxThreads: config.storage.maxThreads }),
+    descriptors: descriptorCache(
+      config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
+    ),
+    deleteEnabled: config.storage.deleteEnabled,
+    logger,
+  })
+  const registry = config.proxy === undefined ? store : openProxy(config, store, facts, opening, logger)
+  const listener = opening.use(
+    await listen(
+      api(registry, {
+        prefix: config.http.prefix,
+        headers: config.http.headers,
+        catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
+        tags: { usual: Infinity, most: config.tags.maxTags },
+      }),
+      { host: config.http.host, port: config.http.port, logger },
+    ),
+  )
+  sweepNowAndThen(store, opening, logger)
+  const resources = opening.move()
+  return {
+    url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
+    summary: async () => await store.summary(),
+    async close() {
+      const cut = await listener.close(config.http.drainTimeout)
+      await resources.disposeAsync()
+      return cut
+    },
+    async [Symbol.asyncDispose]() {
+      await resources.disposeAsync()
+    },
+  }
+}
+
+function openProxy(
+  config: Config,
+  store: LocalStore,
+  facts: FactStore,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Registry {
+  const { proxy } = config
+  if (proxy === undefined) return store
+  const upstreams = proxy.upstreams.map((upstream): Upstream => {
+    const source = new UpstreamRegistry({
+      url: upstream.url,
+      credentials: credentialsOf(upstream, logger),
+      realms: upstream.realms,
+      timeouts: proxy.timeouts,
+      userAgent: `entrepot/${version}`,
+      logger,
+    })
+    const { name, aliases, library, freshness } = upstream
+    return {
+      name,
+      aliases,
+      library,
+      freshness,
+      default: upstream.default,
+      host: upstream.url.host,
+      source: opening.use(source),
+    }
+  })
+  const { hosted, offline } = proxy
+  const confirmations = new Facts(facts, 'tag', parseConfirmation)
+  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, logger }))
+}
+
+function credentialsOf({ url, credentials }: UpstreamConfig, logger: Logger): CredentialSource {
+  switch (credentials.kind) {
+    case 'anonymous':
+      return anonymousAccess()
+    case 'password':
+      return fixedCredentials(credentials)
+    case 'exec': {
+      const { command, lifetime } = credentials
+      return new CredentialHelper({ command: parseCommand(command), server: helperServer(url.host), lifetime })
+    }
+    case 'authfile':
+      return new AuthFile({ path: credentials.path, host: url.host, logger })
+  }
+}
+
+/** Descriptors and confirmations of tags: in redis where replicas share them, else in memory. */
+function openFacts({ storage, redis }: Config, logger: Logger): FactStore {
+  const { kind, size } = storage.descriptorCache
+  return openFactStore(
+    kind === 'redis' && redis !== undefined ? { kind, redis } : { kind: 'memory', entries: size },
+    logger,
+  )
+}
+
+function sweepNowAndThen(store: LocalStore, opening: AsyncDisposableStack, logger: Logger): void {
+  const sweep = async (): Promise<void> => {
+    try {
+      const { files, bytes } = await store.sweepTemporary({ olderThan: new Date(Date.now() - temporaryAge) })
+      if (files > 0) logger.info({ files, bytes }, 'old temporary files swept')
+    } catch (error) {
+      logger.warn({ error }, 'temporary files could not be swept')
+    }
+  }
+  const timer = setInterval(() => void sweep(), temporaryAge)
+  opening.defer(() => clearInterval(timer))
+  void sweep()
+}
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) return String(manifest.version)
+  throw new Error('package.json has no version')
+}

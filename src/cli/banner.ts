@@ -1,0 +1,60 @@
+// The block that a person sees at start: where we are, what we mirror, what is stored, and what to copy into a client.
+import type { Config, UpstreamConfig } from '../config/config.ts'
+
+export interface BannerFacts {
+  readonly version: string
+  readonly config: Config
+  readonly url: string
+  /** What the storage holds, in a few words. */
+  readonly stored: string
+}
+
+export function banner({ version, config, url, stored }: BannerFacts): string {
+  const where = config.storage.driver === 'filesystem' ? config.storage.rootDirectory : 'memory, gone at the end'
+  const lines = [
+    `entrepot ${version}`,
+    '',
+    `  address    ${url}`,
+    `  storage    ${where} (${stored})`,
+    ...upstreamLines(config),
+    ...(config.proxy?.upstreams.length ? clientLines(config.proxy.upstreams, url) : []),
+  ]
+  return `${lines.join('\n')}\n\n`
+}
+
+function upstreamLines(config: Config): string[] {
+  const { proxy } = config
+  if (proxy === undefined) return ['  upstreams  none: a plain registry']
+  const width = Math.max(0, ...proxy.upstreams.map((upstream) => nameOf(upstream).length))
+  const lines = proxy.upstreams.map((upstream, index) => {
+    const label = index === 0 ? 'upstreams' : ''
+    const mark = upstream.default ? '  (default)' : ''
+    return `  ${label.padEnd(9)}  ${nameOf(upstream).padEnd(width)}  ${upstream.url.origin}${mark}`
+  })
+  return proxy.offline ? [...lines, '  offline    no upstream is asked'] : lines
+}
+
+function clientLines(upstreams: readonly UpstreamConfig[], url: string): string[] {
+  const host = new URL(url).host
+  const upstream = upstreams.find((candidate) => candidate.default) ?? upstreams[0]
+  const name = upstream?.name ?? upstream?.url.host ?? ''
+  const location = upstream?.name === undefined ? host : `${host}/${upstream.name}`
+  return [
+    '',
+    `  containerd  /etc/containerd/certs.d/${name}/hosts.toml`,
+    `                [host."${url}"]`,
+    '                  capabilities = ["pull", "resolve"]',
+    '  dockerd     /etc/docker/daemon.json (Docker Hub only)',
+    `                { "registry-mirrors": ["${url}"] }`,
+    '  podman      /etc/containers/registries.conf',
+    '                [[registry]]',
+    `                location = "${name}"`,
+    '                [[registry.mirror]]',
+    `                location = "${location}"`,
+    '                insecure = true',
+  ]
+}
+
+function nameOf(upstream: UpstreamConfig): string {
+  return upstream.name ?? upstream.url.host
+}

@@ -1,0 +1,11 @@
+// The edge of the process, handed to commands as data: tests hand in another.
+
+/** What a command may touch of the process it runs in. */
+export interface Io {
+  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean }
+  readonly stderr: NodeJS.WritableStream
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  /** Fires when the process is asked to end. */
+  readonly signal: AbortSignal
+}

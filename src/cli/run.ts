@@ -1,0 +1,40 @@
+// The command line: arguments → command → exit code.
+import { Command, CommanderError } from 'commander'
+import { version } from '../app.ts'
+import { check } from './check.ts'
+import type { Io } from './io.ts'
+import { serve } from './serve.ts'
+
+/** Resolves with the exit code: 0 done, 1 the command failed, 2 the arguments are wrong. */
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  let code = 0
+  const program = new Command('entrepot')
+    .description('A pull-through caching registry for container images.')
+    .version(version, '-v, --version')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+    })
+  program
+    .command('serve', { isDefault: true })
+    .argument('[config]', 'a config.yml of entrepot or of distribution; without one, a mirror with its defaults')
+    .description('serve the registry')
+    .action(async (path: string | undefined) => {
+      code = await serve(path, io)
+    })
+  program
+    .command('check')
+    .argument('[config]', 'the config.yml to look at')
+    .description('say what is wrong with a configuration')
+    .action(async (path: string | undefined) => {
+      code = await check(path, io)
+    })
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    throw error
+  }
+}

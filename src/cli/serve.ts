@@ -1,0 +1,46 @@
+// `entrepot serve [CONFIG]`: runs the registry until the process is asked to end.
+import { once } from 'node:events'
+import { startApp, version, type App } from '../app.ts'
+import { ConfigError } from '../config/config-error.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
+import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { banner } from './banner.ts'
+import type { Io } from './io.ts'
+
+export async function serve(path: string | undefined, io: Io): Promise<number> {
+  try {
+    const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
+    const { level, format, fields } = config.log
+    const text = io.stdout.isTTY === true ? 'text' : 'json'
+    const logger = createLogger({ level, format: format ?? text, fields, destination: io.stdout })
+    for (const warning of warnings) logger.warn({ warning }, 'configuration')
+    await using app = await startApp(config, logger)
+    io.stderr.write(banner({ version, config, url: app.url, stored: await app.summary() }))
+    return await runUntilStopped(app, config, logger, io.signal)
+  } catch (error) {
+    const line = startFailure(error)
+    if (line === undefined) throw error
+    io.stderr.write(`${line}\n`)
+    return 1
+  }
+}
+
+async function runUntilStopped(app: App, config: Config, logger: Logger, signal: AbortSignal): Promise<number> {
+  logger.info({ url: app.url, version }, 'listening')
+  if (!signal.aborted) await once(signal, 'abort')
+  logger.info({ signal: String(signal.reason), draintimeout: config.http.drainTimeout }, 'draining')
+  const cut = await app.close()
+  if (cut > 0) logger.warn({ requests: cut }, 'requests cut at the end of the drain time')
+  logger.info('stopped')
+  return 0
+}
+
+/** One readable line for what a person can mend; anything else is ours. */
+function startFailure(error: unknown): string | undefined {
+  if (error instanceof ConfigError) return `configuration error: ${error.message}`
+  if (error instanceof Error && 'syscall' in error && error.syscall === 'listen') {
+    return `cannot listen: ${error.message}`
+  }
+  return undefined
+}

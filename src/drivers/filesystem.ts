@@ -1,0 +1,226 @@
+// A folder of a local or shared file system. Files come into being under a temporary name in a private folder of the same
+// file system, and show at their place only when they are whole and durable.
+import { randomUUID } from 'node:crypto'
+import { fstatSync, type Stats } from 'node:fs'
+import { lstat, readdir, rename, rm, unlink } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import pLimit, { type LimitFunction } from 'p-limit'
+import { BufferPool } from './buffer-pool.ts'
+import {
+  checkPath,
+  checkPathBelowRoot,
+  DriverError,
+  isPathComponent,
+  temporaryFolder,
+  type DriverPath,
+  type FileRange,
+  type FileStat,
+  type FileWriter,
+  type OpenFile,
+  type StorageDriver,
+  type WriterOptions,
+} from './driver.ts'
+import {
+  appendFlags,
+  closeFile,
+  codeOf,
+  createFlags,
+  openFile,
+  readAt,
+  readFlags,
+  syncFile,
+  syncFolder,
+  versionOf,
+  writeAt,
+} from './file-io.ts'
+import { failure, notFile, translate } from './file-failure.ts'
+import { FileStream } from './file-stream.ts'
+import { FilesystemWriter } from './file-writer.ts'
+import { Folders } from './folders.ts'
+
+export interface FilesystemDriverOptions {
+  readonly rootDirectory: string
+  /** Calls of the driver that may be under way at once; reading an open file is not one. */
+  readonly maxThreads?: number | undefined
+}
+
+export function filesystemDriver(options: FilesystemDriverOptions): StorageDriver {
+  return new FilesystemDriver(options)
+}
+
+class FilesystemDriver implements StorageDriver {
+  readonly name = 'filesystem'
+  readonly #root: string
+  readonly #limit: LimitFunction
+  readonly #folders: Folders
+  readonly #pool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 64 * 1024 * 1024 })
+
+  constructor(options: FilesystemDriverOptions) {
+    this.#root = resolve(options.rootDirectory)
+    this.#limit = pLimit(options.maxThreads ?? 100)
+    this.#folders = new Folders(this.#root)
+  }
+
+  async stat(path: DriverPath): Promise<FileStat> {
+    return await this.#run(path, async (place) => {
+      const stats = await lstat(place)
+      if (!stats.isFile() && !stats.isDirectory()) throw notFile(path)
+      const kind = stats.isFile() ? 'file' : 'directory'
+      return { kind, size: stats.isFile() ? stats.size : 0, modified: stats.mtime, version: versionOf(stats) }
+    })
+  }
+
+  async read(path: DriverPath, limit: number): Promise<Buffer> {
+    return await this.#run(path, async (place) => {
+      const { fd, stats } = await this.#openRead(place, path)
+      try {
+        if (stats.size > limit) throw new DriverError('EFBIG', `${path} is larger than ${limit} bytes`)
+        const bytes = Buffer.allocUnsafeSlow(stats.size)
+        let size = 0
+        while (size < bytes.byteLength) {
+          const count = await readAt(fd, bytes.subarray(size), bytes.byteLength - size, size)
+          if (count === 0) break
+          size += count
+        }
+        return bytes.subarray(0, size)
+      } finally {
+        await closeFile(fd)
+      }
+    })
+  }
+
+  async open(path: DriverPath, range?: FileRange): Promise<OpenFile> {
+    return await this.#run(path, async (place) => {
+      const { fd, stats } = await this.#openRead(place, path)
+      return new FileStream({
+        fd,
+        size: stats.size,
+        version: versionOf(stats),
+        start: range?.start ?? 0,
+        end: range?.end ?? stats.size,
+        pool: this.#pool,
+        failure: (error) => translate(error, path),
+        short: () => new DriverError('ESHORT', `${path} ends too early`),
+      })
+    })
+  }
+
+  async write(path: DriverPath, bytes: Uint8Array): Promise<void> {
+    checkPathBelowRoot(path)
+    await this.#run(`${temporaryFolder}/${randomUUID()}`, async (temporary) => {
+      const fd = await this.#openMaking(temporary, createFlags)
+      try {
+        try {
+          await writeAt(fd, bytes, 0)
+          await syncFile(fd)
+        } finally {
+          await closeFile(fd)
+        }
+        await this.#publish(temporary, this.#place(path))
+      } catch (error) {
+        await unlink(temporary).catch(() => {}) // it may have been published already
+        throw failure(error, path)
+      }
+    })
+  }
+
+  async writer(path: DriverPath, options?: WriterOptions): Promise<FileWriter> {
+    checkPathBelowRoot(path)
+    return await this.#run(path, async (place) => {
+      const fd = await this.#openMaking(place, appendFlags).catch((error: unknown) => {
+        throw failure(error, path)
+      })
+      try {
+        const stats = fstatSync(fd)
+        if (!stats.isFile()) throw notFile(path)
+        const writer = new FilesystemWriter(fd, path, stats.size)
+        if (options?.append !== true) await writer.truncate()
+        return writer
+      } catch (error) {
+        await closeFile(fd)
+        throw error
+      }
+    })
+  }
+
+  async move(from: DriverPath, to: DriverPath): Promise<void> {
+    checkPathBelowRoot(from)
+    checkPathBelowRoot(to)
+    await this.#run(from, async (place) => {
+      if (!(await lstat(place)).isFile()) throw notFile(from)
+      try {
+        await this.#publish(place, this.#place(to))
+      } catch (error) {
+        throw failure(error, to)
+      }
+    })
+  }
+
+  async remove(path: DriverPath): Promise<void> {
+    checkPathBelowRoot(path)
+    await this.#run(path, async (place) => {
+      if ((await lstat(place)).isDirectory()) await rm(place, { recursive: true })
+      else await unlink(place)
+      await syncFolder(dirname(place)).catch((error: unknown) => {
+        if (codeOf(error) !== 'ENOENT') throw error // gone with all it held
+      })
+    })
+  }
+
+  async list(path: DriverPath): Promise<string[]> {
+    return await this.#run(path, async (place) => {
+      const names = await readdir(place)
+      return names.filter(isPathComponent).toSorted((a, b) => (a < b ? -1 : 1))
+    })
+  }
+
+  #place(path: DriverPath): string {
+    return path === '/' ? this.#root : this.#root + path
+  }
+
+  /** Where a path is on this machine, given to a task whose failures become those that the contract names. */
+  async #run<T>(path: DriverPath, task: (place: string) => Promise<T>): Promise<T> {
+    checkPath(path)
+    return await this.#limit(async () => {
+      try {
+        return await task(this.#place(path))
+      } catch (error) {
+        throw translate(error, path)
+      }
+    })
+  }
+
+  async #openRead(place: string, path: DriverPath): Promise<{ fd: number; stats: Stats }> {
+    const fd = await openFile(place, readFlags)
+    try {
+      const stats = fstatSync(fd) // the inode is in memory: it was just opened
+      if (!stats.isFile()) throw notFile(path)
+      return { fd, stats }
+    } catch (error) {
+      await closeFile(fd)
+      throw error
+    }
+  }
+
+  /** Opens a file to write to, and makes the folders it lies in where they are missing. */
+  async #openMaking(place: string, flags: number): Promise<number> {
+    const folder = dirname(place)
+    try {
+      const fd = await openFile(place, flags)
+      await this.#folders.settled(folder)
+      return fd
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+    }
+    await this.#folders.ensure(folder)
+    return await openFile(place, flags)
+  }
+
+  /** Renames a durable file into its place, and makes its being there durable too. */
+  async #publish(from: string, to: string): Promise<void> {
+    const folder = dirname(to)
+    await this.#folders.ensure(folder)
+    await rename(from, to)
+    await syncFolder(folder)
+  }
+}

@@ -1,0 +1,73 @@
+// Folders of the filesystem driver: made on demand, and durable before anything in them counts.
+import { mkdir, rmdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { codeOf, folderMode, syncFolder } from './file-io.ts'
+
+export class Folders {
+  readonly #root: string
+  /** Folders that exist, or soon will, and whose entry in their parent is not durable yet. */
+  readonly #making = new Map<string, Promise<void>>()
+
+  constructor(root: string) {
+    this.#root = root
+  }
+
+  /** Makes a folder and those above it; their entries are durable when this resolves. */
+  async ensure(folder: string): Promise<void> {
+    let making = this.#making.get(folder)
+    if (making === undefined) {
+      making = this.#make(folder).finally(() => this.#making.delete(folder))
+      making.catch(() => {}) // `settled` and every caller of `ensure` see it
+      this.#making.set(folder, making)
+    }
+    await making
+  }
+
+  /**
+   * Waits until no call is still making this folder or one above it. A folder shows before it is durable: who puts
+   * something into one that he did not make has to wait for whoever did.
+   */
+  async settled(folder: string): Promise<void> {
+    if (this.#making.size === 0) return
+    for (let path = folder; path.length >= this.#root.length; path = dirname(path)) {
+      await this.#making.get(path)
+      if (path === dirname(path)) return
+    }
+  }
+
+  async #make(folder: string): Promise<void> {
+    if (folder.length <= this.#root.length) {
+      await mkdir(folder, { recursive: true, mode: folderMode })
+      return
+    }
+    const parent = dirname(folder)
+    try {
+      if (!(await this.#mkdir(folder))) {
+        await this.ensure(parent)
+        await mkdir(folder, { mode: folderMode })
+      }
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+      await this.settled(parent)
+      return
+    }
+    try {
+      await syncFolder(parent)
+    } catch (error) {
+      await rmdir(folder).catch(() => {}) // else the next caller would take it for durable
+      throw error
+    }
+    await this.settled(parent)
+  }
+
+  /** Whether the folder could be made; not so where its parent is missing. */
+  async #mkdir(folder: string): Promise<boolean> {
+    try {
+      await mkdir(folder, { mode: folderMode })
+      return true
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false
+      throw error
+    }
+  }
+}

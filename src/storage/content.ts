@@ -1,0 +1,247 @@
+// All blobs that are stored, whoever may see them: one file per sha256.
+import { randomUUID } from 'node:crypto'
+import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
+import type { DescriptorCache } from '../cache/descriptors.ts'
+import {
+  DriverError,
+  PathNotFoundError,
+  type DriverPath,
+  type FileRange,
+  type FileStat,
+  type OpenFile,
+  type StorageDriver,
+} from '../drivers/driver.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
+import { RangeNotSatisfiableError, RegistryError } from '../oci/error.ts'
+import { mediaTypes } from '../oci/media-type.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { ContentStore } from '../registry/registry.ts'
+import type { OpenBlob, OpenOptions } from '../registry/source.ts'
+import type { Upload } from '../registry/store.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
+import type { LinkFiles } from './link-files.ts'
+import { Proofs } from './proofs.ts'
+import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
+
+export interface ContentOptions {
+  readonly driver: StorageDriver
+  readonly descriptors: DescriptorCache
+  readonly links: LinkFiles
+  readonly logger: Logger
+  readonly room: UploadRoom
+}
+
+/**
+ * Descriptors of this class hold the sha256 that the bytes are stored under, also where they were asked for by another
+ * digest: `target` translates.
+ */
+export class Content implements ContentStore {
+  readonly #options: ContentOptions
+  readonly #proofs: Proofs
+
+  constructor(options: ContentOptions) {
+    this.#options = options
+    this.#proofs = new Proofs({ onDamage: async (digest, version) => await this.#setAside(digest, version) })
+  }
+
+  async find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined> {
+    options?.signal?.throwIfAborted()
+    const target = await this.target(digest)
+    const stored = target === undefined ? undefined : await this.findStored(target)
+    return stored === undefined ? undefined : { ...stored, digest }
+  }
+
+  async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    const found = await this.find(digest, options)
+    if (found === undefined) throw new RegistryError('BLOB_UNKNOWN', { digest })
+    return found
+  }
+
+  async open(digest: Digest, options?: OpenOptions): Promise<OpenBlob> {
+    const stored = await this.stat(digest, options)
+    const target = await this.target(digest)
+    const open = await this.openStored({ ...stored, digest: target ?? digest }, options)
+    return { ...open, descriptor: { ...open.descriptor, digest } }
+  }
+
+  async receive(options?: CallOptions): Promise<Upload> {
+    options?.signal?.throwIfAborted()
+    const id = randomUUID()
+    if (!isUploadId(id)) throw new Error('not a UUID')
+    const path = fillPath(id)
+    const place = { id, path, folder: path, startedAt: new Date(), publish: this.publish.bind(this) }
+    return await StoredUpload.open(place, this.#options.room)
+  }
+
+  /** The sha256 that `digest` is stored under, if it is stored. */
+  async target(digest: Digest): Promise<Digest | undefined> {
+    return algorithmOf(digest) === 'sha256' ? digest : await this.#options.links.read(aliasPath(digest))
+  }
+
+  /** What is known of a blob, else what storage says. */
+  async findStored(target: Digest): Promise<Descriptor | undefined> {
+    return (await this.#options.descriptors.find('content', target)) ?? (await this.findFile(target))
+  }
+
+  /** What storage says of a blob, whatever is known of it. */
+  async findFile(target: Digest): Promise<Descriptor | undefined> {
+    const stat = await this.#statFile(target)
+    if (stat?.kind !== 'file') {
+      if (stat !== undefined) this.#options.logger.warn({ digest: target }, 'blob is not a file')
+      await this.forget(target)
+      return undefined
+    }
+    const descriptor = describe(target, stat.size)
+    await this.#options.descriptors.set('content', target, descriptor)
+    return descriptor
+  }
+
+  /**
+   * Opens a blob that is believed to be stored. Where storage disagrees with what is believed, storage is asked again and
+   * what it holds is proven: bytes that are not the blob's are set aside, so that it can be fetched anew (P6).
+   * @throws RegistryError BLOB_UNKNOWN where the blob is not stored, or not right; RangeNotSatisfiableError
+   */
+  async openStored(known: Descriptor, options?: OpenOptions): Promise<OpenBlob> {
+    const { digest } = known
+    let believed = known
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const { size } = believed
+      const range = satisfied(options?.range, size)
+      const file = await this.#openFile(digest, range ?? { start: 0, end: 0 })
+      const isProven = file.size === size && this.#proofs.has(digest, file.version)
+      if (isProven && range !== undefined) return { descriptor: believed, range, body: file }
+      if (file.size === size && range?.start === 0 && range.end === size) {
+        return { descriptor: believed, range, body: this.#proofs.watch(file, digest) }
+      }
+      await file[Symbol.asyncDispose]()
+      if (isProven) throw new RangeNotSatisfiableError(size)
+      if (file.size !== size) await this.#disagree(digest, size, file.size)
+      const open = async (): Promise<OpenFile> => await this.#openFile(digest)
+      if (!(await this.#proofs.prove(digest, open, options?.signal)))
+        throw new RegistryError('BLOB_UNKNOWN', { digest })
+      believed = describe(digest, file.size)
+    }
+    throw new RegistryError('BLOB_UNKNOWN', { digest }) // it changes faster than it can be read
+  }
+
+  /** A small blob's bytes as they are stored, unproven. @throws RegistryError BLOB_UNKNOWN */
+  async read(target: Digest, limit: number): Promise<Buffer> {
+    try {
+      return await this.#options.driver.read(blobPath(target), limit)
+    } catch (error) {
+      throw await this.#missing(target, error)
+    }
+  }
+
+  /** Stores bytes under their sha256. What is there already is kept if it is the same, byte for byte. */
+  async put(bytes: Uint8Array): Promise<Descriptor> {
+    const { driver, descriptors } = this.#options
+    const target = digestOf(bytes)
+    const path = blobPath(target)
+    if (!(await this.#holds(path, bytes))) await driver.write(path, bytes)
+    const descriptor = describe(target, bytes.byteLength)
+    await descriptors.set('content', target, descriptor)
+    return descriptor
+  }
+
+  /**
+   * Puts a file whose bytes are verified and durable into its place. A file that is there already is kept only if this
+   * process has found it right.
+   */
+  async publish(path: DriverPath, target: Digest, size: number): Promise<void> {
+    const { driver, descriptors } = this.#options
+    const place = blobPath(target)
+    const stat = await this.#statFile(target)
+    if (stat?.kind !== 'file' || stat.size !== size || !this.#proofs.has(target, stat.version)) {
+      if (stat !== undefined && stat.kind !== 'file') await driver.remove(place)
+      await driver.move(path, place)
+      this.#proofs.add(target, (await driver.stat(place)).version)
+    }
+    await descriptors.set('content', target, describe(target, size))
+  }
+
+  /** Notes that a stored blob is known by another digest too. */
+  async alias(digest: Digest, target: Digest): Promise<void> {
+    if (digest !== target) await this.#options.links.write(aliasPath(digest), target)
+  }
+
+  async forget(target: Digest): Promise<void> {
+    await this.#options.descriptors.clear('content', target)
+  }
+
+  async #openFile(digest: Digest, range?: FileRange): Promise<OpenFile> {
+    try {
+      return await this.#options.driver.open(blobPath(digest), range)
+    } catch (error) {
+      throw await this.#missing(digest, error)
+    }
+  }
+
+  /** What to throw where a blob's file could not be had: only where there is no such file the blob is unknown. */
+  async #missing(digest: Digest, error: unknown): Promise<unknown> {
+    const isGone = error instanceof PathNotFoundError
+    if (!isGone && !(error instanceof DriverError && (error.code === 'ENOTFILE' || error.code === 'EFBIG')))
+      return error
+    await this.forget(digest)
+    this.#options.logger.warn({ digest, error }, 'blob is not stored as it should be')
+    return new RegistryError('BLOB_UNKNOWN', { digest }, { cause: error })
+  }
+
+  async #disagree(digest: Digest, known: number, stored: number): Promise<void> {
+    await this.forget(digest)
+    this.#options.logger.warn({ digest, known, stored }, 'blob has another size than was known')
+  }
+
+  async #statFile(target: Digest): Promise<FileStat | { readonly kind: 'other' } | undefined> {
+    try {
+      return await this.#options.driver.stat(blobPath(target))
+    } catch (error) {
+      if (error instanceof PathNotFoundError) return undefined
+      if (error instanceof DriverError && error.code === 'ENOTFILE') return { kind: 'other' }
+      throw error
+    }
+  }
+
+  async #holds(path: DriverPath, bytes: Uint8Array): Promise<boolean> {
+    const { driver } = this.#options
+    try {
+      return (await driver.read(path, bytes.byteLength)).equals(bytes)
+    } catch (error) {
+      if (error instanceof PathNotFoundError) return false
+      if (!(error instanceof DriverError)) throw error
+      if (error.code === 'ENOTFILE') await driver.remove(path)
+      else if (error.code !== 'EFBIG') throw error
+      return false
+    }
+  }
+
+  async #setAside(digest: Digest, version: string): Promise<void> {
+    const { driver, logger } = this.#options
+    await this.forget(digest)
+    try {
+      const place = blobPath(digest)
+      if ((await driver.stat(place)).version !== version) return // it was replaced while we read
+      await driver.move(place, damagedPath(digest))
+      logger.warn({ digest }, 'damaged blob set aside')
+    } catch (error) {
+      if (!(error instanceof PathNotFoundError)) logger.error({ digest, error }, 'damaged blob could not be set aside')
+    }
+  }
+}
+
+function describe(digest: Digest, size: number): Descriptor {
+  return { mediaType: mediaTypes.octetStream, digest, size }
+}
+
+/** The bytes that are asked for; `undefined` where a content of that size has none of them. */
+function satisfied(spec: RangeSpec | undefined, size: number): ByteRange | undefined {
+  if (spec === undefined) return { start: 0, end: size }
+  try {
+    return resolveRange(spec, size)
+  } catch (error) {
+    if (error instanceof RangeNotSatisfiableError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,105 @@
+// Where everything lies. Below `/docker/registry/v2` it is CNCF distribution's tree, path for path, so that a folder can be
+// taken over from it and given back; what is ours alone lies beside it and may be thrown away at any time.
+//
+//   /docker/registry/v2/
+//     blobs/sha256/<first two hex>/<hex>/data               the bytes, whoever may see them
+//     repositories/<name>/
+//       _layers/<algorithm>/<hex>/link                      this blob is visible in <name>
+//       _manifests/
+//         revisions/<algorithm>/<hex>/link                  this manifest is visible in <name>
+//         tags/<tag>/
+//           current/link                                    what the tag points at
+//           index/<algorithm>/<hex>/link                    everything that it ever pointed at
+//       _uploads/<uuid>/
+//         data                                              bytes so far
+//         startedat                                         2026-01-02T03:04:05Z
+//   /entrepot/
+//     tmp/<uuid>                                            a file of the driver that is not whole yet
+//     fills/<uuid>                                          a blob on its way from an upstream
+//     aliases/<algorithm>/<first two hex>/<hex>/link        the sha256 of a blob that is known by another digest
+//     damaged/<hex>                                         a blob's file whose bytes were found wrong
+//
+// A link holds a digest as text, without a newline: always a sha256, under which the bytes are stored.
+import { temporaryFolder, type DriverPath } from '../drivers/driver.ts'
+import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts'
+import type { RepositoryName, Tag } from '../oci/reference.ts'
+import type { UploadId } from '../registry/store.ts'
+
+/** What a link makes visible; distribution's `_layers` holds configs too. */
+export type LinkKind = 'blobs' | 'manifests'
+
+const root = '/docker/registry/v2'
+export const repositoriesRoot: DriverPath = `${root}/repositories`
+export const manifestsFolder: string = '_manifests'
+export const fillsFolder: DriverPath = '/entrepot/fills'
+const damagedFolder: DriverPath = '/entrepot/damaged'
+
+/** Folders whose files nobody misses once they are old. */
+export const sweptFolders: readonly DriverPath[] = [temporaryFolder, fillsFolder, damagedFolder]
+
+const linkFolders: Readonly<Record<LinkKind, string>> = {
+  blobs: '_layers',
+  manifests: `${manifestsFolder}/revisions`,
+}
+
+export function blobPath(digest: Digest): DriverPath {
+  return `${root}/blobs/${sharded(digest)}/data`
+}
+
+export function repositoryPath(name: RepositoryName): DriverPath {
+  return `${repositoriesRoot}/${name}`
+}
+
+/** The folder of a repository's links of one kind and algorithm; their names are the digests' hex. */
+export function linksFolder(name: RepositoryName, kind: LinkKind, algorithm: string): DriverPath {
+  return `${repositoryPath(name)}/${linkFolders[kind]}/${algorithm}`
+}
+
+export function linkPath(name: RepositoryName, kind: LinkKind, digest: Digest): DriverPath {
+  return `${linksFolder(name, kind, algorithmOf(digest))}/${hexOf(digest)}/link`
+}
+
+export function tagsFolder(name: RepositoryName): DriverPath {
+  return `${repositoryPath(name)}/${manifestsFolder}/tags`
+}
+
+export function tagFolder(name: RepositoryName, tag: Tag): DriverPath {
+  return `${tagsFolder(name)}/${tag}`
+}
+
+export function tagCurrentPath(name: RepositoryName, tag: Tag): DriverPath {
+  return `${tagFolder(name, tag)}/current/link`
+}
+
+export function tagIndexPath(name: RepositoryName, tag: Tag, digest: Digest): DriverPath {
+  return `${tagFolder(name, tag)}/index/${algorithmOf(digest)}/${hexOf(digest)}/link`
+}
+
+export function uploadFolder(name: RepositoryName, id: UploadId): DriverPath {
+  return `${repositoryPath(name)}/_uploads/${id}`
+}
+
+export function uploadDataPath(name: RepositoryName, id: UploadId): DriverPath {
+  return `${uploadFolder(name, id)}/data`
+}
+
+export function uploadStartedAtPath(name: RepositoryName, id: UploadId): DriverPath {
+  return `${uploadFolder(name, id)}/startedat`
+}
+
+export function fillPath(id: UploadId): DriverPath {
+  return `${fillsFolder}/${id}`
+}
+
+export function aliasPath(digest: Digest): DriverPath {
+  return `/entrepot/aliases/${sharded(digest)}/link`
+}
+
+export function damagedPath(digest: Digest): DriverPath {
+  return `${damagedFolder}/${hexOf(digest)}`
+}
+
+function sharded(digest: Digest): string {
+  const hex = hexOf(digest)
+  return `${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}`
+}

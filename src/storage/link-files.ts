@@ -1,0 +1,61 @@
+// Small files that hold a digest: what grants access, and what tags are made of.
+import { DriverError, PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
+import { isDigest, type Digest } from '../oci/digest.ts'
+import type { Logger } from '../telemetry/logger.ts'
+
+/** More than any digest is long: a larger file is no link. */
+const maxLinkSize = 256
+
+export interface LinkFilesOptions {
+  readonly driver: StorageDriver
+  readonly logger: Logger
+}
+
+export class LinkFiles {
+  readonly #driver: StorageDriver
+  readonly #logger: Logger
+
+  constructor(options: LinkFilesOptions) {
+    this.#driver = options.driver
+    this.#logger = options.logger
+  }
+
+  /**
+   * What the link says; `undefined` where there is none. A damaged one counts as none, so that it is written anew: an
+   * older registry that is killed while it writes leaves an empty file.
+   */
+  async read(path: DriverPath): Promise<Digest | undefined> {
+    const text = await this.#text(path)
+    if (text === undefined || isDigest(text)) return text
+    this.#logger.warn({ path, text: text.slice(0, 100) }, 'damaged link ignored')
+    return undefined
+  }
+
+  async write(path: DriverPath, target: Digest): Promise<void> {
+    const text = await this.#text(path)
+    if (text === target) return
+    if (text === 'ENOTFILE') await this.#driver.remove(path)
+    await this.#driver.write(path, Buffer.from(target))
+  }
+
+  /** Whether there was anything to remove. */
+  async remove(path: DriverPath): Promise<boolean> {
+    try {
+      await this.#driver.remove(path)
+      return true
+    } catch (error) {
+      if (error instanceof PathNotFoundError) return false
+      throw error
+    }
+  }
+
+  async #text(path: DriverPath): Promise<string | undefined> {
+    try {
+      return (await this.#driver.read(path, maxLinkSize)).toString('utf8')
+    } catch (error) {
+      if (error instanceof PathNotFoundError) return undefined
+      if (error instanceof DriverError && (error.code === 'EFBIG' || error.code === 'ENOTFILE')) return error.code
+      throw error
+    }
+  }
+}

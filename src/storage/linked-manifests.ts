@@ -1,0 +1,153 @@
+// The manifests that a repository's links make visible in it. They are small: their bytes are compared with their digest
+// whenever they come from storage, and those asked for often stay in memory.
+import { LRUCache } from 'lru-cache'
+import { Coalescer } from '../async/coalesce.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
+import { ManifestError, maxManifestSize, parseManifest } from '../oci/manifest.ts'
+import { mediaTypes } from '../oci/media-type.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { Manifest } from '../registry/source.ts'
+import type { ManifestStore, PutManifestOptions } from '../registry/store.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Content } from './content.ts'
+import type { Links } from './links.ts'
+
+/** What a manifest in memory costs besides its bytes. */
+const overhead = 1024
+
+/** Manifests of all repositories by their sha256: read from storage, verified and parsed once, hot ones kept. */
+export class HotManifests {
+  readonly #content: Content
+  readonly #logger: Logger
+  readonly #hot: LRUCache<Digest, Manifest>
+  readonly #loads = new Coalescer<Manifest | undefined>()
+
+  constructor(content: Content, logger: Logger, maxSize: number) {
+    this.#content = content
+    this.#logger = logger
+    this.#hot = new LRUCache({ maxSize, sizeCalculation: ({ bytes }) => bytes.byteLength + overhead })
+  }
+
+  /** `undefined` where it is not stored, or not right. */
+  async find(target: Digest, signal?: AbortSignal): Promise<Manifest | undefined> {
+    return this.#hot.get(target) ?? (await this.#loads.run(target, async () => await this.#load(target), signal))
+  }
+
+  keep(target: Digest, manifest: Manifest): void {
+    this.#hot.set(target, manifest)
+  }
+
+  async #load(target: Digest): Promise<Manifest | undefined> {
+    try {
+      const bytes = await this.#content.read(target, maxManifestSize)
+      if (digestOf(bytes) !== target) {
+        await this.#content.forget(target)
+        this.#logger.warn({ digest: target }, 'damaged manifest ignored')
+        return undefined
+      }
+      // Whatever is linked as a manifest was accepted as one: its type at that time is not stored, only its shape.
+      const { mediaType } = parseManifest(bytes, mediaTypes.ociArtifactManifest)
+      const manifest = { descriptor: { mediaType, digest: target, size: bytes.byteLength }, bytes }
+      this.keep(target, manifest)
+      return manifest
+    } catch (error) {
+      if (isAbsence(error)) return undefined
+      if (!(error instanceof ManifestError)) throw error
+      this.#logger.warn({ digest: target, error }, 'stored manifest is of no known kind')
+      throw new RegistryError('MANIFEST_UNKNOWN', `${target} cannot be served: ${error.message}`, { cause: error })
+    }
+  }
+}
+
+export interface LinkedManifestsOptions {
+  readonly content: Content
+  readonly manifests: HotManifests
+  readonly links: Links
+  readonly deleteEnabled: boolean
+}
+
+export class LinkedManifests implements ManifestStore {
+  readonly #options: LinkedManifestsOptions
+
+  constructor(options: LinkedManifestsOptions) {
+    this.#options = options
+  }
+
+  async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    return { ...(await this.#find(digest, options)), digest }
+  }
+
+  async get(digest: Digest, options?: CallOptions): Promise<Manifest> {
+    const { links, manifests } = this.#options
+    const { digest: target } = await this.#find(digest, options)
+    const manifest = await manifests.find(target, options?.signal)
+    if (manifest === undefined || !matches(manifest.bytes, digest, target)) {
+      await links.forget(digest)
+      throw new RegistryError('MANIFEST_UNKNOWN', { digest })
+    }
+    return digest === target ? manifest : { ...manifest, descriptor: { ...manifest.descriptor, digest } }
+  }
+
+  async put(bytes: Uint8Array, options?: PutManifestOptions): Promise<Manifest> {
+    options?.signal?.throwIfAborted()
+    const { content, links, manifests } = this.#options
+    const mediaType = typeOf(bytes, options?.mediaType)
+    const copy = Buffer.from(bytes)
+    const { digest: target, size } = await this.#store(copy, options?.digest)
+    const digest = options?.digest ?? target
+    await content.alias(digest, target)
+    await links.add(digest, target)
+    manifests.keep(target, { descriptor: { mediaType, digest: target, size }, bytes: copy })
+    return { descriptor: { mediaType, digest, size }, bytes: copy }
+  }
+
+  async *list(options?: CallOptions): AsyncGenerator<Digest, void> {
+    for await (const digest of this.#options.links.list()) {
+      options?.signal?.throwIfAborted()
+      yield digest
+    }
+  }
+
+  async delete(digest: Digest, options?: CallOptions): Promise<void> {
+    options?.signal?.throwIfAborted()
+    const { deleteEnabled, links } = this.#options
+    if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
+    if (!(await links.remove(digest))) throw new RegistryError('MANIFEST_UNKNOWN', { digest })
+  }
+
+  async #store(bytes: Buffer, digest: Digest | undefined): Promise<Descriptor> {
+    if (digest !== undefined && digestOf(bytes, algorithmOf(digest)) !== digest) {
+      throw new RegistryError('DIGEST_INVALID', `the manifest does not match ${digest}`)
+    }
+    return await this.#options.content.put(bytes)
+  }
+
+  /** The access check. The descriptor holds the sha256 that the manifest is stored under. */
+  async #find(digest: Digest, options: CallOptions | undefined): Promise<Descriptor> {
+    options?.signal?.throwIfAborted()
+    const { links, manifests } = this.#options
+    const found = await links.find(digest, async (target) => (await manifests.find(target))?.descriptor)
+    if (found === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { digest })
+    return found
+  }
+}
+
+/** Whether bytes that match `target` match the digest that was asked for too. */
+function matches(bytes: Uint8Array, digest: Digest, target: Digest): boolean {
+  return digest === target || digestOf(bytes, algorithmOf(digest)) === digest
+}
+
+/** @throws RegistryError MANIFEST_INVALID */
+function typeOf(bytes: Uint8Array, declared: string | undefined): string {
+  if (bytes.byteLength > maxManifestSize) {
+    throw new RegistryError('MANIFEST_INVALID', `the manifest is larger than ${maxManifestSize} bytes`)
+  }
+  try {
+    return parseManifest(bytes, declared).mediaType
+  } catch (cause) {
+    if (cause instanceof ManifestError) throw new RegistryError('MANIFEST_INVALID', cause.message, { cause })
+    throw cause
+  }
+}

@@ -1,0 +1,96 @@
+// The links of one kind that a repository holds, and what is remembered of them. A link grants access: without one,
+// nothing that is stored can be seen in the repository.
+import type { DescriptorCache, DescriptorScope } from '../cache/descriptors.ts'
+import { PathNotFoundError, type StorageDriver } from '../drivers/driver.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { algorithmOf, isDigest, type Digest } from '../oci/digest.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import { linkPath, linksFolder, type LinkKind } from './layout.ts'
+import type { LinkFiles } from './link-files.ts'
+
+export interface LinksOptions {
+  readonly name: RepositoryName
+  readonly kind: LinkKind
+  readonly driver: StorageDriver
+  readonly files: LinkFiles
+  readonly descriptors: DescriptorCache
+}
+
+export class Links {
+  readonly #options: LinksOptions
+  readonly #scope: DescriptorScope
+
+  constructor(options: LinksOptions) {
+    this.#options = options
+    this.#scope = { repository: options.name, kind: options.kind }
+  }
+
+  /** The sha256 that the link names; `undefined` where there is no link, or a damaged one. */
+  async target(digest: Digest): Promise<Digest | undefined> {
+    const { name, kind, files } = this.#options
+    const target = await files.read(linkPath(name, kind, digest))
+    if (target === undefined || algorithmOf(target) !== 'sha256') return undefined
+    return algorithmOf(digest) === 'sha256' && target !== digest ? undefined : target
+  }
+
+  /**
+   * What is remembered of a linked digest, else what `load` finds behind its link; that is remembered.
+   * @returns a descriptor that holds the link's target
+   */
+  async find(
+    digest: Digest,
+    load: (target: Digest) => Promise<Descriptor | undefined>,
+  ): Promise<Descriptor | undefined> {
+    const { descriptors } = this.#options
+    const known = await descriptors.find(this.#scope, digest)
+    if (known !== undefined) return known
+    const target = await this.target(digest)
+    const loaded = target === undefined ? undefined : await load(target)
+    if (loaded === undefined) return undefined
+    await descriptors.set(this.#scope, digest, loaded)
+    // Whoever removes a link clears its fact afterwards. If that was before we set it, the link is gone by now.
+    if ((await this.target(digest)) !== undefined) return loaded
+    await this.forget(digest)
+    return undefined
+  }
+
+  /** Writes a link; what it names is stored. */
+  async add(digest: Digest, target: Digest): Promise<void> {
+    const { name, kind, files } = this.#options
+    await files.write(linkPath(name, kind, digest), target)
+  }
+
+  /** Whether there was a link to remove. */
+  async remove(digest: Digest): Promise<boolean> {
+    const { name, kind, files } = this.#options
+    try {
+      return await files.remove(linkPath(name, kind, digest))
+    } finally {
+      await this.forget(digest)
+    }
+  }
+
+  async forget(digest: Digest): Promise<void> {
+    await this.#options.descriptors.clear(this.#scope, digest)
+  }
+
+  async *list(): AsyncGenerator<Digest, void> {
+    const { name, kind, driver } = this.#options
+    for (const algorithm of ['sha256', 'sha512']) {
+      for (const hex of await namesIn(driver, linksFolder(name, kind, algorithm))) {
+        const digest = `${algorithm}:${hex}`
+        if (isDigest(digest) && (await this.target(digest)) !== undefined) yield digest
+      }
+    }
+  }
+}
+
+/** The names in a folder; none where there is no such folder. */
+export async function namesIn(driver: StorageDriver, path: string): Promise<string[]> {
+  try {
+    return await driver.list(path)
+  } catch (error) {
+    if (error instanceof PathNotFoundError) return []
+    throw error
+  }
+}

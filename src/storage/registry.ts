@@ -1,0 +1,93 @@
+// A registry on a storage driver: where the parts of this room meet.
+import type { DescriptorCache } from '../cache/descriptors.ts'
+import type { StorageDriver } from '../drivers/driver.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { LocalRegistry } from '../registry/registry.ts'
+import type { ListOptions } from '../registry/source.ts'
+import type { WritableRepository } from '../registry/store.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { Content } from './content.ts'
+import type { LinkKind } from './layout.ts'
+import { LinkFiles } from './link-files.ts'
+import { LinkedBlobs } from './linked-blobs.ts'
+import { HotManifests, LinkedManifests } from './linked-manifests.ts'
+import { Links } from './links.ts'
+import { walkRepositories } from './repositories.ts'
+import { sweepTemporary, type SweepOptions, type SweepReport } from './sweep.ts'
+import { LinkedTags } from './tags.ts'
+import { UploadRoom } from './upload.ts'
+import { RepositoryUploads } from './uploads.ts'
+
+export interface LocalRegistryOptions {
+  readonly driver: StorageDriver
+  readonly descriptors: DescriptorCache
+  readonly deleteEnabled: boolean
+  readonly logger: Logger
+  /** Bytes of manifests that are kept in memory; 32 MiB. */
+  readonly hotManifests?: number | undefined
+}
+
+/** A registry on our own storage, with what its keeper needs. */
+export interface LocalStore extends LocalRegistry {
+  /** Removes old temporary files, of this process or of dead ones; what is open here stays. */
+  sweepTemporary(options: SweepOptions): Promise<SweepReport>
+  /** What is here, in a few words: counts no further than a thousand. */
+  summary(): Promise<string>
+}
+
+const summaryLimit = 1000
+
+export function openLocalRegistry(options: LocalRegistryOptions): LocalStore {
+  return new StoredRegistry(options)
+}
+
+class StoredRegistry implements LocalStore {
+  readonly content: Content
+  readonly #options: LocalRegistryOptions
+  readonly #files: LinkFiles
+  readonly #manifests: HotManifests
+  readonly #room: UploadRoom
+
+  constructor(options: LocalRegistryOptions) {
+    const { driver, descriptors, logger } = options
+    this.#options = options
+    this.#files = new LinkFiles({ driver, logger })
+    this.#room = new UploadRoom(driver)
+    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room })
+    this.#manifests = new HotManifests(this.content, logger, options.hotManifests ?? 32 * 1024 * 1024)
+  }
+
+  repository(name: RepositoryName): WritableRepository {
+    const { driver, descriptors, deleteEnabled } = this.#options
+    const files = this.#files
+    const content = this.content
+    const linksOf = (kind: LinkKind): Links => new Links({ name, kind, driver, files, descriptors })
+    const blobs = new LinkedBlobs({ content, links: linksOf('blobs'), deleteEnabled })
+    const links = linksOf('manifests')
+    const manifests = new LinkedManifests({ content, manifests: this.#manifests, links, deleteEnabled })
+    const tags = new LinkedTags({ name, driver, files, manifests, deleteEnabled })
+    const uploads = new RepositoryUploads({ name, driver, content, blobs, room: this.#room })
+    return { name, blobs, manifests, tags, uploads }
+  }
+
+  writable(name: RepositoryName): WritableRepository {
+    return this.repository(name)
+  }
+
+  list(options?: ListOptions): AsyncGenerator<RepositoryName, void> {
+    return walkRepositories(this.#options.driver, options)
+  }
+
+  async sweepTemporary(options: SweepOptions): Promise<SweepReport> {
+    return await sweepTemporary(this.#options.driver, options, this.#room.open)
+  }
+
+  async summary(): Promise<string> {
+    let count = 0
+    for await (const _ of this.list()) {
+      if (count === summaryLimit) return `${summaryLimit}+ repositories`
+      count++
+    }
+    return count === 1 ? '1 repository' : `${count === 0 ? 'no' : count} repositories`
+  }
+}

@@ -1,0 +1,37 @@
+// The repositories that hold something: a walk over their folders, since nothing else lists them.
+import type { StorageDriver } from '../drivers/driver.ts'
+import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import type { ListOptions } from '../registry/source.ts'
+import { manifestsFolder, repositoriesRoot, repositoryPath } from './layout.ts'
+import { namesIn } from './links.ts'
+
+/**
+ * Component by component in byte order, so that `a/b` comes before `a-b`. What lies before `options.after` is not walked;
+ * what comes or goes meanwhile may or may not be in the list.
+ */
+export async function* walkRepositories(
+  driver: StorageDriver,
+  options?: ListOptions,
+): AsyncGenerator<RepositoryName, void> {
+  const top = await namesIn(driver, repositoriesRoot)
+  yield* walk(driver, '', top, options?.after?.split('/') ?? [], options?.signal)
+}
+
+async function* walk(
+  driver: StorageDriver,
+  prefix: string,
+  components: readonly string[],
+  after: readonly string[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<RepositoryName, void> {
+  const [first = '', ...rest] = after
+  for (const component of components) {
+    const name = prefix + component
+    if (component < first || !isRepositoryName(name)) continue
+    signal?.throwIfAborted()
+    const inside = await namesIn(driver, repositoryPath(name))
+    const isPassed = component === first // it is `after` itself, or leads there
+    if (!isPassed && inside.includes(manifestsFolder)) yield name
+    yield* walk(driver, `${name}/`, inside, isPassed ? rest : [], signal)
+  }
+}

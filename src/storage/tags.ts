@@ -1,0 +1,92 @@
+// The tags of a repository: a folder each.
+import { PathNotFoundError, type StorageDriver } from '../drivers/driver.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { isTag, type RepositoryName, type Tag } from '../oci/reference.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { ListOptions, ManifestSource } from '../registry/source.ts'
+import type { TagStore } from '../registry/store.ts'
+import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
+import type { LinkFiles } from './link-files.ts'
+
+/** Tags of a list that are looked at together. */
+const batchSize = 32
+
+export interface LinkedTagsOptions {
+  readonly name: RepositoryName
+  readonly driver: StorageDriver
+  readonly files: LinkFiles
+  readonly manifests: ManifestSource
+  readonly deleteEnabled: boolean
+}
+
+export class LinkedTags implements TagStore {
+  readonly #options: LinkedTagsOptions
+
+  constructor(options: LinkedTagsOptions) {
+    this.#options = options
+  }
+
+  async find(tag: Tag, options?: CallOptions): Promise<Digest | undefined> {
+    options?.signal?.throwIfAborted()
+    const { name, files } = this.#options
+    return await files.read(tagCurrentPath(name, tag))
+  }
+
+  async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
+    const digest = await this.find(tag, options)
+    if (digest === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+    return await this.#options.manifests.stat(digest, options)
+  }
+
+  async *list(options?: ListOptions): AsyncGenerator<Tag, void> {
+    const { after = '' } = options ?? {}
+    const tags = (await this.#names()).filter(isTag).filter((tag) => tag > after)
+    for (let at = 0; at < tags.length; at += batchSize) {
+      options?.signal?.throwIfAborted()
+      const batch = tags.slice(at, at + batchSize)
+      const isThere = await Promise.all(batch.map(async (tag) => await this.#isThere(tag)))
+      yield* batch.filter((_, index) => isThere[index])
+    }
+  }
+
+  async put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void> {
+    options?.signal?.throwIfAborted()
+    const { name, files } = this.#options
+    await files.write(tagIndexPath(name, tag, digest), digest)
+    await files.write(tagCurrentPath(name, tag), digest)
+  }
+
+  async delete(tag: Tag, options?: CallOptions): Promise<void> {
+    options?.signal?.throwIfAborted()
+    const { deleteEnabled, name, files } = this.#options
+    if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
+    // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
+    const wasThere = await files.remove(tagCurrentPath(name, tag))
+    await files.remove(tagFolder(name, tag))
+    if (!wasThere) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+  }
+
+  async #names(): Promise<string[]> {
+    const { name, driver } = this.#options
+    try {
+      return await driver.list(tagsFolder(name))
+    } catch (cause) {
+      if (cause instanceof PathNotFoundError) throw new RegistryError('NAME_UNKNOWN', { name }, { cause })
+      throw cause
+    }
+  }
+
+  /** A folder without a current link is what a tagging that was cut short has left. */
+  async #isThere(tag: Tag): Promise<boolean> {
+    const { name, driver } = this.#options
+    try {
+      await driver.stat(tagCurrentPath(name, tag))
+      return true
+    } catch (error) {
+      if (error instanceof PathNotFoundError) return false
+      throw error
+    }
+  }
+}

@@ -1,0 +1,217 @@
+// An unfinished blob: bytes in a file of its own that grows until it is verified, made durable and published, in that
+// order (P2).
+import { LRUCache } from 'lru-cache'
+import { deferred } from '../async/deferred.ts'
+import { KeyedLock } from '../async/lock.ts'
+import { waitFor } from '../async/wait.ts'
+import { digestOfStream, Digester } from '../bytes/digester.ts'
+import type { ByteRange } from '../bytes/range.ts'
+import type { ByteStream } from '../bytes/stream.ts'
+import { BufferPool } from '../drivers/buffer-pool.ts'
+import { PathNotFoundError, type DriverPath, type FileWriter, type StorageDriver } from '../drivers/driver.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { mediaTypes } from '../oci/media-type.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { Upload, UploadId } from '../registry/store.ts'
+import { BatchedWriter } from './batched-writer.ts'
+
+const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+export function isUploadId(text: string): text is UploadId {
+  return uuidPattern.test(text)
+}
+
+/** What the uploads of one registry share. */
+export class UploadRoom {
+  readonly driver: StorageDriver
+  readonly pool: BufferPool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 64 * 1024 * 1024 })
+  /** One append or commit at a time per session, whichever requests they come from. */
+  readonly lock: KeyedLock = new KeyedLock()
+  /** Digests of closed sessions, so that the next request of one need not read what came before. */
+  readonly digesters: LRUCache<UploadId, Digester> = new LRUCache<UploadId, Digester>({ max: 1000 })
+  /** Files that are open here: no sweep may take them away. */
+  readonly open: Set<DriverPath> = new Set<DriverPath>()
+
+  constructor(driver: StorageDriver) {
+    this.driver = driver
+  }
+}
+
+/** Where an upload lies, and what becomes of it. */
+export interface UploadPlace {
+  readonly id: UploadId
+  readonly startedAt: Date
+  /** The file of bytes. */
+  readonly path: DriverPath
+  /** What to remove when the session is over. */
+  readonly folder: DriverPath
+  /** Moves the durable, verified file away to its blob's place, unless that blob is there already. */
+  readonly publish: (path: DriverPath, target: Digest, size: number) => Promise<void>
+  /** Makes the published blob visible under the digest that it was committed by. */
+  readonly reveal?: ((digest: Digest, target: Digest) => Promise<void>) | undefined
+}
+
+/**
+ * `open` reads the file that grows, and so works until `commit` begins to publish it: a reader that comes later finds the
+ * blob in its store. `size` counts bytes that can be read back; what is on its way to the file is not among them.
+ */
+export class StoredUpload implements Upload {
+  readonly id: UploadId
+  readonly startedAt: Date
+  readonly #place: UploadPlace
+  readonly #room: UploadRoom
+  readonly #writer: FileWriter
+  readonly #verified = new Set<Digest>()
+  /** Of all bytes in the file; absent where this process has not seen them all. */
+  #digester: Digester | undefined
+  #isOver = false
+
+  private constructor(place: UploadPlace, room: UploadRoom, writer: FileWriter) {
+    this.id = place.id
+    this.startedAt = place.startedAt
+    this.#place = place
+    this.#room = room
+    this.#writer = writer
+    const before = writer.size === 0 ? new Digester() : room.digesters.get(place.id)
+    this.#digester = before?.size === writer.size ? before : undefined
+    room.digesters.delete(place.id)
+    room.open.add(place.path)
+  }
+
+  /** Opens the file, and makes it where it is not there. */
+  static async open(place: UploadPlace, room: UploadRoom): Promise<StoredUpload> {
+    return new StoredUpload(place, room, await room.driver.writer(place.path, { append: true }))
+  }
+
+  get size(): number {
+    return this.#writer.size
+  }
+
+  async append(source: AsyncIterable<Uint8Array>, options?: CallOptions): Promise<void> {
+    await this.#alone(options?.signal, async () => {
+      await this.#checkFile()
+      this.#verified.clear()
+      const batch = new BatchedWriter(this.#writer, this.#room.pool)
+      try {
+        for await (const chunk of until(options?.signal, source)) {
+          this.#digester?.update(chunk)
+          await batch.add(chunk)
+        }
+      } finally {
+        try {
+          await batch.finish()
+        } finally {
+          // A write that failed may have taken a part of its bytes.
+          if (this.#digester?.size !== this.#writer.size) this.#digester = undefined
+        }
+      }
+    })
+  }
+
+  async open(range: ByteRange): Promise<ByteStream> {
+    return await this.#room.driver.open(this.#place.path, range)
+  }
+
+  async verify(digest: Digest): Promise<void> {
+    if (this.#verified.has(digest)) return
+    if ((await this.#digest(algorithmOf(digest))) !== digest) {
+      throw new RegistryError('DIGEST_INVALID', `the uploaded bytes do not match ${digest}`)
+    }
+    this.#verified.add(digest)
+  }
+
+  async commit(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    try {
+      return await this.#alone(options?.signal, async () => {
+        await this.#checkFile()
+        await this.verify(digest)
+        const target = algorithmOf(digest) === 'sha256' ? digest : await this.#digest('sha256')
+        const { size } = this.#writer
+        await this.#writer.sync()
+        await this.#writer.close()
+        await this.#place.publish(this.#place.path, target, size)
+        await this.#place.reveal?.(digest, target)
+        return { mediaType: mediaTypes.octetStream, digest, size }
+      })
+    } finally {
+      await this.abort() // what is left of the session; published bytes are elsewhere
+    }
+  }
+
+  async close(): Promise<void> {
+    if (!this.#end()) return
+    if (this.#digester !== undefined) this.#room.digesters.set(this.id, this.#digester)
+    await this.#writer.close()
+  }
+
+  async abort(): Promise<void> {
+    if (!this.#end()) return
+    await this.#writer.close().catch(() => {})
+    await this.#room.driver.remove(this.#place.folder).catch(() => {}) // gone already, or left to the sweep
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.abort()
+  }
+
+  #end(): boolean {
+    if (this.#isOver) return false
+    this.#isOver = true
+    this.#room.open.delete(this.#place.path)
+    return true
+  }
+
+  /** @throws RegistryError BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID where another request got ahead of this one */
+  async #checkFile(): Promise<void> {
+    if (this.#isOver) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', 'this upload is over')
+    let stored: number
+    try {
+      stored = (await this.#room.driver.stat(this.#place.path)).size
+    } catch (cause) {
+      if (cause instanceof PathNotFoundError) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', undefined, { cause })
+      throw cause
+    }
+    if (stored !== this.#writer.size) {
+      throw new RegistryError('BLOB_UPLOAD_INVALID', 'another request has written to this upload')
+    }
+  }
+
+  async #digest(algorithm: DigestAlgorithm): Promise<Digest> {
+    if (algorithm === this.#digester?.algorithm) return this.#digester.digest()
+    const range = { start: 0, end: this.#writer.size }
+    return await digestOfStream(await this.open(range), algorithm)
+  }
+
+  /** A caller that stops waiting for its turn never gets it; one whose turn has come is waited for. */
+  async #alone<T>(signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T> {
+    const turn = deferred()
+    const run = this.#room.lock.run(this.id, async () => {
+      signal?.throwIfAborted()
+      turn.resolve()
+      return await task()
+    })
+    await waitFor(Promise.race([turn.promise, run]), signal)
+    return await run
+  }
+}
+
+/** Passes a stream on until `signal` fires, also where the stream has nothing to say at that time. */
+async function* until(
+  signal: AbortSignal | undefined,
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void> {
+  if (signal === undefined) return yield* source
+  const iterator = source[Symbol.asyncIterator]()
+  try {
+    while (true) {
+      const next = await waitFor(iterator.next(), signal)
+      if (next.done === true) return
+      yield next.value
+    }
+  } finally {
+    const left = Promise.resolve(iterator.return?.()).catch(() => {})
+    if (!signal.aborted) await left // else it may never answer
+  }
+}

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { test } from 'node:test'
+import { run } from '../../src/cli/run.ts'
+import { deferred } from '../../src/async/deferred.ts'
+import { temporaryFolder } from '../support/app-under-test.ts'
+
+interface Ran {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a command; a server is asked to end as soon as it has said that it listens. */
+async function command(args: readonly string[], env: Record<string, string> = {}, cwd = '/'): Promise<Ran> {
+  const stop = new AbortController()
+  const written = { stdout: '', stderr: '' }
+  const into = (name: 'stdout' | 'stderr'): Writable =>
+    new Writable({
+      write(chunk, _encoding, done) {
+        written[name] += String(chunk)
+        if (written.stdout.includes('"listening"')) stop.abort('SIGTERM')
+        done()
+      },
+    })
+  const code = await run(args, { stdout: into('stdout'), stderr: into('stderr'), env, cwd, signal: stop.signal })
+  return { code, ...written }
+}
+
+async function configFile(folder: string, text: string): Promise<string> {
+  const path = join(folder, 'config.yml')
+  await writeFile(path, text)
+  return path
+}
+
+test('serve prints one readable block, logs that it listens, drains and ends with 0', async () => {
+  await using folder = await temporaryFolder()
+  const config = `
+version: 0.1
+http: { addr: "127.0.0.1:0" }
+storage: { filesystem: { rootdirectory: ${folder.path} } }
+proxy: { upstreams: { docker.io: { url: "https://registry-1.docker.io", default: true } } }
+`
+  const { code, stdout, stderr } = await command(['serve', await configFile(folder.path, config)])
+  assert.equal(code, 0)
+  for (const text of [
+    'address',
+    'http://127.0.0.1:',
+    folder.path,
+    'docker.io',
+    'registry-mirrors',
+    'hosts.toml',
+    'registries.conf',
+  ]) {
+    assert.ok(stderr.includes(text), text)
+  }
+  const messages = stdout
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { msg: string }).msg)
+  assert.deepEqual(messages, ['listening', 'draining', 'stopped'])
+})
+
+test('without arguments it serves the default mirror into ./data', async () => {
+  await using folder = await temporaryFolder()
+  const { code, stderr } = await command([], { REGISTRY_HTTP_ADDR: '127.0.0.1:0' }, folder.path)
+  assert.equal(code, 0)
+  for (const name of [
+    'docker.io',
+    'ghcr.io',
+    'quay.io',
+    'registry.k8s.io',
+    'gcr.io',
+    'mcr.microsoft.com',
+    'public.ecr.aws',
+    'nvcr.io',
+  ]) {
+    assert.ok(stderr.includes(name), name)
+  }
+  assert.ok(stderr.includes(join(folder.path, 'data')))
+})
+
+test('P10: a wrong configuration is one line that names the key, and exit code 1', async () => {
+  await using folder = await temporaryFolder()
+  const cases: [string, RegExp][] = [
+    ['version: 0.1\nstorage: inmemory\nhttp: { adr: ":5000" }\n', /http\.adr.*http\.addr/],
+    ['version: 0.1\nstorage: inmemory\nhttp: { draintimeout: soon }\n', /http\.draintimeout/],
+    ['version: 0.1\nstorage: inmemory\nproxy: { upstreams: { a: { url: "ftp://x" } } }\n', /proxy\.upstreams\.a\.url/],
+    ['version: [', /:1:/],
+    ['', /version/],
+  ]
+  for (const [text, message] of cases) {
+    const path = await configFile(folder.path, text)
+    for (const name of ['check', 'serve']) {
+      const { code, stdout, stderr } = await command([name, path])
+      assert.equal(code, 1, text)
+      assert.equal(stdout, '')
+      assert.match(stderr, message)
+      assert.equal(stderr.trimEnd().split('\n').length, 1, stderr)
+    }
+  }
+})
+
+test('check names what has no effect, and a valid configuration passes', async () => {
+  await using folder = await temporaryFolder()
+  const path = await configFile(folder.path, 'version: 0.1\nstorage: inmemory\nreporting: { bugsnag: { apikey: x } }\n')
+  const { code, stdout, stderr } = await command(['check', path])
+  assert.equal(code, 0)
+  assert.match(stderr, /^warning: reporting/)
+  assert.match(stdout, /valid/)
+})
+
+test('P10: an address that is taken is one line, and exit code 1', async () => {
+  const holder = createServer().listen(0, '127.0.0.1')
+  await once(holder, 'listening')
+  const address = holder.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  const env = { REGISTRY_HTTP_ADDR: `127.0.0.1:${address.port}`, REGISTRY_STORAGE: 'inmemory' }
+  const { code, stderr } = await command(['serve'], env)
+  const closed = deferred()
+  holder.close(() => closed.resolve())
+  await closed.promise
+  assert.equal(code, 1)
+  assert.match(stderr, /^cannot listen: .*EADDRINUSE.*\n$/)
+})
+
+test('unknown commands and options are refused with exit code 2', async () => {
+  for (const args of [['serve', 'a', 'b'], ['--nonsense'], ['check', 'a', 'b']]) {
+    assert.equal((await command(args)).code, 2, args.join(' '))
+  }
+  assert.equal((await command(['--help'])).code, 0)
+  assert.match((await command(['--version'])).stdout, /^\d+\.\d+\.\d+/)
+})

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readdirSync, readlinkSync } from 'node:fs'
+import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { promisify } from 'node:util'
+import { collect } from '../../src/bytes/stream.ts'
+import { DriverError, PathNotFoundError } from '../../src/drivers/driver.ts'
+import { filesystemDriver } from '../../src/drivers/filesystem.ts'
+import { makeFilesystem } from '../support/drivers.ts'
+import { temporaryFolder } from '../support/real-parts.ts'
+import { driverConformance, hasCode, pattern } from './conformance.ts'
+
+driverConformance('filesystem', makeFilesystem)
+
+suite('filesystem driver: the file system', () => {
+  test('a symbolic link in the place of a file is never followed', async () => {
+    await using folder = await temporaryFolder()
+    await using outside = await temporaryFolder()
+    await writeFile(join(outside.path, 'secret'), 'secret')
+    await symlink(join(outside.path, 'secret'), join(folder.path, 'link'))
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await assert.rejects(driver.read('/link', 100), hasCode('ENOTFILE'))
+    await assert.rejects(driver.open('/link'), hasCode('ENOTFILE'))
+    await assert.rejects(driver.stat('/link'), hasCode('ENOTFILE'))
+    await assert.rejects(driver.writer('/link'), hasCode('ENOTFILE'))
+    await driver.write('/link', Buffer.from('ours')) // takes the link's place
+    assert.equal(await readFile(join(outside.path, 'secret'), 'utf8'), 'secret')
+    assert.equal((await driver.read('/link', 100)).toString(), 'ours')
+  })
+
+  test('a FIFO in the place of a file makes nobody wait', async () => {
+    await using folder = await temporaryFolder()
+    await promisify(execFile)('mkfifo', [join(folder.path, 'fifo')])
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await assert.rejects(driver.read('/fifo', 100), hasCode('ENOTFILE'))
+    await assert.rejects(driver.open('/fifo'), hasCode('ENOTFILE'))
+    await assert.rejects(driver.writer('/fifo'), hasCode('ENOTFILE'))
+  })
+
+  test('names that no path can hold are left out of a list', async () => {
+    await using folder = await temporaryFolder()
+    for (const name of ['lost+found', 'a b', 'ä', 'ok']) await mkdir(join(folder.path, name))
+    assert.deepEqual(await filesystemDriver({ rootDirectory: folder.path }).list('/'), ['ok'])
+  })
+
+  test('files and folders are not for everyone, and what others wrote keeps its mode', async () => {
+    await using folder = await temporaryFolder()
+    await mkdir(join(folder.path, 'theirs'))
+    await writeFile(join(folder.path, 'theirs/file'), 'x')
+    await chmod(join(folder.path, 'theirs/file'), 0o644)
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await driver.write('/ours/file', Buffer.from('x'))
+    await driver.move('/theirs/file', '/ours/theirs')
+    await (await driver.writer('/ours/grown')).close()
+    const mode = async (name: string): Promise<number> => (await stat(join(folder.path, name))).mode & 0o777
+    const allowed = ~process.umask()
+    assert.equal(await mode('ours'), 0o750 & allowed)
+    assert.equal(await mode('ours/file'), 0o640 & allowed)
+    assert.equal(await mode('ours/grown'), 0o640 & allowed)
+    assert.equal(await mode('ours/theirs'), 0o644)
+  })
+
+  test('a root that does not exist yet is made when something is written', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: join(folder.path, 'not/yet') })
+    await assert.rejects(driver.list('/'), PathNotFoundError)
+    await driver.write('/a', Buffer.from('x'))
+    assert.equal(await readFile(join(folder.path, 'not/yet/a'), 'utf8'), 'x')
+  })
+
+  test('P2: a write that fails leaves the old bytes and no temporary file', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await driver.write('/a/f/inner', Buffer.from('old'))
+    await assert.rejects(driver.write('/a/f', Buffer.from('new')), DriverError)
+    assert.equal((await driver.read('/a/f/inner', 10)).toString(), 'old')
+    assert.deepEqual(await readdir(join(folder.path, 'entrepot/tmp')), [])
+  })
+
+  test(
+    'the medium’s own errors keep their code',
+    { skip: process.getuid?.() === 0 && 'root may do anything' },
+    async () => {
+      await using folder = await temporaryFolder()
+      const driver = filesystemDriver({ rootDirectory: folder.path })
+      await driver.write('/closed/f', Buffer.from('x'))
+      await chmod(join(folder.path, 'closed'), 0o000)
+      await assert.rejects(driver.read('/closed/f', 10), hasCode('EACCES'))
+      await assert.rejects(driver.stat('/closed/f'), hasCode('EACCES'))
+      await chmod(join(folder.path, 'closed'), 0o700)
+    },
+  )
+})
+
+suite('filesystem driver: what it holds', () => {
+  test('every descriptor is closed, however a stream ends', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await driver.write('/small', pattern(1000))
+    await driver.write('/large', pattern(3 * 1024 * 1024))
+    for (const path of ['/small', '/large']) {
+      await collect(await driver.open(path), 4 * 1024 * 1024)
+      for await (const _ of await driver.open(path)) break
+      await (await driver.open(path))[Symbol.asyncDispose]()
+      const iterator = (await driver.open(path))[Symbol.asyncIterator]()
+      await iterator.return?.()
+      const busy = await driver.open(path)
+      const next = busy[Symbol.asyncIterator]().next()
+      await Promise.all([busy[Symbol.asyncDispose](), busy[Symbol.asyncDispose](), next])
+      await assert.rejects(collect(await driver.open(path), 10)) // TooLargeError
+      await assert.rejects(collect(await driver.open(path, { start: 0, end: 4e6 }), 1e7), hasCode('ESHORT'))
+      await assert.rejects(driver.read(path, 10), hasCode('EFBIG'))
+    }
+    await assert.rejects(driver.open('/'), hasCode('ENOTFILE'))
+    await (await driver.writer('/new/file')).close()
+    await assert.rejects(driver.writer('/new'), hasCode('ENOTFILE'))
+    assert.deepEqual(openFilesBelow(folder.path), [])
+  })
+
+  test('a stream that is drained slowly holds no descriptor once the last byte is read', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await driver.write('/small', pattern(1000))
+    for await (const _ of await driver.open('/small')) {
+      await driver.stat('/small') // one more turn than closing takes
+      await driver.stat('/small')
+      assert.deepEqual(openFilesBelow(folder.path), [])
+    }
+  })
+
+  test('a chunk is not touched until the next one is asked for', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    const bytes = pattern(4 * 1024 * 1024)
+    await driver.write('/f', bytes)
+    let at = 0
+    for await (const chunk of await driver.open('/f')) {
+      const before = Buffer.from(chunk)
+      await collect(await driver.open('/f'), bytes.byteLength) // another reader, meanwhile
+      assert.ok(before.equals(chunk))
+      assert.ok(before.equals(bytes.subarray(at, at + chunk.byteLength)))
+      at += chunk.byteLength
+    }
+    assert.equal(at, bytes.byteLength)
+  })
+
+  test('P7: a thousand streams at once share a bounded number of large buffers', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await driver.write('/f', pattern(2 * 1024 * 1024))
+    const streams = await Promise.all(Array.from({ length: 1000 }, async () => await driver.open('/f')))
+    const iterators = streams.map((stream) => stream[Symbol.asyncIterator]())
+    const firsts = await Promise.all(iterators.map(async (iterator) => await iterator.next()))
+    let held = 0
+    for (const { value } of firsts) held += value?.buffer.byteLength ?? 0
+    assert.ok(held <= (64 + 64) * 1024 * 1024, `${held} bytes`)
+    await Promise.all(streams.map(async (stream) => await stream[Symbol.asyncDispose]()))
+    assert.deepEqual(openFilesBelow(folder.path), [])
+  })
+})
+
+/** The files below a folder that this process has open. */
+function openFilesBelow(folder: string): string[] {
+  return readdirSync('/proc/self/fd')
+    .map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`)
+      } catch {
+        return '' // the one that listed the folder
+      }
+    })
+    .filter((target) => target.startsWith(folder))
+}

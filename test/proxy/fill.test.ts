@@ -1,0 +1,334 @@
+// Fills, through the whole server, against a real origin behind a fault dial.
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { deferred } from '../../src/async/deferred.ts'
+import { startAppUnderTest, type AppUnderTest } from '../support/app-under-test.ts'
+import { ask, open, pull } from '../support/client.ts'
+import { lightPull } from '../support/light-client.ts'
+import { randomBlob, startOrigin, type Fault, type Origin } from '../support/origin.ts'
+
+const mebibyte = 1024 * 1024
+
+async function mirror(origin: Origin, proxy: Record<string, unknown> = {}): Promise<AppUnderTest> {
+  const timeouts = { connect: '2s', firstbyte: '2s', idle: '2s' }
+  return await startAppUnderTest({
+    proxy: { upstreams: { up: { url: origin.url, default: true } }, timeouts, ...proxy },
+  })
+}
+
+/** Lets `bytes` of every body pass, then waits for the gate. */
+function pauseAfter(bytes: number, gate: Promise<void>): Fault {
+  return {
+    async *body(body) {
+      let sent = 0
+      for await (const chunk of body) {
+        const first = chunk.subarray(0, Math.max(0, bytes - sent))
+        if (first.byteLength > 0) yield first
+        if (first.byteLength < chunk.byteLength) await gate
+        if (first.byteLength < chunk.byteLength) yield chunk.subarray(first.byteLength)
+        sent += chunk.byteLength
+      }
+    },
+  }
+}
+
+test('P4: 200 clients on one cold 32 MiB blob make one transfer, and see bytes long before it ends', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(32 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const gate = deferred()
+  origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(mebibyte, gate.promise) : undefined)
+  await using app = await mirror(origin)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+
+  const clients = Array.from({ length: 200 }, () => lightPull(url))
+  await Promise.all(clients.map(async ({ firstByte }) => await firstByte))
+  assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) <= mebibyte, 'the transfer is not over')
+  gate.resolve()
+  const answers = await Promise.all(clients.map(async ({ done }) => await done))
+
+  assert.deepEqual(new Set(answers.map((answer) => answer.digest)), new Set([digest]))
+  assert.ok(answers.every(({ status, complete }) => status === 200 && complete))
+  assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`) / bytes.length, 1)
+  assert.deepEqual(origin.seen, [`GET /v2/app/blobs/${digest}`])
+})
+
+test('P1: the last byte of every answer waits for the digest, also of a range', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('app', bytes)
+  const gate = deferred()
+  origin.dial = () => pauseAfter(bytes.length - 1, gate.promise)
+  await using app = await mirror(origin)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+
+  const whole = await open(url)
+  const part = await open(url, { range: 'bytes=1000-1999' })
+  assert.equal(part.statusCode, 206)
+  assert.equal(part.headers['content-range'], `bytes 1000-1999/${bytes.length}`)
+  assert.deepEqual(await readExactly(part, 999), bytes.subarray(1000, 1999))
+  await readExactly(whole, bytes.length - 2)
+  assert.equal(whole.complete, false)
+  assert.equal(part.complete, false)
+  gate.resolve()
+  assert.deepEqual(await readExactly(part, 1), bytes.subarray(1999, 2000))
+  assert.equal(origin.seen.length, 1)
+  whole.destroy()
+})
+
+test('P1: wrong bytes of the right length are never a complete answer, and nothing of them is kept', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('app', bytes)
+  origin.dial = () => ({
+    async *body(body) {
+      for await (const chunk of body) yield Buffer.from(chunk).fill(7)
+    },
+  })
+  await using app = await mirror(origin)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+
+  const answers = await Promise.all([pull(url), pull(url), pull(url, { range: 'bytes=0-9' })])
+  assert.deepEqual(
+    answers.map(({ complete }) => complete),
+    [false, false, false],
+  )
+  origin.dial = () => undefined
+  assert.equal((await pull(url)).digest, digest)
+})
+
+test('P1: a small blob with wrong bytes is refused in the envelope', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(1000)
+  await origin.addBlob('app', bytes)
+  origin.dial = () => ({
+    async *body(body) {
+      for await (const chunk of body) yield Buffer.from(chunk).fill(7)
+    },
+  })
+  await using app = await mirror(origin)
+  const answer = await ask(`${app.url}/v2/app/blobs/${digest}`)
+  assert.equal(answer.status, 502)
+  assert.deepEqual(answer.codes, ['UNAVAILABLE'])
+  assert.match(answer.body.toString(), /do not match/)
+})
+
+test('P1: a transfer that breaks off destroys its readers, and the next pull starts anew', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('app', bytes)
+  for (const at of [0, 1, 500_000, bytes.length - 1]) {
+    await using app = await mirror(origin)
+    const url = `${app.url}/v2/app/blobs/${digest}`
+    const cut = Promise.reject(new Error('cut'))
+    cut.catch(() => {})
+    origin.dial = () => pauseAfter(at, cut)
+    const answers = await Promise.all([pull(url), pull(url)])
+    for (const answer of answers) assert.equal(answer.complete && answer.status === 200, false, `cut at ${at}`)
+    origin.dial = () => undefined
+    assert.equal((await pull(url)).digest, digest)
+  }
+})
+
+test('a reader that leaves does not end the fill, not even the last one', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const gate = deferred()
+  origin.dial = () => pauseAfter(mebibyte, gate.promise)
+  await using app = await mirror(origin)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+
+  const leaving = await open(url)
+  const staying = pull(url, { range: 'bytes=0-0' })
+  leaving.destroy()
+  gate.resolve()
+  assert.equal((await staying).size, 1)
+  await origin.stop()
+  assert.equal((await pull(url)).digest, digest)
+})
+
+test('P4: a reader that does not read slows nobody', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(24 * mebibyte)
+  await origin.addBlob('app', bytes)
+  await using app = await mirror(origin)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+
+  const slow = await open(url) // its body is not read until the others are done
+  const fast = await Promise.all([pull(url), pull(url), pull(url)])
+  for (const { digest: got } of fast) assert.equal(got, digest)
+  assert.equal(await hashOf(slow), digest)
+  assert.equal(origin.seen.length, 1)
+})
+
+test('a Range on a miss is answered 206 from the running fill, and the whole blob is kept', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(3 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const cases: [string, number, number][] = [
+    ['bytes=100-299', 100, 300],
+    ['bytes=3000000-', 3_000_000, bytes.length],
+    ['bytes=-10', bytes.length - 10, bytes.length],
+    ['bytes=0-99999999', 0, bytes.length],
+  ]
+  for (const [range, start, end] of cases) {
+    origin.seen.length = 0
+    await using app = await mirror(origin)
+    const url = `${app.url}/v2/app/blobs/${digest}`
+    const answer = await ask(url, { headers: { range } })
+    assert.equal(answer.status, 206, range)
+    assert.equal(answer.headers['content-range'], `bytes ${start}-${end - 1}/${bytes.length}`)
+    assert.ok(answer.body.equals(bytes.subarray(start, end)), range)
+    assert.equal((await pull(url)).digest, digest)
+    assert.equal(origin.seen.length, 1)
+  }
+})
+
+test('a Range that misses the blob is 416 with its size, cold and warm', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(100_000)
+  await origin.addBlob('app', bytes)
+  await using app = await mirror(origin)
+  for (let round = 0; round < 2; round += 1) {
+    const answer = await ask(`${app.url}/v2/app/blobs/${digest}`, { headers: { range: 'bytes=100000-' } })
+    assert.equal(answer.status, 416)
+    assert.equal(answer.headers['content-range'], 'bytes */100000')
+    assert.deepEqual(answer.codes, ['RANGE_INVALID'])
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  }
+})
+
+test('several ranges come as parts of one answer, cold and warm', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(200_000)
+  await origin.addBlob('app', bytes)
+  await using app = await mirror(origin)
+  for (let round = 0; round < 2; round += 1) {
+    const answer = await ask(`${app.url}/v2/app/blobs/${digest}`, { headers: { range: 'bytes=10-19,150000-150009' } })
+    assert.equal(answer.status, 206)
+    const boundary = /boundary=(.+)$/.exec(answer.headers['content-type'] ?? '')?.[1]
+    assert.ok(boundary !== undefined)
+    const parts = answer.body.toString('latin1').split(`--${boundary}`)
+    assert.equal(parts.length, 4)
+    assert.ok(parts[1]?.includes('content-range: bytes 10-19/200000'))
+    assert.ok(parts[1]?.includes(bytes.subarray(10, 20).toString('latin1')))
+    assert.ok(parts[2]?.includes(bytes.subarray(150_000, 150_010).toString('latin1')))
+    assert.equal(Number(answer.headers['content-length']), answer.body.length)
+  }
+})
+
+test('an upstream that does not say the size is answered when the blob is whole', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('app', bytes)
+  origin.dial = () => ({ headers: { 'content-length': undefined } })
+  await using app = await mirror(origin)
+  const answer = await pull(`${app.url}/v2/app/blobs/${digest}`)
+  assert.equal(answer.digest, digest)
+  assert.equal(answer.headers['content-length'], String(bytes.length))
+})
+
+test('the empty blob is pulled like any other', async () => {
+  await using origin = await startOrigin()
+  const digest = await origin.addBlob('app', Buffer.alloc(0))
+  await using app = await mirror(origin)
+  const answer = await pull(`${app.url}/v2/app/blobs/${digest}`)
+  assert.deepEqual([answer.status, answer.size, answer.complete], [200, 0, true])
+})
+
+test('HEAD of an uncached blob is answered from the upstream, without fetching it', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('app', bytes)
+  await using app = await mirror(origin)
+  const answer = await ask(`${app.url}/v2/app/blobs/${digest}`, { method: 'HEAD' })
+  assert.equal(answer.status, 200)
+  assert.equal(answer.headers['content-length'], String(bytes.length))
+  assert.equal(answer.headers['docker-content-digest'], digest)
+  assert.deepEqual(origin.seen, [`HEAD /v2/app/blobs/${digest}`])
+})
+
+test('a blob that another repository brought is linked after proof, not fetched again', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('one', bytes)
+  await origin.addBlob('two', bytes)
+  await using app = await mirror(origin)
+  await pull(`${app.url}/v2/one/blobs/${digest}`)
+  assert.equal((await pull(`${app.url}/v2/two/blobs/${digest}`)).digest, digest)
+  assert.deepEqual(origin.seen, [`GET /v2/one/blobs/${digest}`, `HEAD /v2/two/blobs/${digest}`])
+})
+
+test('a manifest that is here proves its layers, also when the upstream is gone', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('one', bytes)
+  const image = await origin.addImage('two', 'latest', [bytes])
+  await using app = await mirror(origin)
+  await pull(`${app.url}/v2/one/blobs/${digest}`)
+  await pull(`${app.url}/v2/two/manifests/${image.manifest}`)
+  await origin.stop()
+  assert.equal((await pull(`${app.url}/v2/two/blobs/${digest}`)).digest, digest)
+})
+
+test('P8: a blob that is stored, or being filled, is not shown to a repository without a right to it', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('one', bytes)
+  await origin.addBlob('other', Buffer.from('x'))
+  const gate = deferred()
+  origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(1000, gate.promise) : undefined)
+  await using app = await mirror(origin)
+  const running = pull(`${app.url}/v2/one/blobs/${digest}`)
+  const joined = await ask(`${app.url}/v2/other/blobs/${digest}`)
+  gate.resolve()
+  assert.equal((await running).digest, digest)
+  const stored = await ask(`${app.url}/v2/other/blobs/${digest}`)
+  for (const answer of [joined, stored]) {
+    assert.equal(answer.status, 404)
+    assert.deepEqual(answer.codes, ['BLOB_UNKNOWN'])
+  }
+  assert.equal((await ask(`${app.url}/v2/other/blobs/${digest}`, { method: 'HEAD' })).status, 404)
+})
+
+test('P4: repositories that share a layer share its fill', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('one', bytes)
+  await origin.addBlob('two', bytes)
+  const gate = deferred()
+  origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(1000, gate.promise) : undefined)
+  await using app = await mirror(origin)
+  const one = await open(`${app.url}/v2/one/blobs/${digest}`)
+  const two = await open(`${app.url}/v2/two/blobs/${digest}`)
+  gate.resolve()
+  assert.deepEqual([await hashOf(one), await hashOf(two)], [digest, digest])
+  assert.deepEqual(origin.seen, [`GET /v2/one/blobs/${digest}`, `HEAD /v2/two/blobs/${digest}`])
+  await origin.stop()
+  assert.equal((await pull(`${app.url}/v2/two/blobs/${digest}`)).digest, digest)
+})
+
+async function hashOf(response: AsyncIterable<Uint8Array>): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of response) hash.update(chunk)
+  return `sha256:${hash.digest('hex')}`
+}
+
+async function readExactly(response: Awaited<ReturnType<typeof open>>, size: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let left = size
+  while (left > 0) {
+    const chunk = (response.read(Math.min(left, Math.max(1, response.readableLength))) ?? undefined) as
+      | Buffer
+      | undefined
+    if (chunk === undefined) await once(response, 'readable')
+    else {
+      chunks.push(chunk)
+      left -= chunk.length
+    }
+  }
+  return Buffer.concat(chunks)
+}

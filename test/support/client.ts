@@ -1,0 +1,71 @@
+// A registry client for tests: keeps nothing but what it must check.
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { get, request, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+
+export interface Pulled {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly size: number
+  readonly digest: string
+  /** Whether the answer ended as HTTP says a complete one ends. */
+  readonly complete: boolean
+}
+
+/** Reads an answer to its end, however it ends, hashing its body. */
+export async function pull(url: string, headers: Record<string, string> = {}): Promise<Pulled> {
+  const response = await open(url, headers)
+  const hash = createHash('sha256')
+  let size = 0
+  let complete = true
+  try {
+    for await (const chunk of response) {
+      hash.update(chunk)
+      size += chunk.length
+    }
+  } catch {
+    complete = false // that is what the field says
+  }
+  const digest = `sha256:${hash.digest('hex')}`
+  return {
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    size,
+    digest,
+    complete: complete && response.complete,
+  }
+}
+
+/** Sends a request and resolves with its headers; the body is the caller's to read or destroy. */
+export async function open(url: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
+  const outgoing = get(url, { agent: false, headers })
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  return response
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+  /** The error codes of an envelope; empty where the body is none. */
+  readonly codes: readonly string[]
+}
+
+export async function ask(
+  url: string,
+  options: { method?: string; headers?: Record<string, string> } = {},
+): Promise<Answer> {
+  const outgoing = request(url, { agent: false, ...options })
+  outgoing.end()
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  const chunks: Buffer[] = []
+  for await (const chunk of response) chunks.push(chunk as Buffer)
+  const body = Buffer.concat(chunks)
+  return { status: response.statusCode ?? 0, headers: response.headers, body, codes: codesOf(response, body) }
+}
+
+function codesOf(response: IncomingMessage, body: Buffer): string[] {
+  if (response.headers['content-type'] !== 'application/json' || body.length === 0) return []
+  const document = JSON.parse(body.toString()) as { errors?: { code: string }[] }
+  return (document.errors ?? []).map(({ code }) => code)
+}
