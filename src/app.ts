@@ -1,10 +1,12 @@
 // The one room that knows everybody: configuration → drivers → storage → proxy → API → listener.
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { api } from './api/api.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { Facts, type FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
+import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
@@ -37,11 +39,9 @@ const temporaryAge = 15 * 60_000
 export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
   const facts = opening.use(openFacts(config, logger))
+  const driver = openDriver(config)
   const store = openLocalRegistry({
-    driver:
-      config.storage.driver === 'inmemory'
-        ? inMemoryDriver()
-        : filesystemDriver({ rootDirectory: config.storage.rootDirectory, maxThreads: config.storage.maxThreads }),
+    driver,
     descriptors: descriptorCache(
       config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
     ),
@@ -54,6 +54,11 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       api(registry, {
         prefix: config.http.prefix,
         headers: config.http.headers,
+        externalUrl: config.http.externalUrl,
+        relativeUrls: config.http.relativeUrls,
+        secret: config.http.secret ?? (await uploadSecret(driver, logger)),
+        readOnly: config.storage.readOnly,
+        rules: { disabled: false, isAllowedUrl: () => false, isRequiredChild: () => true, classes: [] },
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
         tags: { usual: Infinity, most: config.tags.maxTags },
       }),
@@ -74,6 +79,29 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+function openDriver({ storage }: Config): StorageDriver {
+  if (storage.driver === 'inmemory') return inMemoryDriver()
+  return filesystemDriver({ rootDirectory: storage.rootDirectory, maxThreads: storage.maxThreads })
+}
+
+const uploadSecretPath = '/entrepot/upload-secret'
+
+/** Where none is configured: one of our own, kept beside the tree, so that uploads go on after a restart. */
+async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<string> {
+  const fresh = randomBytes(32).toString('hex')
+  try {
+    const kept = await driver.read(uploadSecretPath, 1024).catch((error: unknown) => {
+      if (error instanceof PathNotFoundError) return undefined
+      throw error
+    })
+    if (kept !== undefined && kept.byteLength >= 32) return kept.toString()
+    await driver.write(uploadSecretPath, Buffer.from(fresh))
+  } catch (error) {
+    logger.warn({ error }, 'no secret for uploads can be kept: they end with this process')
+  }
+  return fresh
 }
 
 function openProxy(

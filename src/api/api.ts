@@ -1,36 +1,49 @@
 // The OCI distribution API over any registry: raw path → route → contract → reply.
 import type { Handler, Reply, Request } from '../http/exchange.ts'
-import { RegistryError } from '../oci/error.ts'
+import { RegistryError, RegistryErrors } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions, Trace } from '../registry/call.ts'
-import type { Registry } from '../registry/registry.ts'
-import type { Repository } from '../registry/source.ts'
+import type { Registry, RepositoryOptions } from '../registry/registry.ts'
 import { readBlob } from './blobs.ts'
 import { listCatalog, listTags, type PageLimits } from './listing.ts'
+import type { ManifestRules } from './manifest-check.ts'
+import { pushManifest, removeManifest } from './manifest-push.ts'
 import { readManifest } from './manifests.ts'
 import { asRegistryError, problemReply, statusOf } from './problem.ts'
 import { parseRoute, type Route } from './route.ts'
+import {
+  appendUpload,
+  cancelUpload,
+  finishUpload,
+  readUpload,
+  startUpload,
+  type UploadOptions,
+  type UploadRequest,
+} from './uploads.ts'
 
-export interface ApiOptions {
-  /** Where the API lies: begins and ends with `/`. */
-  readonly prefix: string
+export interface ApiOptions extends UploadOptions {
   /** Headers added to every answer, as `http.headers` has it. */
   readonly headers: Readonly<Record<string, readonly string[]>>
   readonly catalog: PageLimits
   readonly tags: PageLimits
+  /** Nothing is written or deleted by clients; what is pulled through is still stored. */
+  readonly readOnly: boolean
+  readonly rules: ManifestRules
 }
 
-/** Which methods a resource has. */
+/** Which methods a resource has; those that do not read are gone where the registry is read-only. */
 const methods: Readonly<Record<Route['kind'], readonly string[]>> = {
   root: ['GET', 'HEAD'],
   base: ['GET', 'HEAD'],
   catalog: ['GET'],
   tags: ['GET'],
-  manifest: ['GET', 'HEAD'],
-  blob: ['GET', 'HEAD'],
-  uploads: [],
-  upload: [],
+  manifest: ['GET', 'HEAD', 'PUT', 'DELETE'],
+  blob: ['GET', 'HEAD', 'DELETE'],
+  uploads: ['POST'],
+  upload: ['GET', 'HEAD', 'PATCH', 'PUT', 'DELETE'],
 }
+
+const readingMethods: readonly string[] = ['GET', 'HEAD']
 
 export function api(registry: Registry, options: ApiOptions): Handler {
   const common = {
@@ -52,14 +65,14 @@ async function answer(registry: Registry, options: ApiOptions, request: Request,
   try {
     const route = parseRoute(request.path, options.prefix)
     describe(route, request.log)
-    const allowed = methods[route.kind]
+    const allowed = methods[route.kind].filter((method) => !options.readOnly || readingMethods.includes(method))
     if (!allowed.includes(request.method)) return methodNotAllowed(request.method, allowed)
     return await dispatch(registry, options, route, request, { signal: request.signal, trace })
   } catch (error) {
-    const problem = asRegistryError(error)
+    const [problem, ...others] = error instanceof RegistryErrors ? error.errors : [asRegistryError(error)]
     request.log['code'] = problem.code
     if (statusOf(problem.code) >= 500) request.log['error'] = problem.cause ?? problem
-    return problemReply(problem)
+    return problemReply(problem, ...others)
   }
 }
 
@@ -70,8 +83,6 @@ async function dispatch(
   request: Request,
   call: CallOptions,
 ): Promise<Reply> {
-  const head = request.method === 'HEAD'
-  const ifNoneMatch = request.headers['if-none-match']
   switch (route.kind) {
     case 'root':
       return { status: 200, headers: { 'cache-control': 'no-cache' } }
@@ -80,28 +91,90 @@ async function dispatch(
     case 'catalog':
       return await listCatalog(registry, request, options.catalog, call)
     case 'tags':
-      return await listTags(repositoryOf(registry, route.name, request, call), route.name, request, options.tags, call)
-    case 'manifest': {
-      const repository = repositoryOf(registry, route.name, request, call)
-      return await readManifest(repository, route.reference, { head, ifNoneMatch }, call)
-    }
-    case 'blob': {
-      const { blobs } = repositoryOf(registry, route.name, request, call)
-      const ifRange = request.headers['if-range']?.toString()
-      const { range } = request.headers
-      return await readBlob(blobs, route.digest, { head, ifNoneMatch, ifRange, range }, call)
-    }
+      return await listTags(
+        registry.repository(route.name, namespaceOf(request, call)),
+        route.name,
+        request,
+        options.tags,
+        call,
+      )
+    case 'manifest':
+      return await answerManifest(registry, options, route, request, call)
+    case 'blob':
+      return await answerBlob(registry, route, request, call)
     case 'uploads':
+      return await startUpload(registry, uploadRequest(registry, options, route.name, request, call))
     case 'upload':
-      throw new RegistryError('UNSUPPORTED')
+      return await answerUpload(uploadRequest(registry, options, route.name, request, call), route.id)
   }
 }
 
+async function answerManifest(
+  registry: Registry,
+  options: ApiOptions,
+  route: Extract<Route, { kind: 'manifest' }>,
+  request: Request,
+  call: CallOptions,
+): Promise<Reply> {
+  const { name, reference } = route
+  switch (request.method) {
+    case 'PUT':
+      return await pushManifest(uploadRequest(registry, options, name, request, call), reference, options.rules)
+    case 'DELETE':
+      return await removeManifest(registry.removable(name, namespaceOf(request, call)), reference, call)
+    default: {
+      const repository = registry.repository(name, namespaceOf(request, call))
+      const { 'if-none-match': ifNoneMatch } = request.headers
+      return await readManifest(repository, reference, { head: request.method === 'HEAD', ifNoneMatch }, call)
+    }
+  }
+}
+
+async function answerBlob(
+  registry: Registry,
+  route: Extract<Route, { kind: 'blob' }>,
+  request: Request,
+  call: CallOptions,
+): Promise<Reply> {
+  const { name, digest } = route
+  if (request.method === 'DELETE') {
+    await registry.removable(name, namespaceOf(request, call)).blobs.delete(digest, call)
+    return { status: 202, headers: {} }
+  }
+  const { blobs } = registry.repository(name, namespaceOf(request, call))
+  const { range, 'if-none-match': ifNoneMatch } = request.headers
+  const ifRange = request.headers['if-range']?.toString()
+  return await readBlob(blobs, digest, { head: request.method === 'HEAD', ifNoneMatch, ifRange, range }, call)
+}
+
+async function answerUpload(ask: UploadRequest, id: string): Promise<Reply> {
+  switch (ask.request.method) {
+    case 'PATCH':
+      return await appendUpload(ask, id)
+    case 'PUT':
+      return await finishUpload(ask, id)
+    case 'DELETE':
+      return await cancelUpload(ask, id)
+    default:
+      return await readUpload(ask, id)
+  }
+}
+
+function uploadRequest(
+  registry: Registry,
+  options: ApiOptions,
+  name: RepositoryName,
+  request: Request,
+  call: CallOptions,
+): UploadRequest {
+  return { repository: registry.writable(name, namespaceOf(request, call)), request, options, call }
+}
+
 /** `ns` names the registry that the client means (distribution-spec, «Pulling through a proxy»). */
-function repositoryOf(registry: Registry, name: RepositoryName, request: Request, call: CallOptions): Repository {
+function namespaceOf(request: Request, call: CallOptions): RepositoryOptions {
   const [namespace, ...more] = request.query.getAll('ns')
   if (more.length > 0) throw new RegistryError('NAME_UNKNOWN', 'ns is given more than once')
-  return registry.repository(name, { namespace, trace: call.trace })
+  return { namespace, trace: call.trace }
 }
 
 function methodNotAllowed(method: string, allowed: readonly string[]): Reply {

@@ -28,6 +28,7 @@ const table: Readonly<Record<ErrorCode, Row>> = {
   NAME_UNKNOWN: { status: 404, message: 'repository name not known to registry' },
   MANIFEST_UNKNOWN: { status: 404, message: 'manifest unknown' },
   MANIFEST_INVALID: { status: 400, message: 'manifest invalid' },
+  MANIFEST_TOO_LARGE: { status: 413, message: 'the manifest is too large', wire: 'MANIFEST_INVALID' },
   MANIFEST_UNVERIFIED: { status: 400, message: 'manifest failed signature verification' },
   MANIFEST_BLOB_UNKNOWN: { status: 400, message: 'blob unknown to registry' },
   BLOB_UNKNOWN: { status: 404, message: 'blob unknown to registry' },
@@ -45,12 +46,15 @@ export function statusOf(code: ErrorCode): number {
   return table[code].status
 }
 
-export function problemReply(error: RegistryError): Reply {
-  const row = table[error.code]
-  const entry = { code: row.wire ?? error.code, message: row.message, detail: error.detail }
-  const body = Buffer.from(`${JSON.stringify({ errors: [entry] })}\n`)
+/** The status, and the headers that depend on it, are those of the first error. */
+export function problemReply(error: RegistryError, ...others: readonly RegistryError[]): Reply {
+  const errors = [error, ...others].map(({ code, detail }) => {
+    const { wire, message } = table[code]
+    return { code: wire ?? code, message, detail }
+  })
+  const body = Buffer.from(`${JSON.stringify({ errors })}\n`)
   return {
-    status: row.status,
+    status: table[error.code].status,
     headers: {
       'content-type': 'application/json',
       'content-length': body.byteLength,

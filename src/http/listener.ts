@@ -76,6 +76,8 @@ class RunningListener implements Listener {
     try {
       const reply = await this.#reply(request)
       status = reply.status
+      if (reply.status >= 400) await discardBody(incoming)
+      if (response.destroyed) throw new ClientGoneError()
       if (this.#draining) response.setHeader('connection', 'close')
       bytes = await sendReply(response, reply)
     } catch (error) {
@@ -124,6 +126,21 @@ class RunningListener implements Listener {
   }
 }
 
+/** Bytes of a refused request's body that are still read: a client that is cut while it sends never sees why. */
+const discardedBytes: number = 16 * 1024 * 1024
+
+async function discardBody(incoming: IncomingMessage): Promise<void> {
+  let left = discardedBytes
+  try {
+    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+      left -= chunk instanceof Uint8Array ? chunk.byteLength : 0
+      if (left <= 0) return
+    }
+  } catch {
+    // The client has gone: there is nothing left to discard.
+  }
+}
+
 class IncomingRequest implements Request {
   readonly method: string
   readonly path: string
@@ -151,8 +168,9 @@ class IncomingRequest implements Request {
     return this.#incoming.headers
   }
 
+  /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
   get body(): AsyncIterable<Uint8Array> {
-    return this.#incoming
+    return this.#incoming.iterator({ destroyOnReturn: false })
   }
 
   get signal(): AbortSignal {

@@ -2,8 +2,9 @@
 // HTTP status and sentence.
 
 /**
- * The error codes of the OCI distribution specification and of CNCF distribution, and three of ours that travel under one
- * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, a path that names nothing.
+ * The error codes of the OCI distribution specification and of CNCF distribution, and four of ours that travel under one
+ * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, a path that names nothing, a
+ * manifest that is too large.
  */
 export type ErrorCode =
   | 'UNKNOWN'
@@ -23,6 +24,7 @@ export type ErrorCode =
   | 'NAME_UNKNOWN'
   | 'MANIFEST_UNKNOWN'
   | 'MANIFEST_INVALID'
+  | 'MANIFEST_TOO_LARGE'
   | 'MANIFEST_UNVERIFIED'
   | 'MANIFEST_BLOB_UNKNOWN'
   | 'BLOB_UNKNOWN'
@@ -47,6 +49,17 @@ export class RegistryError extends Error {
     this.code = code
     this.detail = detail
     this.retryAfter = options?.retryAfter
+  }
+}
+
+/** Several failures of one request, which the client hears in one envelope; the first decides the status. */
+export class RegistryErrors extends Error {
+  override readonly name = 'RegistryErrors'
+  readonly errors: readonly [RegistryError, ...RegistryError[]]
+
+  constructor(errors: readonly [RegistryError, ...RegistryError[]]) {
+    super(errors.map(({ message }) => message).join('; '))
+    this.errors = errors
   }
 }
 

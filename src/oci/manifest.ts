@@ -11,13 +11,29 @@ export class ManifestError extends Error {
   override readonly name = 'ManifestError'
 }
 
+/** A descriptor inside a document, with what it says besides. */
+export interface ManifestDescriptor extends Descriptor {
+  /** Where a foreign layer may be had from; empty otherwise. */
+  readonly urls: readonly string[]
+  readonly platform: Platform | undefined
+}
+
+export interface Platform {
+  readonly architecture: string
+  readonly os: string
+}
+
 export interface ParsedManifest {
   readonly mediaType: string
+  readonly config: ManifestDescriptor | undefined
   /** Config, layers and an artifact manifest's blobs: what must be readable under `/blobs/`. */
-  readonly blobs: readonly Descriptor[]
+  readonly blobs: readonly ManifestDescriptor[]
   /** Children of an index. A BuildKit cache index names layers here: read `mediaType` before you follow one. */
-  readonly manifests: readonly Descriptor[]
+  readonly manifests: readonly ManifestDescriptor[]
   readonly subject: Descriptor | undefined
+  /** What the document says it is about; an image manifest that does not say is about its config's type. */
+  readonly artifactType: string | undefined
+  readonly annotations: Readonly<Record<string, string>> | undefined
 }
 
 /**
@@ -33,17 +49,27 @@ export function parseManifest(bytes: Uint8Array, declared?: string): ParsedManif
   if (manifests !== undefined && (layers !== undefined || config !== undefined)) {
     throw new ManifestError('the document is an image manifest and an index at once')
   }
-  const blobDescriptors = [
-    ...(config === undefined ? [] : [parseDescriptor(config, 'config')]),
-    ...parseDescriptors(layers, 'layers'),
-    ...parseDescriptors(blobs, 'blobs'),
-  ]
+  const configDescriptor = config === undefined ? undefined : parseDescriptor(config, 'config')
+  const blobDescriptors = [...parseDescriptors(layers, 'layers'), ...parseDescriptors(blobs, 'blobs')]
   return {
     mediaType: mediaTypeOf(document, declared),
-    blobs: blobDescriptors,
+    config: configDescriptor,
+    blobs: configDescriptor === undefined ? blobDescriptors : [configDescriptor, ...blobDescriptors],
     manifests: parseDescriptors(manifests, 'manifests'),
     subject: subject === undefined || subject === null ? undefined : parseDescriptor(subject, 'subject'),
+    artifactType: textOf(document['artifactType']) ?? configDescriptor?.mediaType,
+    annotations: parseAnnotations(document['annotations']),
   }
+}
+
+function parseAnnotations(value: unknown): Record<string, string> | undefined {
+  if (!isObject(value)) return undefined
+  const entries = Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  return Object.fromEntries(entries)
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 function mediaTypeOf(document: Record<string, unknown>, declared: string | undefined): string {
@@ -77,20 +103,32 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function parseDescriptors(value: unknown, where: string): Descriptor[] {
+function parseDescriptors(value: unknown, where: string): ManifestDescriptor[] {
   if (value === undefined || value === null) return []
   if (!Array.isArray(value)) throw new ManifestError(`${where} is not a list`)
   return value.map((entry, index) => parseDescriptor(entry, `${where}[${index}]`))
 }
 
-function parseDescriptor(value: unknown, where: string): Descriptor {
+function parseDescriptor(value: unknown, where: string): ManifestDescriptor {
   if (!isObject(value)) throw new ManifestError(`${where} is not a descriptor`)
-  const { digest, size, mediaType } = value
+  const { digest, size, mediaType, urls, platform } = value
   if (!isDigestText(digest)) throw new ManifestError(`${where}.digest is not a digest`)
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw new ManifestError(`${where}.size is not a number of bytes`)
   }
-  return { digest, size, mediaType: typeof mediaType === 'string' ? mediaType : mediaTypes.octetStream }
+  return {
+    digest,
+    size,
+    mediaType: textOf(mediaType) ?? mediaTypes.octetStream,
+    urls: Array.isArray(urls) ? urls.map(String) : [],
+    platform: parsePlatform(platform),
+  }
+}
+
+function parsePlatform(value: unknown): Platform | undefined {
+  if (!isObject(value)) return undefined
+  const { architecture, os } = value
+  return typeof architecture === 'string' && typeof os === 'string' ? { architecture, os } : undefined
 }
 
 function isDigestText(value: unknown): value is Digest {

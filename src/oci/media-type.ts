@@ -1,4 +1,4 @@
-// The media types of manifests, in one place.
+// The media types of manifests and of what they name, in one place.
 
 export const mediaTypes = {
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
@@ -8,8 +8,31 @@ export const mediaTypes = {
   dockerSchema1: 'application/vnd.docker.distribution.manifest.v1+json',
   dockerSchema1Signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
   ociArtifactManifest: 'application/vnd.oci.artifact.manifest.v1+json',
+  dockerImageConfig: 'application/vnd.docker.container.image.v1+json',
+  dockerPluginConfig: 'application/vnd.docker.plugin.v1+json',
+  ociImageConfig: 'application/vnd.oci.image.config.v1+json',
   octetStream: 'application/octet-stream',
 } as const
+
+const manifestTypes: ReadonlySet<string> = new Set([
+  mediaTypes.ociManifest,
+  mediaTypes.ociIndex,
+  mediaTypes.dockerManifest,
+  mediaTypes.dockerManifestList,
+  mediaTypes.dockerSchema1,
+  mediaTypes.dockerSchema1Signed,
+  mediaTypes.ociArtifactManifest,
+])
+
+/** Whether content of this type is read under `/manifests/`. */
+export function isManifestType(mediaType: string): boolean {
+  return manifestTypes.has(mediaType)
+}
+
+/** Whether a layer's bytes may live elsewhere: Windows base layers, and OCI's non-distributable ones. */
+export function isForeignLayer(mediaType: string): boolean {
+  return /^application\/vnd\.(?:docker\.image\.rootfs\.foreign|oci\.image\.layer\.nondistributable)\./.test(mediaType)
+}
 
 /** A media type without its parameters, in lower case: `Text/HTML; charset=utf-8` → `text/html`. */
 export function bareMediaType(contentType: string): string {

@@ -5,7 +5,7 @@ import { RegistryError } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { LocalRegistry, Registry, RepositoryOptions } from '../registry/registry.ts'
 import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
-import type { WritableRepository } from '../registry/store.ts'
+import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { ProxyBlobs } from './blobs.ts'
 import { Fills } from './fills.ts'
@@ -57,6 +57,11 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     if (selection.kind === 'ours') return this.#local.writable(name)
     const owner = selection.upstream.name ?? selection.upstream.host
     throw new RegistryError('UNSUPPORTED', `${name} is a copy of a repository of ${owner}: push it there`)
+  }
+
+  removable(name: RepositoryName, options?: RepositoryOptions): RemovableRepository {
+    const selection = this.#selector.select(name, options?.namespace)
+    return this.#local.removable(selection.kind === 'ours' ? name : selection.local)
   }
 
   list(options?: ListOptions): AsyncIterable<RepositoryName> {

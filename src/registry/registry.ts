@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions } from './call.ts'
 import type { BlobSource, ListOptions, OpenBlob, OpenOptions, Repository } from './source.ts'
-import type { Upload, WritableRepository } from './store.ts'
+import type { RemovableRepository, Upload, WritableRepository } from './store.ts'
 
 export interface RepositoryOptions extends Pick<CallOptions, 'trace'> {
   /** The registry that the client means, as OCI's `ns` parameter names it: a key to look up, never a host to dial. */
@@ -21,6 +21,8 @@ export interface Registry {
    * @throws RegistryError UNSUPPORTED where it is not ours to write
    */
   writable(name: RepositoryName, options?: RepositoryOptions): WritableRepository
+  /** The same repository, to delete from; deletion may still be disabled. */
+  removable(name: RepositoryName, options?: RepositoryOptions): RemovableRepository
   /** The repositories that hold something here, in the order of a walk: `a/b` before `a-b`. */
   list(options?: ListOptions): AsyncIterable<RepositoryName>
 }

@@ -48,11 +48,13 @@ export interface TagStore extends TagSource {
   find(tag: Tag, options?: CallOptions): Promise<Digest | undefined>
   /** Points a tag at a manifest, which the caller has stored before. The last of several writers wins. */
   put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void>
+  /** The tags that point at a manifest now. Costs a look at every tag. */
+  pointingAt(digest: Digest, options?: CallOptions): AsyncIterable<Tag>
   /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */
   delete(tag: Tag, options?: CallOptions): Promise<void>
 }
 
-/** Names an upload session: a UUID; parsed from a client's text by `parseUploadId`. */
+/** Names an upload session: a UUID. */
 export type UploadId = string & { readonly __uploadId: unique symbol }
 
 /**
@@ -87,8 +89,8 @@ export interface Upload extends AsyncDisposable {
 
 export interface UploadStore {
   create(options?: CallOptions): Promise<Upload>
-  /** @throws RegistryError BLOB_UPLOAD_UNKNOWN */
-  resume(id: UploadId, options?: CallOptions): Promise<Upload>
+  /** `id` is a client's text. @throws RegistryError BLOB_UPLOAD_UNKNOWN */
+  resume(id: string, options?: CallOptions): Promise<Upload>
 }
 
 /** A repository of our own. */
@@ -97,4 +99,11 @@ export interface WritableRepository extends Repository {
   readonly manifests: ManifestStore
   readonly tags: TagStore
   readonly uploads: UploadStore
+}
+
+/** What can be taken out of a repository: of our own, or of the copy of an upstream's, which the next pull brings back. */
+export interface RemovableRepository {
+  readonly blobs: Pick<BlobStore, 'delete'>
+  readonly manifests: Pick<ManifestStore, 'delete'>
+  readonly tags: Pick<TagStore, 'delete' | 'pointingAt'>
 }

@@ -4,7 +4,7 @@ import type { StorageDriver } from '../drivers/driver.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { LocalRegistry } from '../registry/registry.ts'
 import type { ListOptions } from '../registry/source.ts'
-import type { WritableRepository } from '../registry/store.ts'
+import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Content } from './content.ts'
 import type { LinkKind } from './layout.ts'
@@ -71,6 +71,10 @@ class StoredRegistry implements LocalStore {
   }
 
   writable(name: RepositoryName): WritableRepository {
+    return this.repository(name)
+  }
+
+  removable(name: RepositoryName): RemovableRepository {
     return this.repository(name)
   }
 

@@ -9,6 +9,7 @@ import type { ListOptions, ManifestSource } from '../registry/source.ts'
 import type { TagStore } from '../registry/store.ts'
 import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
+import { namesIn } from './links.ts'
 
 /** Tags of a list that are looked at together. */
 const batchSize = 32
@@ -48,6 +49,16 @@ export class LinkedTags implements TagStore {
       const batch = tags.slice(at, at + batchSize)
       const isThere = await Promise.all(batch.map(async (tag) => await this.#isThere(tag)))
       yield* batch.filter((_, index) => isThere[index])
+    }
+  }
+
+  async *pointingAt(digest: Digest, options?: CallOptions): AsyncGenerator<Tag, void> {
+    const { name, driver } = this.#options
+    const tags = (await namesIn(driver, tagsFolder(name))).filter(isTag)
+    for (let at = 0; at < tags.length; at += batchSize) {
+      const batch = tags.slice(at, at + batchSize)
+      const targets = await Promise.all(batch.map(async (tag) => await this.find(tag, options)))
+      yield* batch.filter((_, index) => targets[index] === digest)
     }
   }
 

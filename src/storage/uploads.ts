@@ -36,8 +36,9 @@ export class RepositoryUploads implements UploadStore {
     return await this.#open(id, startedAt)
   }
 
-  async resume(id: UploadId, options?: CallOptions): Promise<Upload> {
+  async resume(id: string, options?: CallOptions): Promise<Upload> {
     options?.signal?.throwIfAborted()
+    if (!isUploadId(id)) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', { id: id.slice(0, 100) })
     return await this.#open(id, await this.#startedAt(id))
   }
 

@@ -51,17 +51,24 @@ export interface Answer {
   readonly codes: readonly string[]
 }
 
-export async function ask(
-  url: string,
-  options: { method?: string; headers?: Record<string, string> } = {},
-): Promise<Answer> {
-  const outgoing = request(url, { agent: false, ...options })
-  outgoing.end()
+export interface AskOptions {
+  readonly method?: string
+  readonly headers?: Record<string, string | readonly string[]>
+  /** Sent with its length, or in chunks where `isChunked`. */
+  readonly body?: Uint8Array | string
+  readonly isChunked?: boolean
+}
+
+export async function ask(url: string, { method, headers, body, isChunked }: AskOptions = {}): Promise<Answer> {
+  const length = body === undefined || isChunked === true ? {} : { 'content-length': Buffer.byteLength(body) }
+  const outgoing = request(url, { agent: false, method: method ?? 'GET', headers: { ...length, ...headers } })
+  if (body !== undefined && isChunked === true) outgoing.write(body)
+  outgoing.end(isChunked === true ? undefined : body)
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk as Buffer)
-  const body = Buffer.concat(chunks)
-  return { status: response.statusCode ?? 0, headers: response.headers, body, codes: codesOf(response, body) }
+  const got = Buffer.concat(chunks)
+  return { status: response.statusCode ?? 0, headers: response.headers, body: got, codes: codesOf(response, got) }
 }
 
 function codesOf(response: IncomingMessage, body: Buffer): string[] {

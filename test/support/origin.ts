@@ -56,7 +56,17 @@ export async function startOrigin(): Promise<Origin> {
     logger: silentLogger,
   })
   const unlimited = { usual: Infinity, most: Infinity }
-  const handler = api(registry, { prefix: '/', headers: {}, catalog: unlimited, tags: unlimited })
+  const handler = api(registry, {
+    prefix: '/',
+    headers: {},
+    catalog: unlimited,
+    tags: unlimited,
+    externalUrl: undefined,
+    relativeUrls: false,
+    secret: 'of the origin',
+    readOnly: true,
+    rules: { disabled: false, isAllowedUrl: () => false, isRequiredChild: () => true, classes: [] },
+  })
   const sent = new Map<string, number>()
   const listener = await listen(
     async (request) => {

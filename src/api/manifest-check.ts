@@ -1,0 +1,116 @@
+// What a pushed manifest must be before it is stored: one document to every reader, with everything it names in place.
+import { findAmbiguousKey } from '../oci/ambiguous-keys.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { isAbsence, RegistryError, RegistryErrors } from '../oci/error.ts'
+import { ManifestError, parseManifest, type ManifestDescriptor, type ParsedManifest } from '../oci/manifest.ts'
+import { bareMediaType, isForeignLayer, isManifestType, mediaTypes } from '../oci/media-type.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { Repository } from '../registry/source.ts'
+
+/** distribution's `validation` and `policy` sections. */
+export interface ManifestRules {
+  /** `validation.disabled`: neither the URLs of foreign layers nor the children of an index are looked at. */
+  readonly disabled: boolean
+  /** Whether a foreign layer may name this URL. */
+  readonly isAllowedUrl: (url: string) => boolean
+  /** Whether a child of an index must be here. */
+  readonly isRequiredChild: (child: ManifestDescriptor) => boolean
+  /** Classes of manifests that may be pushed (`policy.repository.classes`); empty: all. */
+  readonly classes: readonly string[]
+}
+
+/** @throws RegistryError MANIFEST_INVALID, DENIED */
+export function checkDocument(
+  bytes: Uint8Array,
+  contentType: string | undefined,
+  rules: ManifestRules,
+): ParsedManifest {
+  const declared = contentType === undefined ? undefined : bareMediaType(contentType)
+  let manifest: ParsedManifest
+  try {
+    manifest = parseManifest(bytes, declared)
+  } catch (error) {
+    if (error instanceof ManifestError) throw new RegistryError('MANIFEST_INVALID', error.message, { cause: error })
+    throw error
+  }
+  const ambiguous = findAmbiguousKey(Buffer.from(bytes).toString())
+  if (ambiguous !== undefined) {
+    throw new RegistryError('MANIFEST_INVALID', `the key ${JSON.stringify(ambiguous.slice(0, 100))} is ambiguous`)
+  }
+  if (declared !== undefined && declared !== 'application/json' && declared !== manifest.mediaType.toLowerCase()) {
+    throw new RegistryError('MANIFEST_INVALID', `Content-Type is ${declared}, the document is ${manifest.mediaType}`)
+  }
+  checkClass(manifest, rules)
+  return manifest
+}
+
+function checkClass(manifest: ParsedManifest, { classes }: ManifestRules): void {
+  if (classes.length === 0 || manifest.config === undefined) return
+  const { mediaType } = manifest.config
+  const own = manifestClasses.get(mediaType)
+  if (own === undefined) throw new RegistryError('DENIED', `unknown manifest class for ${mediaType}`)
+  if (!classes.includes(own)) throw new RegistryError('DENIED', `registry does not allow ${own} manifest`)
+}
+
+const manifestClasses: ReadonlyMap<string, string> = new Map([
+  [mediaTypes.dockerImageConfig, 'image'],
+  [mediaTypes.ociImageConfig, 'image'],
+  [mediaTypes.dockerPluginConfig, 'plugin'],
+])
+
+/**
+ * Looks for all that a manifest names; its subject need not be here.
+ * @throws RegistryErrors MANIFEST_BLOB_UNKNOWN for each thing that is missing
+ */
+export async function checkReferences(
+  repository: Repository,
+  manifest: ParsedManifest,
+  rules: ManifestRules,
+  call: CallOptions,
+): Promise<void> {
+  const problems: RegistryError[] = []
+  for (const blob of manifest.blobs) {
+    const problem = await checkBlob(repository, blob, rules, call)
+    if (problem !== undefined) problems.push(problem)
+  }
+  for (const child of manifest.manifests) {
+    if (rules.disabled || !rules.isRequiredChild(child) || (await hasChild(repository, child, call))) continue
+    problems.push(new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest: child.digest }))
+  }
+  const [first, ...others] = problems
+  if (first !== undefined) throw new RegistryErrors([first, ...others])
+}
+
+async function checkBlob(
+  repository: Repository,
+  blob: ManifestDescriptor,
+  rules: ManifestRules,
+  call: CallOptions,
+): Promise<RegistryError | undefined> {
+  const { digest, urls } = blob
+  if (isForeignLayer(blob.mediaType)) {
+    const refused = rules.disabled ? undefined : urls.find((url) => !rules.isAllowedUrl(url))
+    if (refused !== undefined) {
+      return new RegistryError('MANIFEST_INVALID', `${digest}: the URL of this layer is not allowed here`)
+    }
+    if (urls.length > 0) return undefined // its bytes are meant to stay where they are
+  }
+  if (await isHere(repository.blobs.stat(digest, call))) return undefined
+  return new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest })
+}
+
+/** A child is a manifest; the cache indexes of BuildKit name layers, which are blobs. */
+async function hasChild(repository: Repository, child: Descriptor, call: CallOptions): Promise<boolean> {
+  if (await isHere(repository.manifests.stat(child.digest, call))) return true
+  return !isManifestType(child.mediaType) && (await isHere(repository.blobs.stat(child.digest, call)))
+}
+
+async function isHere(found: Promise<unknown>): Promise<boolean> {
+  try {
+    await found
+    return true
+  } catch (error) {
+    if (isAbsence(error)) return false
+    throw error
+  }
+}

@@ -1,0 +1,73 @@
+// PUT and DELETE of manifests and tags (distribution-spec, «Pushing manifests», «Content Management»).
+import { collect, TooLargeError } from '../bytes/stream.ts'
+import type { Reply } from '../http/exchange.ts'
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { maxManifestSize } from '../oci/manifest.ts'
+import { isTag, type Reference, type Tag } from '../oci/reference.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { RemovableRepository } from '../registry/store.ts'
+import { locationOf } from './location.ts'
+import { checkDocument, checkReferences, type ManifestRules } from './manifest-check.ts'
+import type { UploadRequest } from './uploads.ts'
+
+/** How many tags one push may set (distribution-spec development head asks for at least 10). */
+const maxTags = 50
+
+/** Stores the manifest, then points the tags at it. */
+export async function pushManifest(ask: UploadRequest, reference: Reference, rules: ManifestRules): Promise<Reply> {
+  const { repository, request, options, call } = ask
+  const tags = tagsOf(reference, request.query.getAll('tag'))
+  const bytes = await readBody(request.body, request.headers['content-length'])
+  const contentType = request.headers['content-type']
+  const manifest = checkDocument(bytes, contentType, rules)
+  await checkReferences(repository, manifest, rules, call)
+  const digest = reference.kind === 'digest' ? reference.digest : undefined
+  const stored = await repository.manifests.put(bytes, { ...call, digest, mediaType: contentType })
+  for (const tag of tags) await repository.tags.put(tag, stored.descriptor.digest, call)
+  return {
+    status: 201,
+    headers: {
+      location: locationOf(`v2/${repository.name}/manifests/${stored.descriptor.digest}`, request, options),
+      'docker-content-digest': stored.descriptor.digest,
+      ...(manifest.subject === undefined ? {} : { 'oci-subject': manifest.subject.digest }),
+      ...(reference.kind === 'digest' && tags.length > 0 ? { 'oci-tag': tags } : {}),
+    },
+  }
+}
+
+function tagsOf(reference: Reference, named: readonly string[]): Tag[] {
+  if (reference.kind === 'tag') return [reference.tag]
+  if (named.length > maxTags) throw new RegistryError('TAG_INVALID', `more than ${maxTags} tags`)
+  return named.map((tag) => {
+    if (!isTag(tag)) throw new RegistryError('TAG_INVALID', { tag: tag.slice(0, 200) })
+    return tag
+  })
+}
+
+async function readBody(body: AsyncIterable<Uint8Array>, length: string | undefined): Promise<Buffer> {
+  const tooLarge = new RegistryError('MANIFEST_TOO_LARGE', `a manifest has at most ${maxManifestSize} bytes`)
+  if (length !== undefined && Number(length) > maxManifestSize) throw tooLarge
+  try {
+    return await collect(body, maxManifestSize)
+  } catch (error) {
+    if (error instanceof TooLargeError) throw tooLarge
+    throw error
+  }
+}
+
+/** By tag only the tag goes; by digest the manifest goes, and every tag that points at it (as distribution has it). */
+export async function removeManifest(
+  repository: RemovableRepository,
+  reference: Reference,
+  call: CallOptions,
+): Promise<Reply> {
+  if (reference.kind === 'tag') await repository.tags.delete(reference.tag, call)
+  else await removeWithTags(repository, reference.digest, call)
+  return { status: 202, headers: {} }
+}
+
+async function removeWithTags(repository: RemovableRepository, digest: Digest, call: CallOptions): Promise<void> {
+  for await (const tag of repository.tags.pointingAt(digest, call)) await repository.tags.delete(tag, call)
+  await repository.manifests.delete(digest, call)
+}

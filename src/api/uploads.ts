@@ -1,0 +1,175 @@
+// Uploads of blobs (distribution-spec, «Pushing blobs»): a session is begun, appended to, and committed or cancelled.
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { Reply, Request } from '../http/exchange.ts'
+import { isDigest, type Digest } from '../oci/digest.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
+import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import type { CallOptions } from '../registry/call.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { Upload, WritableRepository } from '../registry/store.ts'
+import { locationOf, type LocationOptions } from './location.ts'
+import { problemReply } from './problem.ts'
+import { signUploadState, verifyUploadState } from './upload-state.ts'
+
+export interface UploadOptions extends LocationOptions {
+  /** Signs the state in Locations; replicas share it, and it outlives a restart. */
+  readonly secret: string
+}
+
+/** One request about uploads to one repository. */
+export interface UploadRequest {
+  readonly repository: WritableRepository
+  readonly request: Request
+  readonly options: UploadOptions
+  readonly call: CallOptions
+}
+
+/** POST: a session, or with `digest` a whole blob at once, or with `mount` a blob that another repository has. */
+export async function startUpload(registry: Registry, ask: UploadRequest): Promise<Reply> {
+  const { repository, request, call } = ask
+  const { query } = request
+  const mount = query.get('mount')
+  if (mount !== null && isDigest(mount) && (await mountBlob(registry, ask, mount, query.get('from')))) {
+    return createdReply(ask, mount)
+  }
+  const algorithm = query.get('digest-algorithm')
+  if (algorithm !== null && algorithm !== 'sha256' && algorithm !== 'sha512') {
+    throw new RegistryError('DIGEST_INVALID', { 'digest-algorithm': algorithm.slice(0, 100) })
+  }
+  const digest = query.has('digest') ? digestOf(request) : undefined
+  await using upload = await repository.uploads.create(call)
+  if (digest === undefined) {
+    await upload.close()
+    return sessionReply(ask, upload, 202)
+  }
+  await upload.append(request.body, call)
+  await upload.commit(digest, call)
+  return createdReply(ask, digest)
+}
+
+/** GET, HEAD: how far a session has come. A state that has been overtaken does no harm here. */
+export async function readUpload(ask: UploadRequest, id: string): Promise<Reply> {
+  await using upload = await ask.repository.uploads.resume(id, ask.call)
+  await upload.close()
+  return sessionReply(ask, upload, 204)
+}
+
+/** PATCH: appends the body, or the chunk that `Content-Range` places. */
+export async function appendUpload(ask: UploadRequest, id: string): Promise<Reply> {
+  return await withSession(ask, id, async (upload) => {
+    await upload.close()
+    return sessionReply(ask, upload, 202)
+  })
+}
+
+/** PUT: appends what is left, if anything, and commits the blob under `digest`. */
+export async function finishUpload(ask: UploadRequest, id: string): Promise<Reply> {
+  const digest = digestOf(ask.request)
+  return await withSession(ask, id, async (upload) => {
+    await upload.commit(digest, ask.call)
+    return createdReply(ask, digest)
+  })
+}
+
+export async function cancelUpload(ask: UploadRequest, id: string): Promise<Reply> {
+  checkState(ask, id)
+  const upload = await ask.repository.uploads.resume(id, ask.call)
+  await upload.abort()
+  return { status: 204, headers: { 'docker-upload-uuid': upload.id } }
+}
+
+/** Opens a session, appends the request's body where it belongs, and goes on. Whatever fails, the session's bytes stay. */
+async function withSession(ask: UploadRequest, id: string, next: (upload: Upload) => Promise<Reply>): Promise<Reply> {
+  const { request, call } = ask
+  const { offset } = checkState(ask, id)
+  const upload = await ask.repository.uploads.resume(id, call)
+  try {
+    const chunk = parseContentRange(request.headers['content-range'])
+    const length = request.headers['content-length']
+    if (offset !== upload.size || (chunk !== undefined && chunk.start !== upload.size)) return outOfOrder(ask, upload)
+    if (chunk !== undefined && length !== undefined && Number(length) !== chunk.length) {
+      throw new RegistryError('SIZE_INVALID', `the body has ${length} bytes, Content-Range says ${chunk.length}`)
+    }
+    const before = upload.size
+    await upload.append(request.body, call)
+    if (chunk !== undefined && upload.size - before !== chunk.length) {
+      throw new RegistryError('SIZE_INVALID', `the body has not the ${chunk.length} bytes of its Content-Range`)
+    }
+    return await next(upload)
+  } finally {
+    await upload.close() // nothing to do where it was committed
+  }
+}
+
+/** Tells the client where to go on (distribution-spec: 416, and the session stays usable). */
+function outOfOrder(ask: UploadRequest, upload: Upload): Reply {
+  const problem = problemReply(new RegistryError('RANGE_INVALID', `this session holds ${upload.size} bytes`))
+  return { ...problem, headers: { ...problem.headers, ...sessionHeaders(ask, upload) } }
+}
+
+/** @throws RegistryError BLOB_UPLOAD_INVALID: the session is another repository's, or the client never began it */
+function checkState({ repository, request, options }: UploadRequest, id: string): { readonly offset: number } {
+  const state = verifyUploadState(request.query.get('_state') ?? '', repository.name, id, options.secret)
+  if (state === undefined) throw new RegistryError('BLOB_UPLOAD_INVALID', 'the Location of this upload is not ours')
+  return state
+}
+
+/** `0-1023`, both inclusive and without a unit, as this API has it. */
+function parseContentRange(header: string | undefined): { start: number; length: number } | undefined {
+  if (header === undefined) return undefined
+  const [, first, last] = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header) ?? []
+  if (first === undefined || last === undefined || Number(last) < Number(first)) {
+    throw new RegistryError('RANGE_INVALID', 'Content-Range is not <first>-<last>')
+  }
+  return { start: Number(first), length: Number(last) - Number(first) + 1 }
+}
+
+function digestOf({ query }: Request): Digest {
+  const digest = query.get('digest') ?? ''
+  if (!isDigest(digest)) throw new RegistryError('DIGEST_INVALID', { digest: digest.slice(0, 200) })
+  return digest
+}
+
+/**
+ * Whether the blob is visible in the repository now. Without `from` any repository may be its source: while nobody guards
+ * them, whoever can push can read every one of them.
+ */
+async function mountBlob(
+  registry: Registry,
+  { repository, call }: UploadRequest,
+  digest: Digest,
+  from: string | null,
+): Promise<boolean> {
+  try {
+    if (from !== null) {
+      if (!isRepositoryName(from)) return false
+      await registry.repository(from).blobs.stat(digest, call) // the right to it is the source repository's link
+    }
+    await repository.blobs.link(digest, call)
+    return true
+  } catch (error) {
+    if (isAbsence(error)) return false
+    throw error
+  }
+}
+
+function createdReply({ repository, request, options }: UploadRequest, digest: Digest): Reply {
+  const location = locationOf(`v2/${repository.name}/blobs/${digest}`, request, options)
+  return { status: 201, headers: { location, 'docker-content-digest': digest } }
+}
+
+function sessionReply(ask: UploadRequest, upload: Upload, status: 202 | 204): Reply {
+  return { status, headers: sessionHeaders(ask, upload) }
+}
+
+function sessionHeaders({ repository, request, options }: UploadRequest, upload: Upload): OutgoingHttpHeaders {
+  const { id, size: offset, startedAt } = upload
+  const state = signUploadState({ name: repository.name, id, offset, startedAt }, options.secret)
+  const path = `v2/${repository.name satisfies RepositoryName}/blobs/uploads/${id}?_state=${encodeURIComponent(state)}`
+  return {
+    location: locationOf(path, request, options),
+    range: `0-${Math.max(0, offset - 1)}`,
+    'docker-upload-uuid': id,
+    'oci-chunk-min-length': '1',
+  }
+}

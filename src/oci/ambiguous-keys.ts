@@ -1,0 +1,64 @@
+// Documents that two readers understand differently. Go's JSON decoders match keys whatever their case and take the last
+// of two equal ones, JavaScript's match exactly: a manifest that uses either would be one thing to us and another to the
+// client that runs it (CVE-2021-41190 is the same trick with two types).
+
+/** Keys that decide what a manifest is and names. */
+const structural = [
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'config',
+  'layers',
+  'blobs',
+  'manifests',
+  'subject',
+  'annotations',
+  'digest',
+  'size',
+  'urls',
+  'data',
+  'platform',
+  'architecture',
+  'os',
+]
+
+const exact = new Map(structural.map((key) => [fold(key), key]))
+
+interface Scope {
+  readonly isObject: boolean
+  /** Keys of annotations are free text: only one that is given twice is ambiguous there. */
+  readonly isFree: boolean
+  readonly keys: Set<string>
+  /** The key that the next value belongs to. */
+  key: string
+}
+
+/** The first key of a JSON text that is ambiguous; `undefined` where there is none. The text parses as JSON. */
+export function findAmbiguousKey(json: string): string | undefined {
+  const scopes: Scope[] = []
+  let expectsKey = false
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],]/g)) {
+    const scope = scopes.at(-1)
+    if (token === '{' || token === '[') {
+      const isFree = scope?.isFree === true || scope?.key === 'annotations'
+      scopes.push({ isObject: token === '{', isFree, keys: new Set(), key: '' })
+      expectsKey = token === '{'
+    } else if (token === '}' || token === ']') {
+      scopes.pop()
+      expectsKey = false
+    } else if (token === ',') expectsKey = scope?.isObject === true
+    else if (expectsKey && scope !== undefined) {
+      const key = String(JSON.parse(token))
+      if (scope.keys.has(key) || (!scope.isFree && (exact.get(fold(key)) ?? key) !== key)) return key
+      scope.keys.add(key)
+      scope.key = key
+      expectsKey = false
+    }
+  }
+  return undefined
+}
+
+/** As Go's decoder folds: upper case first, which maps `ſ` and the Kelvin sign to letters. */
+function fold(key: string): string {
+  return key.toUpperCase().toLowerCase()
+}
