@@ -1,7 +1,11 @@
 // The one room that knows everybody: configuration → drivers → storage → proxy → API → listener.
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { api } from './api/api.ts'
+import { manifestRules } from './api/manifest-rules.ts'
+import type { Schema1Options } from './api/schema1.ts'
+import { ConfigError } from './config/config-error.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { Facts, type FactStore } from './cache/facts.ts'
@@ -14,7 +18,15 @@ import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import type { Upstream } from './proxy/selection.ts'
 import type { Registry } from './registry/registry.ts'
+import {
+  collectGarbage as collect,
+  GarbageError,
+  type GarbageOptions,
+  type GarbageReport,
+} from './storage/garbage/collect.ts'
+import { UploadPurger } from './storage/purge.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
+import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
 import type { Logger } from './telemetry/logger.ts'
 import { AuthFile } from './upstream/auth-file.ts'
 import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
@@ -58,7 +70,8 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         relativeUrls: config.http.relativeUrls,
         secret: config.http.secret ?? (await uploadSecret(driver, logger)),
         readOnly: config.storage.readOnly,
-        rules: { disabled: false, isAllowedUrl: () => false, isRequiredChild: () => true, classes: [] },
+        schema1: await openSchema1(config),
+        rules: manifestRules(config.validation, config.policy),
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
         tags: { usual: Infinity, most: config.tags.maxTags },
       }),
@@ -66,6 +79,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     ),
   )
   sweepNowAndThen(store, opening, logger)
+  purgeNowAndThen(config, driver, opening, logger)
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
@@ -84,6 +98,18 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
 function openDriver({ storage }: Config): StorageDriver {
   if (storage.driver === 'inmemory') return inMemoryDriver()
   return filesystemDriver({ rootDirectory: storage.rootDirectory, maxThreads: storage.maxThreads })
+}
+
+/** @throws ConfigError where the key cannot be read */
+async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
+  const { enabled, keyFile } = schema1
+  if (keyFile === undefined) return { enabled, key: generateSigningKey() }
+  try {
+    return { enabled, key: loadSigningKey(await readFile(keyFile, 'utf8')) }
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new ConfigError(`compatibility.schema1.trustkey: ${reason}`, { cause })
+  }
 }
 
 const uploadSecretPath = '/entrepot/upload-secret'
@@ -174,6 +200,33 @@ function sweepNowAndThen(store: LocalStore, opening: AsyncDisposableStack, logge
   const timer = setInterval(() => void sweep(), temporaryAge)
   opening.defer(() => clearInterval(timer))
   void sweep()
+}
+
+function purgeNowAndThen(
+  { storage }: Config,
+  driver: StorageDriver,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): void {
+  const { enabled, age, interval, dryRun } = storage.uploadPurging
+  if (enabled) opening.use(new UploadPurger({ driver, age, interval, dryRun, logger }))
+}
+
+/** Collects the garbage of a configured storage, beside whatever serves it. @throws GarbageError where nothing was done */
+export async function collectGarbage(
+  config: Config,
+  options: Omit<GarbageOptions, 'driver' | 'descriptors'>,
+  logger: Logger,
+): Promise<GarbageReport> {
+  if (config.storage.driver === 'inmemory') {
+    throw new GarbageError('storage is in memory: it ends with its process, so there is nothing to collect')
+  }
+  // What other processes hold in memory is theirs; redis they share.
+  await using facts =
+    config.storage.descriptorCache.kind === 'redis'
+      ? openFacts(config, logger)
+      : openFactStore({ kind: 'none' }, logger)
+  return await collect({ ...options, driver: openDriver(config), descriptors: descriptorCache(facts) })
 }
 
 function readVersion(): string {

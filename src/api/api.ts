@@ -6,11 +6,12 @@ import type { CallOptions, Trace } from '../registry/call.ts'
 import type { Registry, RepositoryOptions } from '../registry/registry.ts'
 import { readBlob } from './blobs.ts'
 import { listCatalog, listTags, type PageLimits } from './listing.ts'
-import type { ManifestRules } from './manifest-check.ts'
-import { pushManifest, removeManifest } from './manifest-push.ts'
+import { pushManifest, removeManifest, type PushPolicy } from './manifest-push.ts'
 import { readManifest } from './manifests.ts'
 import { asRegistryError, problemReply, statusOf } from './problem.ts'
+import { listReferrers } from './referrers.ts'
 import { parseRoute, type Route } from './route.ts'
+import { withEmptyLayer } from './schema1.ts'
 import {
   appendUpload,
   cancelUpload,
@@ -21,14 +22,13 @@ import {
   type UploadRequest,
 } from './uploads.ts'
 
-export interface ApiOptions extends UploadOptions {
+export interface ApiOptions extends UploadOptions, PushPolicy {
   /** Headers added to every answer, as `http.headers` has it. */
   readonly headers: Readonly<Record<string, readonly string[]>>
   readonly catalog: PageLimits
   readonly tags: PageLimits
   /** Nothing is written or deleted by clients; what is pulled through is still stored. */
   readonly readOnly: boolean
-  readonly rules: ManifestRules
 }
 
 /** Which methods a resource has; those that do not read are gone where the registry is read-only. */
@@ -38,6 +38,7 @@ const methods: Readonly<Record<Route['kind'], readonly string[]>> = {
   catalog: ['GET'],
   tags: ['GET'],
   manifest: ['GET', 'HEAD', 'PUT', 'DELETE'],
+  referrers: ['GET'],
   blob: ['GET', 'HEAD', 'DELETE'],
   uploads: ['POST'],
   upload: ['GET', 'HEAD', 'PATCH', 'PUT', 'DELETE'],
@@ -100,8 +101,12 @@ async function dispatch(
       )
     case 'manifest':
       return await answerManifest(registry, options, route, request, call)
+    case 'referrers': {
+      const { referrers } = registry.repository(route.name, namespaceOf(request, call))
+      return await listReferrers(referrers, route.digest, request, call)
+    }
     case 'blob':
-      return await answerBlob(registry, route, request, call)
+      return await answerBlob(registry, options, route, request, call)
     case 'uploads':
       return await startUpload(registry, uploadRequest(registry, options, route.name, request, call))
     case 'upload':
@@ -119,19 +124,21 @@ async function answerManifest(
   const { name, reference } = route
   switch (request.method) {
     case 'PUT':
-      return await pushManifest(uploadRequest(registry, options, name, request, call), reference, options.rules)
+      return await pushManifest(uploadRequest(registry, options, name, request, call), reference, options)
     case 'DELETE':
       return await removeManifest(registry.removable(name, namespaceOf(request, call)), reference, call)
     default: {
       const repository = registry.repository(name, namespaceOf(request, call))
-      const { 'if-none-match': ifNoneMatch } = request.headers
-      return await readManifest(repository, reference, { head: request.method === 'HEAD', ifNoneMatch }, call)
+      const { 'if-none-match': ifNoneMatch, accept } = request.headers
+      const head = request.method === 'HEAD'
+      return await readManifest(repository, reference, { head, accept, ifNoneMatch, schema1: options.schema1 }, call)
     }
   }
 }
 
 async function answerBlob(
   registry: Registry,
+  options: ApiOptions,
   route: Extract<Route, { kind: 'blob' }>,
   request: Request,
   call: CallOptions,
@@ -141,7 +148,8 @@ async function answerBlob(
     await registry.removable(name, namespaceOf(request, call)).blobs.delete(digest, call)
     return { status: 202, headers: {} }
   }
-  const { blobs } = registry.repository(name, namespaceOf(request, call))
+  const repository = registry.repository(name, namespaceOf(request, call))
+  const blobs = options.schema1.enabled ? withEmptyLayer(repository.blobs) : repository.blobs
   const { range, 'if-none-match': ifNoneMatch } = request.headers
   const ifRange = request.headers['if-range']?.toString()
   return await readBlob(blobs, digest, { head: request.method === 'HEAD', ifNoneMatch, ifRange, range }, call)
@@ -187,5 +195,5 @@ function describe(route: Route, log: Record<string, unknown>): void {
   if ('name' in route) log['repository'] = route.name
   if (route.kind === 'manifest') {
     log['reference'] = route.reference.kind === 'tag' ? route.reference.tag : route.reference.digest
-  } else if (route.kind === 'blob') log['reference'] = route.digest
+  } else if (route.kind === 'blob' || route.kind === 'referrers') log['reference'] = route.digest
 }

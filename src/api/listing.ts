@@ -21,7 +21,7 @@ export async function listCatalog(
 ): Promise<Reply> {
   const { n, last } = parsePage(target.query, limits)
   const page = n === 0 ? { entries: [], more: false } : await takePage(registry.list({ ...call, after: last }), n)
-  return pageReply({ repositories: page.entries }, page, n, target.path)
+  return pageReply({ repositories: page.entries }, page, n, target)
 }
 
 export async function listTags(
@@ -34,7 +34,7 @@ export async function listTags(
   const { n, last } = parsePage(target.query, limits)
   const page =
     n === 0 ? { entries: [], more: false } : await takePage(repository.tags.list({ ...call, after: last }), n)
-  return pageReply({ name, tags: page.entries }, page, n, target.path)
+  return pageReply({ name, tags: page.entries }, page, n, target)
 }
 
 export interface ListTarget {
@@ -65,15 +65,17 @@ function parsePage(query: URLSearchParams, limits: PageLimits): { n: number; las
   return { n: Math.min(Number(raw), limits.most), last }
 }
 
-function pageReply(document: Record<string, unknown>, page: Page, n: number, path: string): Reply {
+function pageReply(document: Record<string, unknown>, page: Page, n: number, { path, query }: ListTarget): Reply {
   const body = Buffer.from(`${JSON.stringify(document)}\n`)
-  const next = page.more ? page.entries.at(-1) : undefined
+  const last = page.more ? page.entries.at(-1) : undefined
+  const namespace = query.get('ns')
+  const next = new URLSearchParams({ last: last ?? '', n: String(n), ...(namespace === null ? {} : { ns: namespace }) })
   return {
     status: 200,
     headers: {
       'content-type': 'application/json',
       'content-length': body.byteLength,
-      ...(next === undefined ? {} : { link: `<${path}?last=${encodeURIComponent(next)}&n=${n}>; rel="next"` }),
+      ...(last === undefined ? {} : { link: `<${path}?${next.toString()}>; rel="next"` }),
     },
     body,
   }

@@ -3,37 +3,66 @@ import { collect, TooLargeError } from '../bytes/stream.ts'
 import type { Reply } from '../http/exchange.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import { maxManifestSize } from '../oci/manifest.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import { maxManifestSize, schemaVersionOf } from '../oci/manifest.ts'
+import { bareMediaType, mediaTypes } from '../oci/media-type.ts'
 import { isTag, type Reference, type Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { RemovableRepository } from '../registry/store.ts'
 import { locationOf } from './location.ts'
 import { checkDocument, checkReferences, type ManifestRules } from './manifest-check.ts'
+import { checkSigned, type Schema1Options } from './schema1.ts'
 import type { UploadRequest } from './uploads.ts'
 
 /** How many tags one push may set (distribution-spec development head asks for at least 10). */
 const maxTags = 50
 
 /** Stores the manifest, then points the tags at it. */
-export async function pushManifest(ask: UploadRequest, reference: Reference, rules: ManifestRules): Promise<Reply> {
+export async function pushManifest(ask: UploadRequest, reference: Reference, policy: PushPolicy): Promise<Reply> {
   const { repository, request, options, call } = ask
   const tags = tagsOf(reference, request.query.getAll('tag'))
-  const bytes = await readBody(request.body, request.headers['content-length'])
-  const contentType = request.headers['content-type']
-  const manifest = checkDocument(bytes, contentType, rules)
-  await checkReferences(repository, manifest, rules, call)
+  const body = await readBody(request.body, request.headers['content-length'])
+  const { bytes, mediaType, subject } = await check(ask, body, policy)
   const digest = reference.kind === 'digest' ? reference.digest : undefined
-  const stored = await repository.manifests.put(bytes, { ...call, digest, mediaType: contentType })
+  const stored = await repository.manifests.put(bytes, { ...call, digest, mediaType })
   for (const tag of tags) await repository.tags.put(tag, stored.descriptor.digest, call)
   return {
     status: 201,
     headers: {
       location: locationOf(`v2/${repository.name}/manifests/${stored.descriptor.digest}`, request, options),
       'docker-content-digest': stored.descriptor.digest,
-      ...(manifest.subject === undefined ? {} : { 'oci-subject': manifest.subject.digest }),
+      ...(subject === undefined ? {} : { 'oci-subject': subject.digest }),
       ...(reference.kind === 'digest' && tags.length > 0 ? { 'oci-tag': tags } : {}),
     },
   }
+}
+
+export interface PushPolicy {
+  readonly rules: ManifestRules
+  readonly schema1: Schema1Options
+}
+
+/** What is to be stored of a body that is fit to be: all of it, or of a schema 1 manifest what its signatures are of. */
+async function check(
+  { repository, request, call }: UploadRequest,
+  body: Buffer,
+  { rules, schema1 }: PushPolicy,
+): Promise<{ bytes: Uint8Array; mediaType: string | undefined; subject?: Descriptor | undefined }> {
+  const contentType = request.headers['content-type']
+  if (isSchema1(contentType, body)) {
+    if (!schema1.enabled) throw new RegistryError('MANIFEST_INVALID', 'schema 1 manifests are not taken here')
+    const { payload } = await checkSigned(repository, body, call)
+    return { bytes: payload, mediaType: mediaTypes.dockerSchema1Signed }
+  }
+  const manifest = checkDocument(body, contentType, rules)
+  await checkReferences(repository, manifest, rules, call)
+  return { bytes: body, mediaType: contentType, subject: manifest.subject }
+}
+
+function isSchema1(contentType: string | undefined, body: Uint8Array): boolean {
+  const declared = bareMediaType(contentType ?? '')
+  if (declared === mediaTypes.dockerSchema1 || declared === mediaTypes.dockerSchema1Signed) return true
+  return (declared === '' || declared === 'application/json') && schemaVersionOf(body) === 1
 }
 
 function tagsOf(reference: Reference, named: readonly string[]): Tag[] {

@@ -1,5 +1,5 @@
 // Which resource a raw path names: a pure parser, anchored at the path's right end, because a repository's name may hold
-// `blobs`, `manifests` and `tags` as components (distribution-spec, «Endpoints»). Nothing is decoded or normalised.
+// `blobs`, `manifests`, `tags` and `referrers` as components (distribution-spec, «Endpoints»). Nothing is decoded or normalised.
 import { isDigest, type Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { isRepositoryName, isTag, type Reference, type RepositoryName } from '../oci/reference.ts'
@@ -10,6 +10,7 @@ export type Route =
   | { readonly kind: 'catalog' }
   | { readonly kind: 'tags'; readonly name: RepositoryName }
   | { readonly kind: 'manifest'; readonly name: RepositoryName; readonly reference: Reference }
+  | { readonly kind: 'referrers'; readonly name: RepositoryName; readonly digest: Digest }
   | { readonly kind: 'blob'; readonly name: RepositoryName; readonly digest: Digest }
   | { readonly kind: 'uploads'; readonly name: RepositoryName }
   | { readonly kind: 'upload'; readonly name: RepositoryName; readonly id: string }
@@ -32,6 +33,7 @@ export function parseRoute(path: string, prefix: string): Route {
 function parseRepositoryRoute(parts: readonly string[]): Route {
   const [last = '', second, third] = parts.toReversed()
   if (second === 'manifests') return { kind: 'manifest', name: nameOf(parts, 2), reference: referenceOf(last) }
+  if (second === 'referrers') return { kind: 'referrers', name: nameOf(parts, 2), digest: digestOf(last) }
   if (second === 'tags' && last === 'list') return { kind: 'tags', name: nameOf(parts, 2) }
   if (third === 'blobs' && second === 'uploads') {
     const name = nameOf(parts, 3)

@@ -57,7 +57,7 @@ export class RedisConnection {
       this.#hasSocket = true
       if (this.#isEnded) this.#destroy()
     })
-    const adapter = new KeyvRedis(this.#client, { namespace: prefix, keyPrefixSeparator: ':', throwOnErrors: true })
+    const adapter = new OneConnection(this.#client, { namespace: prefix, keyPrefixSeparator: ':', throwOnErrors: true })
     this.keyv = new Keyv({
       store: adapter,
       namespace: prefix,
@@ -105,6 +105,13 @@ export class RedisConnection {
     } catch {
       // it was closed from the other side
     }
+  }
+}
+
+/** Keyv's adapter, which would connect a closed client anew whenever it is asked for something. */
+class OneConnection extends KeyvRedis<unknown> {
+  override async getClient(): ReturnType<KeyvRedis<unknown>['getClient']> {
+    return this.client
   }
 }
 

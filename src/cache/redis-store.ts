@@ -104,6 +104,7 @@ export class RedisStore implements FactStore {
   /** Serves by one connection, with rests after failures, until it is worth no more. @throws its last failure */
   async #use(connection: RedisConnection): Promise<never> {
     for (let failures = 0; ; await this.#rest()) {
+      if (this.#closing.signal.aborted) throw this.#closing.signal.reason
       try {
         await this.#prove(connection.keyv)
         failures = 0

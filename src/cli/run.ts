@@ -1,7 +1,8 @@
 // The command line: arguments → command → exit code.
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { version } from '../app.ts'
 import { check } from './check.ts'
+import { defaultGrace, garbageCollect, parseGrace, type GarbageCollectOptions } from './garbage-collect.ts'
 import type { Io } from './io.ts'
 import { serve } from './serve.ts'
 
@@ -29,6 +30,21 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     .description('say what is wrong with a configuration')
     .action(async (path: string | undefined) => {
       code = await check(path, io)
+    })
+  program
+    .command('garbage-collect')
+    .argument('[config]', 'the config.yml of the registry')
+    .description('remove what nothing needs any more; the registry may go on serving and taking pushes')
+    .option('-d, --dry-run', 'only say what would be removed', false)
+    .option('-m, --delete-untagged', 'remove manifests that neither have a tag nor belong to one that has', false)
+    .option('-q, --quiet', 'print the summary only', false)
+    .addOption(
+      new Option('--grace <duration>', 'leave alone what was written in the last such time')
+        .argParser(parseGrace)
+        .default(defaultGrace, '1h'),
+    )
+    .action(async (path: string | undefined, options: GarbageCollectOptions) => {
+      code = await garbageCollect(path, options, io)
     })
   try {
     await program.parseAsync([...args], { from: 'user' })

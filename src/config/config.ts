@@ -11,6 +11,9 @@ export interface Config {
   readonly tags: { readonly maxTags: number }
   /** `undefined`: a plain registry, which asks nobody. */
   readonly proxy: ProxyConfig | undefined
+  readonly validation: ValidationConfig
+  readonly policy: PolicyConfig
+  readonly schema1: Schema1Config
 }
 
 export interface LogConfig {
@@ -46,7 +49,18 @@ export interface StorageConfig {
   readonly maxThreads: number
   readonly deleteEnabled: boolean
   readonly readOnly: boolean
+  readonly uploadPurging: UploadPurgingConfig
   readonly descriptorCache: DescriptorCacheConfig
+}
+
+export interface UploadPurgingConfig {
+  readonly enabled: boolean
+  /** Uploads that were begun, and last written to, longer ago are removed. */
+  readonly age: number
+  /** A minute at least. */
+  readonly interval: number
+  /** Only says what it would remove. */
+  readonly dryRun: boolean
 }
 
 export interface DescriptorCacheConfig {
@@ -108,3 +122,28 @@ export type UpstreamCredentials =
   | { readonly kind: 'exec'; readonly command: string; readonly lifetime: number | undefined }
   /** A docker `config.json`; the path is absolute. */
   | { readonly kind: 'authfile'; readonly path: string }
+
+/** What a pushed manifest is looked at for. */
+export interface ValidationConfig {
+  /** Neither URLs nor the children of indexes are looked at. */
+  readonly disabled: boolean
+  /** Patterns for URLs of foreign layers, for `RegExp` in `u` mode, each on its own and unanchored. */
+  readonly urls: { readonly allow: readonly string[]; readonly deny: readonly string[] }
+  readonly indexes: {
+    /** Which children of an index must be here; `list`: those in `platformList`. */
+    readonly platforms: 'all' | 'none' | 'list'
+    readonly platformList: readonly { readonly architecture: string; readonly os: string }[]
+  }
+}
+
+export interface PolicyConfig {
+  /** Classes of manifests that may be pushed; empty: all. */
+  readonly classes: readonly string[]
+}
+
+export interface Schema1Config {
+  /** Whether schema 1 manifests may be pushed. */
+  readonly enabled: boolean
+  /** The private key that they are signed with, absolute; `undefined`: a new one in each process. */
+  readonly keyFile: string | undefined
+}

@@ -18,7 +18,6 @@ const goNames: ReadonlyMap<string, string> = new Map([
   ['health.httpcheckers', 'http'],
   ['health.tcpcheckers', 'tcp'],
   ['log.hooks.mailoptions', 'options'],
-  ['compatibility.schema1.trustkey', 'signingkeyfile'],
 ])
 
 /**

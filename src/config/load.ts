@@ -10,6 +10,7 @@ import { applyEnvironment, type Environment } from './environment.ts'
 import { resolveHttp } from './http-section.ts'
 import { nearestKey, unbuiltWarnings } from './keys.ts'
 import { resolveLog } from './log-section.ts'
+import { resolvePolicy, resolveSchema1, resolveValidation } from './manifest-sections.ts'
 import { resolveProxy } from './proxy-section.ts'
 import { resolveRedis } from './redis-section.ts'
 import { configSchema, type ConfigInput } from './schema.ts'
@@ -112,6 +113,9 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },
     tags: { maxTags: input.tags?.maxtags || defaultMaxEntries },
     proxy: resolveProxy(input.proxy ?? {}, context),
+    validation: resolveValidation(input.validation ?? {}, context),
+    policy: resolvePolicy(input.policy ?? {}),
+    schema1: resolveSchema1(input.compatibility ?? {}, context),
   }
 }
 

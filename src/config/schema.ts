@@ -4,20 +4,19 @@ import type { LogConfig } from './config.ts'
 import { httpSchema, type HttpInput } from './http-section.ts'
 import { count, integer, oneOf } from './leaf.ts'
 import { logLevelSchema, logSchema, type LogInput } from './log-section.ts'
+import {
+  compatibilitySchema,
+  policySchema,
+  validationSchema,
+  type CompatibilityInput,
+  type PolicyInput,
+  type ValidationInput,
+} from './manifest-sections.ts'
 import { proxySchema, type ProxyInput } from './proxy-section.ts'
 import { redisSchema, type RedisInput } from './redis-section.ts'
 import { section } from './section.ts'
 import { storageSchema, type StorageInput } from './storage-section.ts'
-import {
-  authSchema,
-  compatibilitySchema,
-  healthSchema,
-  middlewareSchema,
-  notificationsSchema,
-  policySchema,
-  reportingSchema,
-  validationSchema,
-} from './unbuilt-sections.ts'
+import { authSchema, healthSchema, middlewareSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
 
 export interface ConfigInput {
   readonly version?: '0.1' | undefined
@@ -30,6 +29,9 @@ export interface ConfigInput {
   readonly catalog?: { readonly maxentries?: number | undefined } | undefined
   readonly tags?: { readonly maxtags?: number | undefined } | undefined
   readonly proxy?: ProxyInput | undefined
+  readonly validation?: ValidationInput | undefined
+  readonly policy?: PolicyInput | undefined
+  readonly compatibility?: CompatibilityInput | undefined
 }
 
 export const configSchema: z.ZodType<ConfigInput> = section({

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
-import type { DescriptorCacheConfig, StorageConfig } from './config.ts'
+import type { DescriptorCacheConfig, StorageConfig, UploadPurgingConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
 import { count, flag, goDuration, text } from './leaf.ts'
 import { freeMap, later, section, type ResolveContext } from './section.ts'
@@ -13,6 +13,13 @@ interface CacheInput {
   readonly blobdescriptorsize?: number | undefined
 }
 
+interface PurgingInput {
+  readonly enabled?: boolean | undefined
+  readonly age?: number | undefined
+  readonly interval?: number | undefined
+  readonly dryrun?: boolean | undefined
+}
+
 export interface StorageInput {
   readonly filesystem?:
     | { readonly rootdirectory?: string | undefined; readonly maxthreads?: number | undefined }
@@ -20,7 +27,12 @@ export interface StorageInput {
   readonly inmemory?: Record<string, unknown> | undefined
   readonly cache?: CacheInput | undefined
   readonly delete?: { readonly enabled?: boolean | undefined } | undefined
-  readonly maintenance?: { readonly readonly?: { readonly enabled?: boolean | undefined } | undefined } | undefined
+  readonly maintenance?:
+    | {
+        readonly readonly?: { readonly enabled?: boolean | undefined } | undefined
+        readonly uploadpurging?: PurgingInput | undefined
+      }
+    | undefined
 }
 
 const supported = ['filesystem', 'inmemory'] as const
@@ -43,12 +55,7 @@ export const storageSchema: z.ZodType<StorageInput> = section({
   cache: section({ blobdescriptor: text, layerinfo: text, blobdescriptorsize: count }),
   tag: section({ concurrencylimit: later(count) }),
   maintenance: section({
-    uploadpurging: section({
-      enabled: flag,
-      age: later(goDuration, parseDuration('168h')),
-      interval: later(goDuration, parseDuration('24h')),
-      dryrun: later(flag),
-    }),
+    uploadpurging: section({ enabled: flag, age: goDuration, interval: goDuration, dryrun: flag }),
     readonly: section({ enabled: flag }),
   }),
 })
@@ -57,6 +64,9 @@ const defaultRootDirectory = '/var/lib/registry'
 const defaultMaxThreads = 100
 const leastMaxThreads = 25
 const defaultCacheSize = 10_000
+const defaultPurgingAge = parseDuration('168h')
+const defaultPurgingInterval = parseDuration('24h')
+const leastPurgingInterval = parseDuration('1m')
 
 /** @throws ConfigError unless exactly one driver is named, and one that we have */
 export function resolveStorage(input: StorageInput | undefined, context: ResolveContext): StorageConfig {
@@ -68,6 +78,7 @@ export function resolveStorage(input: StorageInput | undefined, context: Resolve
     maxThreads: resolveMaxThreads(filesystem.maxthreads ?? defaultMaxThreads, context),
     deleteEnabled: input?.delete?.enabled ?? false,
     readOnly: input?.maintenance?.readonly?.enabled ?? false,
+    uploadPurging: resolvePurging(input?.maintenance?.uploadpurging ?? {}, context),
     descriptorCache: resolveCache(input?.cache ?? {}, context),
   }
 }
@@ -89,6 +100,15 @@ function resolveMaxThreads(asked: number, context: ResolveContext): number {
     context.warn(`storage.filesystem.maxthreads is ${asked}; the least is ${leastMaxThreads}, which is used`)
   }
   return Math.max(asked, leastMaxThreads)
+}
+
+/** distribution wants all of the keys or none; here each has its default. */
+function resolvePurging(input: PurgingInput, context: ResolveContext): UploadPurgingConfig {
+  const { enabled = true, age = defaultPurgingAge, interval = defaultPurgingInterval, dryrun = false } = input
+  if (enabled && interval < leastPurgingInterval) {
+    context.warn('storage.maintenance.uploadpurging.interval is less than a minute; a minute is used')
+  }
+  return { enabled, age, interval: Math.max(interval, leastPurgingInterval), dryRun: dryrun }
 }
 
 function resolveCache(input: CacheInput, context: ResolveContext): DescriptorCacheConfig {

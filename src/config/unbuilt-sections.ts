@@ -59,23 +59,6 @@ export const healthSchema: z.ZodType = section({
   tcp: later(list(section({ addr: text, timeout: goDuration, interval, threshold }))),
 })
 
-export const validationSchema: z.ZodType = later(
-  section({
-    enabled: flag,
-    disabled: flag,
-    manifests: section({
-      urls: section({ allow: list(text), deny: list(text) }),
-      indexes: section({ platforms: text, platformlist: list(section({ architecture: text, os: text })) }),
-    }),
-  }),
-)
-
-export const policySchema: z.ZodType = section({ repository: section({ classes: later(list(text)) }) })
-
-export const compatibilitySchema: z.ZodType = section({
-  schema1: later(section({ signingkeyfile: text, enabled: flag })),
-})
-
 export const reportingSchema: z.ZodType = section({
   bugsnag: later(section({ apikey: text, releasestage: text, endpoint: text })),
   newrelic: later(section({ licensekey: text, name: text, verbose: flag })),

@@ -9,7 +9,7 @@ export interface FileStat {
   /** Bytes; 0 for a directory. */
   readonly size: number
   readonly modified: Date
-  /** An opaque text that is another whenever the bytes may be others. */
+  /** An opaque text that is another whenever the bytes, or the names in a folder, may be others. */
   readonly version: string
 }
 
@@ -51,7 +51,7 @@ export interface StorageDriver {
   /** Removes a file, or a folder with all that is in it; durable when this resolves. */
   remove(path: DriverPath): Promise<void>
   /** The names in a folder, in byte order; those that no path can hold are left out. Of a file: PathNotFoundError. */
-  list(path: DriverPath): Promise<string[]>
+  list(path: DriverPath): Promise<readonly string[]>
 }
 
 export interface WriterOptions {

@@ -1,7 +1,7 @@
 // A folder of a local or shared file system. Files come into being under a temporary name in a private folder of the same
 // file system, and show at their place only when they are whole and durable.
 import { randomUUID } from 'node:crypto'
-import { fstatSync, type Stats } from 'node:fs'
+import { closeSync, fstatSync, type Stats } from 'node:fs'
 import { lstat, readdir, rename, rm, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
@@ -84,7 +84,7 @@ class FilesystemDriver implements StorageDriver {
         }
         return bytes.subarray(0, size)
       } finally {
-        await closeFile(fd)
+        closeSync(fd) // no wait: nothing was written, and the file is too small for its removal to take long
       }
     })
   }
@@ -108,8 +108,8 @@ class FilesystemDriver implements StorageDriver {
   async write(path: DriverPath, bytes: Uint8Array): Promise<void> {
     checkPathBelowRoot(path)
     await this.#run(`${temporaryFolder}/${randomUUID()}`, async (temporary) => {
-      const fd = await this.#openMaking(temporary, createFlags)
       try {
+        const fd = await this.#openMaking(temporary, createFlags)
         try {
           await writeAt(fd, bytes, 0)
           await syncFile(fd)

@@ -19,7 +19,27 @@ export function inMemoryDriver(): StorageDriver {
   return new InMemoryDriver()
 }
 
-type Folder = Map<string, MemoryFile | Folder>
+/** Names in no order; its version changes with them. */
+class Folder extends Map<string, MemoryFile | Folder> {
+  #changes = 0
+  static #folders = 0
+  readonly #number: number = Folder.#folders++
+
+  get version(): string {
+    return `folder-${this.#number}-${this.#changes}`
+  }
+
+  override set(name: string, node: MemoryFile | Folder): this {
+    if (!this.has(name)) this.#changes++
+    return super.set(name, node)
+  }
+
+  override delete(name: string): boolean {
+    const wasThere = super.delete(name)
+    if (wasThere) this.#changes++
+    return wasThere
+  }
+}
 
 /** A file without a name: who has opened it keeps it, wherever it is moved. */
 class MemoryFile {
@@ -34,14 +54,14 @@ class MemoryFile {
     return `${this.#number}-${this.#changes}`
   }
 
-  append(chunk: Uint8Array): void {
-    const size = this.size + chunk.byteLength
+  write(chunk: Uint8Array, at: number): void {
+    const size = Math.max(this.size, at + chunk.byteLength)
     if (size > this.#bytes.byteLength) {
       const grown = Buffer.alloc(Math.max(size, this.#bytes.byteLength * 2))
       this.#bytes.copy(grown, 0, 0, this.size)
       this.#bytes = grown
     }
-    this.#bytes.set(chunk, this.size)
+    this.#bytes.set(chunk, at)
     this.#touch(size)
   }
 
@@ -63,12 +83,12 @@ class MemoryFile {
 
 class InMemoryDriver implements StorageDriver {
   readonly name = 'inmemory'
-  readonly #root: Folder = new Map()
+  readonly #root = new Folder()
 
   async stat(path: DriverPath): Promise<FileStat> {
     checkPath(path)
     const node = this.#get(path)
-    if (node instanceof Map) return { kind: 'directory', size: 0, modified: new Date(0), version: '' }
+    if (node instanceof Folder) return { kind: 'directory', size: 0, modified: new Date(0), version: node.version }
     return { kind: 'file', size: node.size, modified: node.modified, version: node.version }
   }
 
@@ -88,7 +108,7 @@ class InMemoryDriver implements StorageDriver {
   async write(path: DriverPath, bytes: Uint8Array): Promise<void> {
     checkPathBelowRoot(path)
     const file = new MemoryFile()
-    file.append(bytes)
+    file.write(bytes, 0)
     this.#put(path, file)
   }
 
@@ -96,7 +116,7 @@ class InMemoryDriver implements StorageDriver {
     checkPathBelowRoot(path)
     const { folder, name } = this.#makeParent(path)
     const file = folder.get(name) ?? new MemoryFile()
-    if (file instanceof Map) throw notFile(path)
+    if (file instanceof Folder) throw notFile(path)
     if (options?.append !== true) file.truncate()
     folder.set(name, file)
     return new MemoryWriter(file, path)
@@ -118,39 +138,39 @@ class InMemoryDriver implements StorageDriver {
   async list(path: DriverPath): Promise<string[]> {
     checkPath(path)
     const node = this.#get(path)
-    if (!(node instanceof Map)) throw new PathNotFoundError(path)
+    if (!(node instanceof Folder)) throw new PathNotFoundError(path)
     return [...node.keys()].toSorted((a, b) => (a < b ? -1 : 1))
   }
 
   #get(path: DriverPath): MemoryFile | Folder {
     let node: MemoryFile | Folder | undefined = this.#root
-    for (const name of componentsOf(path)) node = node instanceof Map ? node.get(name) : undefined
+    for (const name of componentsOf(path)) node = node instanceof Folder ? node.get(name) : undefined
     if (node === undefined) throw new PathNotFoundError(path)
     return node
   }
 
   #file(path: DriverPath): MemoryFile {
     const node = this.#get(path)
-    if (node instanceof Map) throw notFile(path)
+    if (node instanceof Folder) throw notFile(path)
     return node
   }
 
   #parent(path: DriverPath): Folder {
     const node = this.#get(path.slice(0, path.lastIndexOf('/')))
-    if (!(node instanceof Map)) throw new PathNotFoundError(path)
+    if (!(node instanceof Folder)) throw new PathNotFoundError(path)
     return node
   }
 
   #put(path: DriverPath, file: MemoryFile): void {
     const { folder, name } = this.#makeParent(path)
-    if (folder.get(name) instanceof Map) throw notFile(path)
+    if (folder.get(name) instanceof Folder) throw notFile(path)
     folder.set(name, file)
   }
 
   #makeParent(path: DriverPath): { folder: Folder; name: string } {
     let folder = this.#root
     for (const name of componentsOf(path).slice(0, -1)) {
-      const child = folder.get(name) ?? new Map<string, MemoryFile | Folder>()
+      const child = folder.get(name) ?? new Folder()
       if (child instanceof MemoryFile) throw new DriverError('ENOTDIR', `a part of ${path} is a file`)
       folder.set(name, child)
       folder = child
@@ -211,20 +231,23 @@ class MemoryStream implements OpenFile {
 class MemoryWriter implements FileWriter {
   readonly #file: MemoryFile
   readonly #path: DriverPath
+  #size: number
   #isClosed = false
 
   constructor(file: MemoryFile, path: DriverPath) {
     this.#file = file
     this.#path = path
+    this.#size = file.size
   }
 
   get size(): number {
-    return this.#file.size
+    return this.#size
   }
 
   async write(chunk: Uint8Array): Promise<void> {
     this.#checkOpen()
-    this.#file.append(chunk)
+    this.#file.write(chunk, this.#size)
+    this.#size += chunk.byteLength
   }
 
   async sync(): Promise<void> {

@@ -43,7 +43,7 @@ export interface ParsedManifest {
  */
 export function parseManifest(bytes: Uint8Array, declared?: string): ParsedManifest {
   const document = parseDocument(bytes)
-  if (document['schemaVersion'] === 1) throw new ManifestError('schema 1 manifests are not supported')
+  if (document['schemaVersion'] === 1) return parseSchema1(document)
   if (document['schemaVersion'] !== 2) throw new ManifestError('schemaVersion is not 2')
   const { config, layers, blobs, manifests, subject } = document
   if (manifests !== undefined && (layers !== undefined || config !== undefined)) {
@@ -70,6 +70,37 @@ function parseAnnotations(value: unknown): Record<string, string> | undefined {
 
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** The payload of a schema 1 manifest, as it is stored: without signatures. It does not say how large its layers are. */
+function parseSchema1(document: Record<string, unknown>): ParsedManifest {
+  const { fsLayers, signatures } = document
+  if (signatures !== undefined) throw new ManifestError('the document is a signed schema 1 manifest')
+  if (!Array.isArray(fsLayers)) throw new ManifestError('fsLayers is not a list')
+  const blobs = fsLayers.map((layer: unknown, index): ManifestDescriptor => {
+    const blobSum = isObject(layer) ? layer['blobSum'] : undefined
+    if (!isDigestText(blobSum)) throw new ManifestError(`fsLayers[${index}].blobSum is not a digest`)
+    return { digest: blobSum, size: 0, mediaType: mediaTypes.octetStream, urls: [], platform: undefined }
+  })
+  return {
+    mediaType: mediaTypes.dockerSchema1Signed,
+    config: undefined,
+    blobs,
+    manifests: [],
+    subject: undefined,
+    artifactType: undefined,
+    annotations: undefined,
+  }
+}
+
+/** The `schemaVersion` of a document that may be of any kind; `undefined` where it is no document. */
+export function schemaVersionOf(bytes: Uint8Array): unknown {
+  try {
+    return parseDocument(bytes)['schemaVersion']
+  } catch (error) {
+    if (error instanceof ManifestError) return undefined
+    throw error
+  }
 }
 
 function mediaTypeOf(document: Record<string, unknown>, declared: string | undefined): string {

@@ -1,4 +1,4 @@
-// When an upstream last confirmed what a tag points at. A fact that may vanish: it costs one HEAD.
+// When an upstream last confirmed what a tag points at, or what its list of a manifest's referrers is. A fact that may vanish: it costs one HEAD.
 import { isDigest, type Digest } from '../oci/digest.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
 
@@ -31,16 +31,16 @@ export class Freshness {
     this.#now = now
   }
 
-  /** Whether the upstream said within `freshFor` milliseconds that the tag points at `digest`. */
-  async isFresh(repository: RepositoryName, tag: Tag, digest: Digest, freshFor: number): Promise<boolean> {
+  /** Whether the upstream said within `freshFor` milliseconds that the tag, or a subject's list, is `digest`. */
+  async isFresh(repository: RepositoryName, of: Tag | Digest, digest: Digest, freshFor: number): Promise<boolean> {
     if (freshFor <= 0) return false
-    const last = await this.#confirmations.find(`${repository}:${tag}`)
+    const last = await this.#confirmations.find(`${repository}:${of}`)
     if (last?.digest !== digest) return false
     const age = this.#now() - last.confirmedAt
     return age >= 0 && age < freshFor // a clock that was set back makes nothing fresh
   }
 
-  async refresh(repository: RepositoryName, tag: Tag, digest: Digest): Promise<void> {
-    await this.#confirmations.set(`${repository}:${tag}`, { digest, confirmedAt: this.#now() })
+  async refresh(repository: RepositoryName, of: Tag | Digest, digest: Digest): Promise<void> {
+    await this.#confirmations.set(`${repository}:${of}`, { digest, confirmedAt: this.#now() })
   }
 }

@@ -1,6 +1,9 @@
-// What a client hears when an upstream fails and we have nothing to serve instead.
+// What a client hears when an upstream fails: an error, or what we have with a warning.
 import { RegistryError } from '../oci/error.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { Trace } from '../registry/call.ts'
 import { UpstreamError, type UpstreamFailure } from '../registry/upstream-error.ts'
+import type { Logger } from '../telemetry/logger.ts'
 
 /** Seconds after which a client that was refused for the upstream's rate limit may come again, if nobody said. */
 const defaultRetryAfter = 60
@@ -24,4 +27,18 @@ const codes = {
 
 function retryAfterOf(error: UpstreamError): number | undefined {
   return error.failure === 'rate-limited' ? (error.retryAfter ?? defaultRetryAfter) : error.retryAfter
+}
+
+export interface StaleContext {
+  readonly repository: RepositoryName
+  /** The upstream's. */
+  readonly host: string
+  readonly logger: Logger
+}
+
+/** Says, to the client and in the log, why an answer may be out of date. */
+export function noteStale(error: unknown, { repository, host, logger }: StaleContext, trace: Trace | undefined): void {
+  const reason = error instanceof UpstreamError ? error.message : `${host} does not have it any more`
+  if (trace !== undefined) trace.warning = `served from cache, may be out of date: ${reason}`
+  logger.warn({ repository, host, error }, 'stale answer')
 }

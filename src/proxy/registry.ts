@@ -3,6 +3,7 @@ import { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import type { Referrer } from '../oci/referrer.ts'
 import type { LocalRegistry, Registry, RepositoryOptions } from '../registry/registry.ts'
 import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
@@ -12,6 +13,8 @@ import { Fills } from './fills.ts'
 import { Freshness, type Confirmations } from './freshness.ts'
 import { ProxyManifests } from './manifests.ts'
 import { NamedBlobs } from './proof.ts'
+import { ReferrerCopies } from './referrer-copies.ts'
+import { ProxyReferrers } from './referrers.ts'
 import { Selector, type Selection, type Upstream } from './selection.ts'
 import { ProxyTags } from './tags.ts'
 
@@ -25,7 +28,7 @@ export interface ProxyOptions {
   readonly logger: Logger
 }
 
-/** Disposing it ends the running fills. */
+/** Disposing it ends the running fills and copies. */
 export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #local: LocalRegistry
   readonly #options: ProxyOptions
@@ -36,6 +39,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #freshness: Freshness
   readonly #fetches = new Coalescer<Manifest>()
   readonly #revalidations = new Coalescer<Descriptor>()
+  readonly #referrerLists = new Coalescer<readonly Referrer[]>()
+  readonly #copies: ReferrerCopies
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
     this.#local = local
@@ -43,6 +48,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#selector = new Selector(options.upstreams, options.hosted)
     this.#freshness = new Freshness(options.confirmations)
     this.#fills = new Fills({ content: local.content, logger: options.logger, signal: this.#stop.signal })
+    this.#copies = new ReferrerCopies({ logger: options.logger, signal: this.#stop.signal })
   }
 
   repository(name: RepositoryName, options?: RepositoryOptions): Repository {
@@ -82,33 +88,30 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       fetches: this.#fetches,
       signal,
     })
-    return {
-      name,
-      manifests,
-      blobs: new ProxyBlobs({
-        local,
-        remote: remote?.blobs,
-        host,
-        content: this.#local.content,
-        fills: this.#fills,
-        named: this.#named,
-      }),
-      tags: new ProxyTags({
-        local,
-        remote: remote?.tags,
-        host,
-        manifests,
-        freshness: this.#freshness,
-        freshFor: upstream.freshness,
-        revalidations: this.#revalidations,
-        logger,
-        signal,
-      }),
-    }
+    const blobs = new ProxyBlobs({
+      local,
+      remote: remote?.blobs,
+      host,
+      content: this.#local.content,
+      fills: this.#fills,
+      named: this.#named,
+    })
+    const shared = { local, host, manifests, freshness: this.#freshness, freshFor: upstream.freshness, logger, signal }
+    const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
+    const referrers = new ProxyReferrers({
+      ...shared,
+      remote: remote?.referrers,
+      blobs,
+      tags,
+      copies: this.#copies,
+      requests: this.#referrerLists,
+    })
+    return { name, blobs, manifests, tags, referrers }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new RegistryError('UNAVAILABLE', 'the registry is shutting down'))
+    await this.#copies[Symbol.asyncDispose]()
     await this.#fills[Symbol.asyncDispose]()
   }
 }

@@ -12,7 +12,7 @@ import type { UpstreamTags } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
-import { clientError } from './outcome.ts'
+import { clientError, noteStale } from './outcome.ts'
 
 export interface ProxyTagsOptions {
   readonly local: WritableRepository
@@ -38,19 +38,14 @@ export class ProxyTags implements TagSource {
   }
 
   async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote, freshness, freshFor, revalidations } = this.#options
+    const { local, remote, freshness, freshFor } = this.#options
     const known = await local.tags.find(tag, options)
     if (known !== undefined && (remote === undefined || (await freshness.isFresh(local.name, tag, known, freshFor)))) {
       const descriptor = await this.#statHere(known, options)
       if (descriptor !== undefined) return descriptor
     }
-    if (remote === undefined) {
-      throw new RegistryError('MANIFEST_UNKNOWN', `${tag} is not here, and this registry is offline`)
-    }
-    noteFrom(options?.trace, 'upstream')
     try {
-      const task = async (): Promise<Descriptor> => await this.#revalidate(remote, tag, known)
-      return await revalidations.run(`${local.name}:${tag}`, task, options?.signal)
+      return await this.obtain(tag, options)
     } catch (error) {
       if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
       const stale = known === undefined ? undefined : await this.#statHere(known, options)
@@ -58,6 +53,17 @@ export class ProxyTags implements TagSource {
       this.#noteStale(error, options)
       return stale
     }
+  }
+
+  /** What the upstream says now, its manifest stored; with the upstream's own error where it cannot. */
+  async obtain(tag: Tag, options?: CallOptions): Promise<Descriptor> {
+    const { local, remote, revalidations } = this.#options
+    if (remote === undefined) {
+      throw new RegistryError('MANIFEST_UNKNOWN', `${tag} is not here, and this registry is offline`)
+    }
+    noteFrom(options?.trace, 'upstream')
+    const task = async (): Promise<Descriptor> => await this.#revalidate(remote, tag)
+    return await revalidations.run(`${local.name}:${tag}`, task, options?.signal)
   }
 
   /** What the upstream has, else what is here. */
@@ -83,14 +89,14 @@ export class ProxyTags implements TagSource {
   }
 
   /** One HEAD; where the tag has moved, one GET of what it points at now. Storage is whole before the tag moves. */
-  async #revalidate(remote: UpstreamTags, tag: Tag, known: Digest | undefined): Promise<Descriptor> {
+  async #revalidate(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
     const { local, manifests, freshness, signal } = this.#options
     const head = await remote.find(tag, { signal })
     const { descriptor } =
       head === undefined
         ? await manifests.store(await remote.get(tag, { signal }))
         : await manifests.obtain(head.digest, { signal })
-    if (descriptor.digest !== known) await local.tags.put(tag, descriptor.digest)
+    if ((await local.tags.find(tag)) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
     await freshness.refresh(local.name, tag, descriptor.digest)
     return descriptor
   }
@@ -106,8 +112,6 @@ export class ProxyTags implements TagSource {
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {
     const { host, local, logger } = this.#options
-    const reason = error instanceof UpstreamError ? error.message : `${host} does not have it any more`
-    if (options?.trace !== undefined) options.trace.warning = `served from cache, may be out of date: ${reason}`
-    logger.warn({ repository: local.name, host, error }, 'stale answer')
+    noteStale(error, { repository: local.name, host, logger }, options?.trace)
   }
 }

@@ -4,6 +4,7 @@ import type { ByteStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
+import type { Referrer } from '../oci/referrer.ts'
 import type { CallOptions } from './call.ts'
 
 export interface OpenOptions extends CallOptions {
@@ -57,10 +58,20 @@ export interface TagSource {
   list(options?: ListOptions): AsyncIterable<Tag>
 }
 
+/** What points at a manifest: signatures, SBOMs and other artifacts that name it as their subject. */
+export interface ReferrersSource {
+  /**
+   * In byte order of their digests; `after` is the last one that was seen. Nothing where nothing points at the subject,
+   * which need not exist, nor need its repository.
+   */
+  list(subject: Digest, options?: ListOptions): AsyncIterable<Referrer>
+}
+
 /** One repository, to be read. Making one costs no I/O: whether it exists shows when it is asked for something. */
 export interface Repository {
   readonly name: RepositoryName
   readonly blobs: BlobSource
   readonly manifests: ManifestSource
   readonly tags: TagSource
+  readonly referrers: ReferrersSource
 }

@@ -4,8 +4,9 @@ import type { ByteStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
+import type { Referrer } from '../oci/referrer.ts'
 import type { CallOptions } from './call.ts'
-import type { BlobSource, Manifest, ManifestSource, Repository, TagSource } from './source.ts'
+import type { BlobSource, Manifest, ManifestSource, ReferrersSource, Repository, TagSource } from './source.ts'
 
 /** Blobs that a repository's links make visible in it; the bytes are shared by all repositories. */
 export interface BlobStore extends BlobSource {
@@ -16,6 +17,12 @@ export interface BlobStore extends BlobSource {
    * @throws RegistryError BLOB_UNKNOWN where no such blob is stored
    */
   link(digest: Digest, options?: CallOptions): Promise<Descriptor>
+  /**
+   * As `stat`, but asks storage whatever is remembered, and keeps the blob from being collected as garbage for a while:
+   * for whoever tells a client that it need not be pushed.
+   * @throws RegistryError BLOB_UNKNOWN
+   */
+  renew(digest: Digest, options?: CallOptions): Promise<Descriptor>
   /**
    * Takes the link away; the bytes stay until a sweep finds that nothing links them.
    * @throws RegistryError UNSUPPORTED where deletion is disabled, BLOB_UNKNOWN
@@ -30,6 +37,8 @@ export interface ManifestStore extends ManifestSource {
    * `digest`
    */
   put(bytes: Uint8Array, options?: PutManifestOptions): Promise<Manifest>
+  /** As `BlobStore.renew`. @throws RegistryError MANIFEST_UNKNOWN */
+  renew(digest: Digest, options?: CallOptions): Promise<Descriptor>
   /** Every manifest of the repository, in no order. */
   list(options?: CallOptions): AsyncIterable<Digest>
   /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */
@@ -52,6 +61,17 @@ export interface TagStore extends TagSource {
   pointingAt(digest: Digest, options?: CallOptions): AsyncIterable<Tag>
   /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */
   delete(tag: Tag, options?: CallOptions): Promise<void>
+}
+
+/**
+ * The list is that of the manifests which are stored here: a manifest is in it as long as it is stored. What an upstream
+ * says of its own repository is kept beside it.
+ */
+export interface ReferrersStore extends ReferrersSource {
+  /** What was kept last. */
+  find(subject: Digest, options?: CallOptions): Promise<readonly Referrer[] | undefined>
+  /** Replaces what was kept. */
+  keep(subject: Digest, referrers: readonly Referrer[], options?: CallOptions): Promise<void>
 }
 
 /** Names an upload session: a UUID. */
@@ -98,6 +118,7 @@ export interface WritableRepository extends Repository {
   readonly blobs: BlobStore
   readonly manifests: ManifestStore
   readonly tags: TagStore
+  readonly referrers: ReferrersStore
   readonly uploads: UploadStore
 }
 

@@ -2,6 +2,7 @@
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
+import type { Referrer } from '../oci/referrer.ts'
 import type { CallOptions } from './call.ts'
 import type { BlobSource, ListOptions, Manifest, ManifestSource, TagSource } from './source.ts'
 import type { ByteStream } from '../bytes/stream.ts'
@@ -16,6 +17,7 @@ export interface UpstreamRepository {
   readonly blobs: UpstreamBlobs
   readonly manifests: ManifestSource
   readonly tags: UpstreamTags
+  readonly referrers: UpstreamReferrers
 }
 
 export interface UpstreamBlobs extends Pick<BlobSource, 'stat'> {
@@ -49,4 +51,9 @@ export interface UpstreamTags extends TagSource {
   /** Fetches the manifest that a tag points at; its digest is computed from the bytes. */
   get(tag: Tag, options?: CallOptions): Promise<Manifest>
   list(options?: ListOptions): AsyncIterable<Tag>
+}
+
+export interface UpstreamReferrers {
+  /** All that point at the subject, in no order; `undefined` where the upstream has no API to say so. */
+  find(subject: Digest, options?: CallOptions): Promise<readonly Referrer[] | undefined>
 }

@@ -18,6 +18,13 @@
 //     fills/<uuid>                                          a blob on its way from an upstream
 //     aliases/<algorithm>/<first two hex>/<hex>/link        the sha256 of a blob that is known by another digest
 //     damaged/<hex>                                         a blob's file whose bytes were found wrong
+//     swept/<uuid>/                                         taken out of the tree, and looked at once more before it goes
+//       origins                                             where the files were, a line each
+//       <number>                                            the file of that line, counted from 0
+//     referrers/<name>/
+//       _subjects/<algorithm>/<hex>/<algorithm>-<hex>       a manifest of <name>, and before it the subject that it names
+//       _read                                               the manifests of <name> that were read for their subjects
+//       _upstream/<algorithm>/<hex>                         what an upstream said last: the referrers of this subject
 //
 // A link holds a digest as text, without a newline: always a sha256, under which the bytes are stored.
 import { temporaryFolder, type DriverPath } from '../drivers/driver.ts'
@@ -33,6 +40,8 @@ export const repositoriesRoot: DriverPath = `${root}/repositories`
 export const manifestsFolder: string = '_manifests'
 export const fillsFolder: DriverPath = '/entrepot/fills'
 const damagedFolder: DriverPath = '/entrepot/damaged'
+export const sweptFolder: DriverPath = '/entrepot/swept'
+export const blobsRoot: DriverPath = `${root}/blobs`
 
 /** Folders whose files nobody misses once they are old. */
 export const sweptFolders: readonly DriverPath[] = [temporaryFolder, fillsFolder, damagedFolder]
@@ -50,9 +59,14 @@ export function repositoryPath(name: RepositoryName): DriverPath {
   return `${repositoriesRoot}/${name}`
 }
 
+/** The folder of a repository's links of one kind; a folder in it for each algorithm. */
+export function linksRoot(name: RepositoryName, kind: LinkKind): DriverPath {
+  return `${repositoryPath(name)}/${linkFolders[kind]}`
+}
+
 /** The folder of a repository's links of one kind and algorithm; their names are the digests' hex. */
 export function linksFolder(name: RepositoryName, kind: LinkKind, algorithm: string): DriverPath {
-  return `${repositoryPath(name)}/${linkFolders[kind]}/${algorithm}`
+  return `${linksRoot(name, kind)}/${algorithm}`
 }
 
 export function linkPath(name: RepositoryName, kind: LinkKind, digest: Digest): DriverPath {
@@ -75,8 +89,12 @@ export function tagIndexPath(name: RepositoryName, tag: Tag, digest: Digest): Dr
   return `${tagFolder(name, tag)}/index/${algorithmOf(digest)}/${hexOf(digest)}/link`
 }
 
+export function uploadsFolder(name: RepositoryName): DriverPath {
+  return `${repositoryPath(name)}/_uploads`
+}
+
 export function uploadFolder(name: RepositoryName, id: UploadId): DriverPath {
-  return `${repositoryPath(name)}/_uploads/${id}`
+  return `${uploadsFolder(name)}/${id}`
 }
 
 export function uploadDataPath(name: RepositoryName, id: UploadId): DriverPath {
@@ -97,6 +115,27 @@ export function aliasPath(digest: Digest): DriverPath {
 
 export function damagedPath(digest: Digest): DriverPath {
   return `${damagedFolder}/${hexOf(digest)}`
+}
+
+function referrersFolder(name: RepositoryName): DriverPath {
+  return `/entrepot/referrers/${name}`
+}
+
+/** The folder of a subject's referrers. */
+export function subjectFolder(name: RepositoryName, subject: Digest): DriverPath {
+  return `${referrersFolder(name)}/_subjects/${algorithmOf(subject)}/${hexOf(subject)}`
+}
+
+export function referrerPath(name: RepositoryName, subject: Digest, referrer: Digest): DriverPath {
+  return `${subjectFolder(name, subject)}/${algorithmOf(referrer)}-${hexOf(referrer)}`
+}
+
+export function readManifestsPath(name: RepositoryName): DriverPath {
+  return `${referrersFolder(name)}/_read`
+}
+
+export function upstreamReferrersPath(name: RepositoryName, subject: Digest): DriverPath {
+  return `${referrersFolder(name)}/_upstream/${algorithmOf(subject)}/${hexOf(subject)}`
 }
 
 function sharded(digest: Digest): string {

@@ -43,7 +43,7 @@ export class LinkedBlobs implements BlobStore {
     const { content, links } = this.#options
     const stored = await content.put(bytes)
     await links.add(stored.digest, stored.digest)
-    return stored
+    return await content.put(bytes) // it was there already, maybe, and swept before the link could be seen
   }
 
   async link(digest: Digest, options?: CallOptions): Promise<Descriptor> {
@@ -53,7 +53,19 @@ export class LinkedBlobs implements BlobStore {
     const stored = target === undefined ? undefined : await content.findFile(target)
     if (stored === undefined) throw new RegistryError('BLOB_UNKNOWN', { digest })
     await this.#add(digest, stored.digest)
+    // A sweep moves a blob away before it looks for links a last time: one that is here now stays.
+    if ((await content.findFile(stored.digest)) === undefined) throw new RegistryError('BLOB_UNKNOWN', { digest })
     return { ...stored, digest }
+  }
+
+  async renew(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    options?.signal?.throwIfAborted()
+    const { content, links } = this.#options
+    const target = await links.renew(digest)
+    const stored = target === undefined ? undefined : await content.findFile(target)
+    if (stored !== undefined) return { ...stored, digest }
+    await links.forget(digest)
+    throw new RegistryError('BLOB_UNKNOWN', { digest })
   }
 
   /** Links a blob that has just been published. */

@@ -5,7 +5,7 @@ import { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
-import { ManifestError, maxManifestSize, parseManifest } from '../oci/manifest.ts'
+import { ManifestError, maxManifestSize, parseManifest, type ParsedManifest } from '../oci/manifest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Manifest } from '../registry/source.ts'
@@ -13,6 +13,7 @@ import type { ManifestStore, PutManifestOptions } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Content } from './content.ts'
 import type { Links } from './links.ts'
+import type { ReferrerIndex } from './referrer-index.ts'
 
 /** What a manifest in memory costs besides its bytes. */
 const overhead = 1024
@@ -65,6 +66,7 @@ export interface LinkedManifestsOptions {
   readonly content: Content
   readonly manifests: HotManifests
   readonly links: Links
+  readonly referrers: ReferrerIndex
   readonly deleteEnabled: boolean
 }
 
@@ -92,15 +94,30 @@ export class LinkedManifests implements ManifestStore {
 
   async put(bytes: Uint8Array, options?: PutManifestOptions): Promise<Manifest> {
     options?.signal?.throwIfAborted()
-    const { content, links, manifests } = this.#options
-    const mediaType = typeOf(bytes, options?.mediaType)
+    const { content, links, manifests, referrers } = this.#options
+    const { mediaType, subject } = parse(bytes, options?.mediaType)
     const copy = Buffer.from(bytes)
     const { digest: target, size } = await this.#store(copy, options?.digest)
     const digest = options?.digest ?? target
     await content.alias(digest, target)
+    // First, so that no manifest is here and not in the index; and again, as a deletion may be taking it out meanwhile.
+    if (subject !== undefined) await referrers.add(subject.digest, digest)
     await links.add(digest, target)
+    if (subject !== undefined) await referrers.add(subject.digest, digest)
+    await content.put(copy) // it was there already, maybe, and swept before the link could be seen
     manifests.keep(target, { descriptor: { mediaType, digest: target, size }, bytes: copy })
     return { descriptor: { mediaType, digest, size }, bytes: copy }
+  }
+
+  async renew(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    options?.signal?.throwIfAborted()
+    const { content, links, manifests } = this.#options
+    const target = await links.renew(digest)
+    const stored = target === undefined ? undefined : await content.findFile(target)
+    const manifest = stored === undefined ? undefined : await manifests.find(stored.digest, options?.signal)
+    if (manifest !== undefined) return { ...manifest.descriptor, digest }
+    await links.forget(digest)
+    throw new RegistryError('MANIFEST_UNKNOWN', { digest })
   }
 
   async *list(options?: CallOptions): AsyncGenerator<Digest, void> {
@@ -112,9 +129,24 @@ export class LinkedManifests implements ManifestStore {
 
   async delete(digest: Digest, options?: CallOptions): Promise<void> {
     options?.signal?.throwIfAborted()
-    const { deleteEnabled, links } = this.#options
+    const { deleteEnabled, links, referrers } = this.#options
     if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
+    const subject = await this.#subjectOf(digest)
     if (!(await links.remove(digest))) throw new RegistryError('MANIFEST_UNKNOWN', { digest })
+    if (subject === undefined) return
+    await referrers.remove(subject, digest)
+    if ((await links.target(digest)) !== undefined) await referrers.add(subject, digest) // it was pushed again meanwhile
+  }
+
+  /** `undefined` also where the manifest is damaged: that is no reason not to delete it. */
+  async #subjectOf(digest: Digest): Promise<Digest | undefined> {
+    try {
+      const { bytes } = await this.get(digest)
+      return parseManifest(bytes, mediaTypes.ociArtifactManifest).subject?.digest
+    } catch (error) {
+      if (isAbsence(error) || error instanceof ManifestError) return undefined
+      throw error
+    }
   }
 
   async #store(bytes: Buffer, digest: Digest | undefined): Promise<Descriptor> {
@@ -140,12 +172,12 @@ function matches(bytes: Uint8Array, digest: Digest, target: Digest): boolean {
 }
 
 /** @throws RegistryError MANIFEST_INVALID */
-function typeOf(bytes: Uint8Array, declared: string | undefined): string {
+function parse(bytes: Uint8Array, declared: string | undefined): ParsedManifest {
   if (bytes.byteLength > maxManifestSize) {
     throw new RegistryError('MANIFEST_INVALID', `the manifest is larger than ${maxManifestSize} bytes`)
   }
   try {
-    return parseManifest(bytes, declared).mediaType
+    return parseManifest(bytes, declared)
   } catch (cause) {
     if (cause instanceof ManifestError) throw new RegistryError('MANIFEST_INVALID', cause.message, { cause })
     throw cause

@@ -28,9 +28,7 @@ export class Links {
   /** The sha256 that the link names; `undefined` where there is no link, or a damaged one. */
   async target(digest: Digest): Promise<Digest | undefined> {
     const { name, kind, files } = this.#options
-    const target = await files.read(linkPath(name, kind, digest))
-    if (target === undefined || algorithmOf(target) !== 'sha256') return undefined
-    return algorithmOf(digest) === 'sha256' && target !== digest ? undefined : target
+    return checked(digest, await files.read(linkPath(name, kind, digest)))
   }
 
   /**
@@ -52,6 +50,14 @@ export class Links {
     if ((await this.target(digest)) !== undefined) return loaded
     await this.forget(digest)
     return undefined
+  }
+
+  /** As `target`; where there is a link, it is young afterwards: no collection of garbage takes it soon. */
+  async renew(digest: Digest): Promise<Digest | undefined> {
+    const { name, kind, files } = this.#options
+    const target = checked(digest, await files.renew(linkPath(name, kind, digest)))
+    if (target === undefined) await this.forget(digest)
+    return target
   }
 
   /** Writes a link; what it names is stored. */
@@ -85,8 +91,14 @@ export class Links {
   }
 }
 
+/** A link's target, if the link is a right one. */
+function checked(digest: Digest, target: Digest | undefined): Digest | undefined {
+  if (target === undefined || algorithmOf(target) !== 'sha256') return undefined
+  return algorithmOf(digest) === 'sha256' && target !== digest ? undefined : target
+}
+
 /** The names in a folder; none where there is no such folder. */
-export async function namesIn(driver: StorageDriver, path: string): Promise<string[]> {
+export async function namesIn(driver: StorageDriver, path: string): Promise<readonly string[]> {
   try {
     return await driver.list(path)
   } catch (error) {

@@ -12,6 +12,9 @@ import { LinkFiles } from './link-files.ts'
 import { LinkedBlobs } from './linked-blobs.ts'
 import { HotManifests, LinkedManifests } from './linked-manifests.ts'
 import { Links } from './links.ts'
+import { ListingCache } from './listing-cache.ts'
+import { ReferrerIndexes } from './referrer-index.ts'
+import { StoredReferrers } from './referrers.ts'
 import { walkRepositories } from './repositories.ts'
 import { sweepTemporary, type SweepOptions, type SweepReport } from './sweep.ts'
 import { LinkedTags } from './tags.ts'
@@ -44,30 +47,39 @@ export function openLocalRegistry(options: LocalRegistryOptions): LocalStore {
 class StoredRegistry implements LocalStore {
   readonly content: Content
   readonly #options: LocalRegistryOptions
+  readonly #driver: StorageDriver
   readonly #files: LinkFiles
   readonly #manifests: HotManifests
+  readonly #indexes: ReferrerIndexes
   readonly #room: UploadRoom
 
   constructor(options: LocalRegistryOptions) {
-    const { driver, descriptors, logger } = options
+    const { descriptors, logger } = options
+    const driver = new ListingCache(options.driver)
     this.#options = options
+    this.#driver = driver
     this.#files = new LinkFiles({ driver, logger })
+    this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
     this.#room = new UploadRoom(driver)
     this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room })
     this.#manifests = new HotManifests(this.content, logger, options.hotManifests ?? 32 * 1024 * 1024)
   }
 
   repository(name: RepositoryName): WritableRepository {
-    const { driver, descriptors, deleteEnabled } = this.#options
+    const { descriptors, deleteEnabled, logger } = this.#options
+    const driver = this.#driver
     const files = this.#files
     const content = this.content
     const linksOf = (kind: LinkKind): Links => new Links({ name, kind, driver, files, descriptors })
     const blobs = new LinkedBlobs({ content, links: linksOf('blobs'), deleteEnabled })
     const links = linksOf('manifests')
-    const manifests = new LinkedManifests({ content, manifests: this.#manifests, links, deleteEnabled })
+    const index = this.#indexes.of(name)
+    const hot = this.#manifests
+    const manifests = new LinkedManifests({ content, manifests: hot, links, referrers: index, deleteEnabled })
     const tags = new LinkedTags({ name, driver, files, manifests, deleteEnabled })
     const uploads = new RepositoryUploads({ name, driver, content, blobs, room: this.#room })
-    return { name, blobs, manifests, tags, uploads }
+    const referrers = new StoredReferrers({ name, driver, index, manifests, tags, logger })
+    return { name, blobs, manifests, tags, referrers, uploads }
   }
 
   writable(name: RepositoryName): WritableRepository {
@@ -79,7 +91,7 @@ class StoredRegistry implements LocalStore {
   }
 
   list(options?: ListOptions): AsyncGenerator<RepositoryName, void> {
-    return walkRepositories(this.#options.driver, options)
+    return walkRepositories(this.#driver, options)
   }
 
   async sweepTemporary(options: SweepOptions): Promise<SweepReport> {

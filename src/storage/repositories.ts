@@ -4,6 +4,7 @@ import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
 import type { ListOptions } from '../registry/source.ts'
 import { manifestsFolder, repositoriesRoot, repositoryPath } from './layout.ts'
 import { namesIn } from './links.ts'
+import { indexOf } from './listing-cache.ts'
 
 /**
  * Component by component in byte order, so that `a/b` comes before `a-b`. What lies before `options.after` is not walked;
@@ -25,13 +26,14 @@ async function* walk(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<RepositoryName, void> {
   const [first = '', ...rest] = after
-  for (const component of components) {
+  for (let at = indexOf(components, first); at < components.length; at++) {
+    const component = components[at] ?? ''
     const name = prefix + component
-    if (component < first || !isRepositoryName(name)) continue
+    if (!isRepositoryName(name)) continue
     signal?.throwIfAborted()
     const inside = await namesIn(driver, repositoryPath(name))
     const isPassed = component === first // it is `after` itself, or leads there
-    if (!isPassed && inside.includes(manifestsFolder)) yield name
+    if (!isPassed && inside[indexOf(inside, manifestsFolder)] === manifestsFolder) yield name
     yield* walk(driver, `${name}/`, inside, isPassed ? rest : [], signal)
   }
 }

@@ -1,5 +1,6 @@
 // Taking away what dead processes have left.
 import { PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
+import { recover } from './garbage/set-aside.ts'
 import { sweptFolders } from './layout.ts'
 import { namesIn } from './links.ts'
 
@@ -13,12 +14,16 @@ export interface SweepReport {
   readonly bytes: number
 }
 
-/** Removes old files from the folders of temporary ones, except those that are `open` here. */
+/**
+ * Removes old files from the folders of temporary ones, except those that are `open` here; and puts back what a killed
+ * collection of garbage had set aside.
+ */
 export async function sweepTemporary(
   driver: StorageDriver,
   options: SweepOptions,
   open: ReadonlySet<DriverPath>,
 ): Promise<SweepReport> {
+  await recover(driver, Date.now())
   let files = 0
   let bytes = 0
   for (const folder of sweptFolders) {

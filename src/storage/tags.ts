@@ -10,6 +10,7 @@ import type { TagStore } from '../registry/store.ts'
 import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { namesIn } from './links.ts'
+import { indexOf } from './listing-cache.ts'
 
 /** Tags of a list that are looked at together. */
 const batchSize = 32
@@ -43,10 +44,13 @@ export class LinkedTags implements TagStore {
 
   async *list(options?: ListOptions): AsyncGenerator<Tag, void> {
     const { after = '' } = options ?? {}
-    const tags = (await this.#names()).filter(isTag).filter((tag) => tag > after)
-    for (let at = 0; at < tags.length; at += batchSize) {
+    const names = await this.#names()
+    for (let at = indexOf(names, after); at < names.length; at += batchSize) {
       options?.signal?.throwIfAborted()
-      const batch = tags.slice(at, at + batchSize)
+      const batch = names
+        .slice(at, at + batchSize)
+        .filter(isTag)
+        .filter((tag) => tag !== after)
       const isThere = await Promise.all(batch.map(async (tag) => await this.#isThere(tag)))
       yield* batch.filter((_, index) => isThere[index])
     }
@@ -79,7 +83,7 @@ export class LinkedTags implements TagStore {
     if (!wasThere) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
   }
 
-  async #names(): Promise<string[]> {
+  async #names(): Promise<readonly string[]> {
     const { name, driver } = this.#options
     try {
       return await driver.list(tagsFolder(name))

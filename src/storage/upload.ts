@@ -133,6 +133,8 @@ export class StoredUpload implements Upload {
         await this.#writer.close()
         await this.#place.publish(this.#place.path, target, size)
         await this.#place.reveal?.(digest, target)
+        // It was there already, maybe, and swept before the link could be seen.
+        await this.#place.publish(this.#place.path, target, size)
         return { mediaType: mediaTypes.octetStream, digest, size }
       })
     } finally {

@@ -113,6 +113,8 @@ export class UpstreamManifests implements ManifestSource {
 function describe(answer: Answer, bytes: Uint8Array, digest: Digest): Manifest {
   try {
     const { mediaType } = parseManifest(bytes, answer.header('content-type'))
+    // We sign what we serve of schema 1: that is for manifests of our own, not for a copy of somebody else's.
+    if (mediaType === mediaTypes.dockerSchema1Signed) throw new ManifestError('schema 1 is not pulled through')
     return { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes }
   } catch (cause) {
     if (!(cause instanceof ManifestError)) throw cause

@@ -118,7 +118,7 @@ export class Session implements AsyncDisposable {
 
 /** A redirect may lead to another repository of another registry: the scope is the one that its URL names. */
 function scopeOf(url: URL, scope: string): string {
-  const name = /\/v2\/(.+)\/(?:manifests|blobs|tags)\//.exec(url.pathname)?.[1]
+  const name = /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname)?.[1]
   return name === undefined ? scope : `repository:${name}:pull`
 }
 

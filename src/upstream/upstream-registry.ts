@@ -3,6 +3,7 @@ import type { RepositoryName } from '../oci/reference.ts'
 import type { UpstreamRepository, UpstreamSource } from '../registry/upstream-source.ts'
 import { UpstreamBlobSource } from './blobs.ts'
 import { UpstreamManifests, UpstreamTagSource } from './manifests.ts'
+import { UpstreamReferrerSource } from './referrers.ts'
 import { Session, type SessionOptions } from './session.ts'
 
 export type UpstreamOptions = SessionOptions
@@ -22,6 +23,7 @@ export class UpstreamRegistry implements UpstreamSource, AsyncDisposable {
       blobs: new UpstreamBlobSource(this.#session, name),
       manifests,
       tags: new UpstreamTagSource(this.#session, name, manifests),
+      referrers: new UpstreamReferrerSource(this.#session, name),
     }
   }
 

@@ -45,12 +45,20 @@ test('the file of the registry:2 image is read', () => {
       maxThreads: 100,
       deleteEnabled: false,
       readOnly: false,
+      uploadPurging: { enabled: true, age: 604_800_000, interval: 86_400_000, dryRun: false },
       descriptorCache: { kind: 'inmemory', size: 10_000 },
     },
     redis: undefined,
     catalog: { maxEntries: 1000 },
     tags: { maxTags: 1000 },
     proxy: undefined,
+    validation: {
+      disabled: false,
+      urls: { allow: [], deny: [] },
+      indexes: { platforms: 'all', platformList: [] },
+    },
+    policy: { classes: [] },
+    schema1: { enabled: false, keyFile: undefined },
   })
   assert.deepEqual(warnings, ['health.storagedriver is not supported yet and has no effect'])
 })
@@ -126,7 +134,6 @@ notifications: { endpoints: [{ name: a, disabled: true, url: https://a }, { name
     'redis.pool is not supported yet and has no effect',
     'proxy.ttl is not supported yet and has no effect',
     'notifications.endpoints is not supported yet and has no effect',
-    'compatibility.schema1 is not supported yet and has no effect',
     'reporting.bugsnag is not supported yet and has no effect',
     'storage.filesystem.maxthreads is 10; the least is 25, which is used',
     'log.formatter: logstash is not supported yet; json is used',
@@ -160,7 +167,6 @@ auth: none
     [
       'log.reportcaller',
       'log.hooks',
-      'storage.maintenance.uploadpurging.interval',
       'http.tls.minimumtls',
       'http.h2c.enabled',
       'redis.tls.rootcas',
@@ -170,8 +176,6 @@ auth: none
       'health.file',
       'health.http',
       'health.tcp',
-      'validation',
-      'policy.repository.classes',
     ].map((path) => `${path} is not supported yet and has no effect`),
   )
 })

@@ -273,8 +273,9 @@ export function driverConformance(name: string, makeDriver: () => Promise<Driver
 
   suite(`${name} driver: folders`, () => {
     check('a list is in byte order, and knows one level', async (driver) => {
-      for (const name of ['b', 'a-b', 'A', 'a', 'a.b', '_x', '10', '9'])
-        await driver.write(`/l/${name}/x`, new Uint8Array())
+      for (const folder of ['b', 'a-b', 'A', 'a', 'a.b', '_x', '10', '9']) {
+        await driver.write(`/l/${folder}/x`, new Uint8Array())
+      }
       assert.deepEqual(await driver.list('/l'), ['10', '9', 'A', '_x', 'a', 'a-b', 'a.b', 'b'])
     })
 

@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { readdirSync, readlinkSync } from 'node:fs'
 import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { promisify } from 'node:util'
 import { collect } from '../../src/bytes/stream.ts'
 import { DriverError, PathNotFoundError } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { makeFilesystem } from '../support/drivers.ts'
-import { temporaryFolder } from '../support/real-parts.ts'
+import { run, temporaryFolder } from '../support/real-parts.ts'
 import { driverConformance, hasCode, pattern } from './conformance.ts'
 
 driverConformance('filesystem', makeFilesystem)
@@ -32,7 +30,7 @@ suite('filesystem driver: the file system', () => {
 
   test('a FIFO in the place of a file makes nobody wait', async () => {
     await using folder = await temporaryFolder()
-    await promisify(execFile)('mkfifo', [join(folder.path, 'fifo')])
+    await run('mkfifo', [join(folder.path, 'fifo')])
     const driver = filesystemDriver({ rootDirectory: folder.path })
     await assert.rejects(driver.read('/fifo', 100), hasCode('ENOTFILE'))
     await assert.rejects(driver.open('/fifo'), hasCode('ENOTFILE'))
@@ -77,6 +75,32 @@ suite('filesystem driver: the file system', () => {
     await assert.rejects(driver.write('/a/f', Buffer.from('new')), DriverError)
     assert.equal((await driver.read('/a/f/inner', 10)).toString(), 'old')
     assert.deepEqual(await readdir(join(folder.path, 'entrepot/tmp')), [])
+  })
+
+  test('T-31: a disk that fills up is ENOSPC, and what it took is counted', async (context) => {
+    await using folder = await temporaryFolder()
+    try {
+      await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder.path])
+    } catch {
+      context.skip('a small disk cannot be mounted here')
+      return
+    }
+    try {
+      const driver = filesystemDriver({ rootDirectory: folder.path })
+      await driver.write('/state', Buffer.from('old'))
+      await using writer = await driver.writer('/growing')
+      await assert.rejects(writer.write(pattern(6 * 1024 * 1024)), hasCode('ENOSPC'))
+      assert.equal((await driver.stat('/growing')).size, writer.size)
+      assert.ok(writer.size > 3 * 1024 * 1024)
+      await assert.rejects(driver.write('/state', Buffer.alloc(10_000)), hasCode('ENOSPC'))
+      assert.equal((await driver.read('/state', 10)).toString(), 'old')
+      assert.deepEqual(await driver.list('/entrepot/tmp'), [])
+      await driver.remove('/growing')
+      await writer.close()
+      await driver.write('/state', Buffer.from('new'))
+    } finally {
+      await run('umount', [folder.path])
+    }
   })
 
   test(

@@ -11,6 +11,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
+import { generateSigningKey } from '../../src/schema1/signing-key.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 
@@ -65,6 +66,7 @@ export async function startOrigin(): Promise<Origin> {
     relativeUrls: false,
     secret: 'of the origin',
     readOnly: true,
+    schema1: { enabled: false, key: generateSigningKey() },
     rules: { disabled: false, isAllowedUrl: () => false, isRequiredChild: () => true, classes: [] },
   })
   const sent = new Map<string, number>()

@@ -1,0 +1,25 @@
+# entrepot as a container: `docker run -p 5000:5000 -v entrepot:/var/lib/registry entrepot` is a mirror with its defaults.
+# With a configuration: `docker run … -v ./config.yml:/etc/entrepot.yml:ro entrepot serve /etc/entrepot.yml`.
+FROM node:24-slim AS dependencies
+WORKDIR /opt/entrepot
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+
+FROM node:24-slim
+WORKDIR /opt/entrepot
+COPY --from=dependencies /opt/entrepot/node_modules node_modules
+COPY package.json ./
+COPY src src
+# The defaults store into ./data. A variable would do so too, but it would also overrule whoever brings a configuration.
+# A new volume takes its owner from the folder.
+RUN mkdir -p /var/lib/registry && chown node:node /var/lib/registry && ln -s /var/lib/registry data
+ENV NODE_ENV=production
+USER node
+VOLUME /var/lib/registry
+EXPOSE 5000
+# Whoever moves the port by REGISTRY_HTTP_ADDR moves it here too.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+  CMD ["node", "-e", "const [port] = (process.env.REGISTRY_HTTP_ADDR ?? ':5000').match(/\\d+$/); fetch(`http://localhost:${port}/v2/`).then(({ status }) => process.exit(status === 200 || status === 401 ? 0 : 1), () => process.exit(1))"]
+# Exec form: signals reach node itself.
+ENTRYPOINT ["node", "src/main.ts"]
+CMD ["serve"]

@@ -1,0 +1,134 @@
+// `entrepot garbage-collect [CONFIG]`: removes what nothing needs from a storage, while it is served.
+import { InvalidArgumentError } from 'commander'
+import { collectGarbage } from '../app.ts'
+import { ConfigError } from '../config/config-error.ts'
+import { parseDuration } from '../config/duration.ts'
+import { loadConfig } from '../config/load.ts'
+import { createLogger } from '../telemetry/logger.ts'
+import type { Io } from './io.ts'
+
+/** As the command line has them. */
+export interface GarbageCollectOptions {
+  readonly dryRun: boolean
+  readonly deleteUntagged: boolean
+  readonly quiet: boolean
+  /** Milliseconds. */
+  readonly grace: number
+}
+
+type Report = Awaited<ReturnType<typeof collectGarbage>>
+
+export const defaultGrace: number = parseDuration('1h')
+
+/** Milliseconds between two changes of the progress line. */
+const frame = 100
+
+export function parseGrace(text: string): number {
+  try {
+    return parseDuration(text)
+  } catch (error) {
+    if (error instanceof ConfigError) throw new InvalidArgumentError(error.message)
+    throw error
+  }
+}
+
+/** 0: all was looked at. 1: something could not be read, and is left as it was. */
+export async function garbageCollect(
+  path: string | undefined,
+  options: GarbageCollectOptions,
+  io: Io,
+): Promise<number> {
+  const { dryRun, deleteUntagged, quiet, grace } = options
+  using line = new ProgressLine(io, quiet)
+  try {
+    const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
+    if (!quiet) for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
+    const logger = createLogger({ level: 'error', format: 'text', destination: io.stderr })
+    const report = await collectGarbage(
+      config,
+      {
+        dryRun,
+        deleteUntagged,
+        grace,
+        signal: io.signal,
+        onProgress: (now) => line.show(now),
+        onProblem: ({ repository, text }) => {
+          if (!quiet) line.say(`warning: ${repository === undefined ? '' : `${repository}: `}${text}`)
+        },
+      },
+      logger,
+    )
+    line.clear()
+    io.stdout.write(`${summary(report, dryRun)}\n`)
+    if (report.isComplete) return 0
+    io.stderr.write('not everything could be read: no blob was removed\n')
+    return 1
+  } catch (error) {
+    line.clear()
+    io.stderr.write(`${failure(error, io)}\n`)
+    return 1
+  }
+}
+
+function failure(error: unknown, io: Io): string {
+  if (error instanceof ConfigError) return `configuration error: ${error.message}`
+  if (io.signal.aborted) return 'stopped: what was removed until now stays removed, all else is as it was'
+  return `garbage-collect: ${error instanceof Error ? error.message : String(error)}`
+}
+
+function summary({ repositories, manifests, blobs, removed }: Report, dryRun: boolean): string {
+  const marked = [
+    counted(repositories, 'repository', 'repositories'),
+    counted(manifests, 'manifest'),
+    counted(blobs, 'blob'),
+  ]
+  const gone = [
+    counted(removed.manifests, 'manifest'),
+    `${counted(removed.blobs, 'blob')} (${counted(removed.bytes, 'byte')})`,
+  ]
+  return `${marked.join(', ')} marked; ${gone.join(', ')} ${dryRun ? 'would be deleted' : 'deleted'}`
+}
+
+function counted(count: number, one: string, many: string = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`
+}
+
+/** One line that changes, at a terminal; elsewhere there is none. */
+class ProgressLine implements Disposable {
+  readonly #io: Io
+  readonly #isShown: boolean
+  #drawnAt = -Infinity
+  #isDirty = false
+
+  constructor(io: Io, quiet: boolean) {
+    this.#io = io
+    this.#isShown = !quiet && 'isTTY' in io.stderr && io.stderr.isTTY === true
+  }
+
+  show({ phase, repositories, manifests, blobs, removed }: Report): void {
+    const now = performance.now()
+    if (!this.#isShown || now - this.#drawnAt < frame) return
+    this.#drawnAt = now
+    this.#isDirty = true
+    const text =
+      phase === 'repositories'
+        ? `${counted(repositories, 'repository', 'repositories')}, ${counted(manifests, 'manifest')}`
+        : `${counted(blobs, 'blob')} needed, ${removed.blobs} not`
+    this.#io.stderr.write(`\r\u001B[K${text}`)
+  }
+
+  say(text: string): void {
+    this.clear()
+    this.#io.stderr.write(`${text}\n`)
+  }
+
+  clear(): void {
+    if (this.#isDirty) this.#io.stderr.write('\r\u001B[K')
+    this.#isDirty = false
+    this.#drawnAt = -Infinity
+  }
+
+  [Symbol.dispose](): void {
+    this.clear()
+  }
+}

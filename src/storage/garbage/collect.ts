@@ -1,0 +1,172 @@
+// Collecting garbage while servers run: every repository marks what it needs and lets go of links it does not; then the
+// bytes that none of them needs are removed.
+import pLimit from 'p-limit'
+import type { DescriptorCache } from '../../cache/descriptors.ts'
+import { PathNotFoundError, type StorageDriver } from '../../drivers/driver.ts'
+import { silentLogger } from '../../telemetry/logger.ts'
+import { repositoriesRoot } from '../layout.ts'
+import { LinkFiles } from '../link-files.ts'
+import { walkRepositoryFolders, type RepositoryFolder } from '../repository-folders.ts'
+import { DigestSet } from './digest-set.ts'
+import { markRepository, type Problem } from './mark.ts'
+import { recover } from './set-aside.ts'
+import { sweepBlobs, type SeenBlob } from './sweep-blobs.ts'
+import { sweepLinks } from './sweep-links.ts'
+
+/** Calls of the driver at once: servers want their share of the disk. */
+const concurrency = 16
+
+export interface GarbageOptions {
+  readonly driver: StorageDriver
+  /** What servers share; what is removed is forgotten there. */
+  readonly descriptors: DescriptorCache
+  /** Whatever was written in the last so many milliseconds stays. Less than an hour is for when no server runs. */
+  readonly grace: number
+  readonly dryRun: boolean
+  /** Manifests go too that neither have a tag nor belong to one that has. */
+  readonly deleteUntagged: boolean
+  readonly onProgress?: ((report: GarbageReport) => void) | undefined
+  readonly onProblem?: ((problem: Problem) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface GarbageReport {
+  readonly phase: 'repositories' | 'blobs'
+  readonly repositories: number
+  /** Manifests that stay. */
+  readonly manifests: number
+  /** Stored blobs that are needed. */
+  readonly blobs: number
+  /** What was removed, or would be. */
+  readonly removed: {
+    readonly manifests: number
+    readonly links: number
+    readonly blobs: number
+    readonly bytes: number
+  }
+  /** Whether blobs were looked at: only where it is known what is needed. */
+  readonly isComplete: boolean
+}
+
+/** A reason not to begin. */
+export class GarbageError extends Error {
+  override readonly name = 'GarbageError'
+}
+
+/** @throws GarbageError where nothing was done; what the driver does, and then whatever was out of its place is back */
+export async function collectGarbage(options: GarbageOptions): Promise<GarbageReport> {
+  return await new GarbageCollection(options).run()
+}
+
+class GarbageCollection {
+  readonly #options: GarbageOptions
+  readonly #files: LinkFiles
+  readonly #limit = pLimit(concurrency)
+  readonly #live = new DigestSet()
+  readonly #cutoff: number
+  #report: GarbageReport = {
+    phase: 'repositories',
+    repositories: 0,
+    manifests: 0,
+    blobs: 0,
+    removed: { manifests: 0, links: 0, blobs: 0, bytes: 0 },
+    isComplete: true,
+  }
+
+  constructor(options: GarbageOptions) {
+    this.#options = options
+    this.#files = new LinkFiles({ driver: options.driver, logger: silentLogger }) // problems are reported
+    this.#cutoff = Date.now() - options.grace
+  }
+
+  async run(): Promise<GarbageReport> {
+    const { driver, dryRun, signal } = this.#options
+    await this.#check()
+    const walk = walkRepositoryFolders(driver, {
+      signal,
+      onFailure: (path, error) =>
+        this.#problem({ repository: undefined, text: `${path}: ${String(error)}`, isBlinding: true }),
+    })
+    for await (const folder of walk) await this.#clean(folder)
+    this.#update({ phase: 'blobs' })
+    if (this.#report.isComplete) {
+      await sweepBlobs({
+        ...this.#shared(),
+        driver,
+        live: this.#live,
+        dryRun,
+        onBlob: (blob) => this.#count(blob),
+      })
+    }
+    return this.#report
+  }
+
+  /** Puts back what a run that was killed has left; where it may still live, there is no second one beside it. */
+  async #check(): Promise<void> {
+    const { driver, dryRun } = this.#options
+    try {
+      await driver.list(repositoriesRoot)
+    } catch (cause) {
+      if (!(cause instanceof PathNotFoundError)) throw cause
+      throw new GarbageError(`there is no ${repositoriesRoot} in this storage: nothing to collect`, { cause })
+    }
+    if (dryRun) return
+    const { running } = await recover(driver, Date.now())
+    if (running > 0) {
+      throw new GarbageError('another collection is running, or was killed a moment ago: try again in five minutes')
+    }
+  }
+
+  async #clean(folder: RepositoryFolder): Promise<void> {
+    const { driver, dryRun, deleteUntagged, signal } = this.#options
+    try {
+      const marks = await markRepository(folder, {
+        driver,
+        files: this.#files,
+        limit: this.#limit,
+        live: this.#live,
+        cutoff: this.#cutoff,
+        deleteUntagged,
+        onProblem: (problem) => this.#problem(problem),
+      })
+      const swept = dryRun
+        ? { manifests: marks.manifests.size, blobs: marks.blobs.size, spared: [] }
+        : await sweepLinks(marks, { ...this.#shared(), driver })
+      for (const digest of swept.spared) this.#live.add(digest)
+      const { removed, repositories, manifests } = this.#report
+      this.#update({
+        repositories: repositories + 1,
+        manifests: manifests + marks.kept.size,
+        removed: {
+          ...removed,
+          manifests: removed.manifests + swept.manifests,
+          links: removed.links + swept.blobs,
+        },
+      })
+    } catch (error) {
+      signal?.throwIfAborted()
+      this.#problem({ repository: folder.name, text: String(error), isBlinding: true })
+    }
+  }
+
+  #shared(): Pick<Parameters<typeof sweepLinks>[1], 'files' | 'descriptors' | 'limit' | 'cutoff' | 'signal'> {
+    const { descriptors, signal } = this.#options
+    return { files: this.#files, descriptors, limit: this.#limit, cutoff: this.#cutoff, signal }
+  }
+
+  #count({ size, fate }: SeenBlob): void {
+    const { blobs, removed } = this.#report
+    if (fate !== 'removed') this.#update({ blobs: blobs + 1 })
+    else this.#update({ removed: { ...removed, blobs: removed.blobs + 1, bytes: removed.bytes + size } })
+  }
+
+  #problem(problem: Problem): void {
+    if (problem.isBlinding) this.#update({ isComplete: false })
+    this.#options.onProblem?.(problem)
+  }
+
+  #update(change: Partial<GarbageReport>): void {
+    this.#report = { ...this.#report, ...change }
+    this.#options.onProgress?.(this.#report)
+  }
+}

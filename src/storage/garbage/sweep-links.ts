@@ -1,0 +1,171 @@
+// Taking away the links of one repository that nothing needs: entries of its tags' history, then manifests, then blobs.
+import type { LimitFunction } from 'p-limit'
+import type { DescriptorCache } from '../../cache/descriptors.ts'
+import { PathNotFoundError, type DriverPath, type StorageDriver } from '../../drivers/driver.ts'
+import { isDigest, type Digest } from '../../oci/digest.ts'
+import { isTag, type RepositoryName, type Tag } from '../../oci/reference.ts'
+import {
+  linkPath,
+  linksFolder,
+  linksRoot,
+  tagCurrentPath,
+  tagFolder,
+  tagIndexPath,
+  tagsFolder,
+  type LinkKind,
+} from '../layout.ts'
+import type { LinkFiles } from '../link-files.ts'
+import { namesIn } from '../links.ts'
+import { each } from './each.ts'
+import type { RepositoryMarks } from './mark.ts'
+import { SetAside } from './set-aside.ts'
+
+/** Links that are out of their place together, for as long as it takes to look once more. */
+const batchSize = 256
+
+export interface SweepLinksOptions {
+  readonly driver: StorageDriver
+  readonly files: LinkFiles
+  readonly descriptors: DescriptorCache
+  readonly limit: LimitFunction
+  /** Links that were written at that time or later stay. */
+  readonly cutoff: number
+  readonly signal: AbortSignal | undefined
+}
+
+export interface SweptLinks {
+  readonly manifests: number
+  readonly blobs: number
+  /** What was marked for removal and stays, as something new may need it, by its sha256. */
+  readonly spared: readonly Digest[]
+}
+
+interface DoomedLink {
+  readonly path: DriverPath
+  readonly kind: LinkKind | 'history'
+  readonly digest: Digest
+  readonly target: Digest
+}
+
+export async function sweepLinks(marks: RepositoryMarks, options: SweepLinksOptions): Promise<SweptLinks> {
+  return await new LinkSweep(marks, options).run()
+}
+
+class LinkSweep {
+  readonly #marks: RepositoryMarks
+  readonly #options: SweepLinksOptions
+  /** Manifests that were taken out of their places. */
+  readonly #gone = new Set<Digest | undefined>()
+
+  constructor(marks: RepositoryMarks, options: SweepLinksOptions) {
+    this.#marks = marks
+    this.#options = options
+  }
+
+  async run(): Promise<SweptLinks> {
+    const doomed = await this.#doomed()
+    let manifests = 0
+    let blobs = 0
+    for (let at = 0; at < doomed.length; at += batchSize) {
+      this.#options.signal?.throwIfAborted()
+      const batch = doomed.slice(at, at + batchSize)
+      if (!(await this.#remove(batch))) {
+        return { manifests, blobs, spared: doomed.slice(at).map(({ target }) => target) }
+      }
+      manifests += batch.filter(({ kind }) => kind === 'manifests').length
+      blobs += batch.filter(({ kind }) => kind === 'blobs').length
+    }
+    return { manifests, blobs, spared: [] }
+  }
+
+  async #doomed(): Promise<DoomedLink[]> {
+    const { name, manifests, blobs } = this.#marks
+    const linksOf = (kind: LinkKind): DoomedLink[] =>
+      [...this.#marks[kind]].map(([digest, { target }]) => ({
+        path: linkPath(name, kind, digest),
+        kind,
+        digest,
+        target,
+      }))
+    const history = manifests.size === 0 ? [] : await this.#history(name)
+    return [...history, ...linksOf('manifests'), ...(blobs.size === 0 ? [] : linksOf('blobs'))]
+  }
+
+  /** What tags remember of the manifests that go. */
+  async #history(name: RepositoryName): Promise<DoomedLink[]> {
+    const { driver } = this.#options
+    const tags = (await namesIn(driver, tagsFolder(name))).filter((tag): tag is Tag => isTag(tag))
+    const found = await each(tags, this.#options.limit, async (tag) => {
+      const links: DoomedLink[] = []
+      for (const algorithm of await namesIn(driver, `${tagFolder(name, tag)}/index`)) {
+        for (const hex of await namesIn(driver, `${tagFolder(name, tag)}/index/${algorithm}`)) {
+          const digest = `${algorithm}:${hex}`
+          const link = isDigest(digest) ? this.#marks.manifests.get(digest) : undefined
+          if (link === undefined || !isDigest(digest)) continue
+          links.push({ path: tagIndexPath(name, tag, digest), kind: 'history', digest, target: link.target })
+        }
+      }
+      return links
+    })
+    return found.flat()
+  }
+
+  /** Whether they are gone; otherwise all of them are back in their places. */
+  async #remove(batch: readonly DoomedLink[]): Promise<boolean> {
+    const { driver, cutoff } = this.#options
+    await using aside = await SetAside.begin(
+      driver,
+      batch.map(({ path }) => path),
+    )
+    for (const kind of ['history', 'manifests', 'blobs'] as const) {
+      const indexes = [...batch.keys()].filter((index) => batch[index]?.kind === kind)
+      const taken = await each(indexes, this.#options.limit, async (index) => await aside.take(index))
+      if (kind === 'manifests') for (const index of indexes) this.#gone.add(batch[index]?.digest)
+      const isYoung = taken.some((stat) => stat !== undefined && stat.modified.getTime() >= cutoff)
+      if (isYoung && kind !== 'history') return false // a client was told that it is here
+    }
+    if (await this.#hasNews()) return false
+    await aside.remove()
+    const { descriptors } = this.#options
+    for (const { kind, digest } of batch) {
+      if (kind !== 'history') await descriptors.clear({ repository: this.#marks.name, kind }, digest)
+    }
+    return true
+  }
+
+  /** Whether the repository holds a manifest, or points a tag at one, that is not among those that stay. */
+  async #hasNews(): Promise<boolean> {
+    const { driver, files } = this.#options
+    const { name, kept, manifests } = this.#marks
+    for (const algorithm of await namesIn(driver, linksRoot(name, 'manifests'))) {
+      const links = (await namesIn(driver, linksFolder(name, 'manifests', algorithm)))
+        .map((hex) => `${algorithm}:${hex}`)
+        .filter((text): text is Digest => isDigest(text) && !kept.has(text))
+      const isLinked = await each(links, this.#options.limit, async (digest) => {
+        const path = linkPath(name, 'manifests', digest)
+        if (this.#isWaiting(digest) || !(await this.#isThere(path))) return false
+        const target = await files.read(path)
+        return target === undefined || !kept.has(target)
+      })
+      if (isLinked.includes(true)) return true
+    }
+    const tags = (await namesIn(driver, tagsFolder(name))).filter((tag): tag is Tag => isTag(tag))
+    const targets = await each(tags, this.#options.limit, async (tag) => await files.read(tagCurrentPath(name, tag)))
+    return targets.some((target) => target !== undefined && manifests.has(target))
+  }
+
+  /** Whether a manifest is to go, and its turn has not come. */
+  #isWaiting(digest: Digest): boolean {
+    return this.#marks.manifests.has(digest) && !this.#gone.has(digest)
+  }
+
+  async #isThere(path: DriverPath): Promise<boolean> {
+    try {
+      await this.#options.driver.stat(path)
+      return true
+    } catch (error) {
+      if (error instanceof PathNotFoundError) return false
+      throw error
+    }
+  }
+}

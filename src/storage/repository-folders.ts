@@ -1,0 +1,62 @@
+// Every folder that a repository keeps something in, also where it holds no manifest: a walk for those who clean up.
+import { PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
+import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import { repositoriesRoot, repositoryPath } from './layout.ts'
+
+export interface RepositoryFolder {
+  readonly name: RepositoryName
+  /** The names in it. */
+  readonly inside: readonly string[]
+}
+
+export interface RepositoryWalkOptions {
+  /** Takes a folder that could not be read, or is gone though it was there a moment ago; the walk goes on. */
+  readonly onFailure: (path: DriverPath, error: unknown) => void
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Whoever relies on having seen every folder must not ignore `onFailure`. */
+export async function* walkRepositoryFolders(
+  driver: StorageDriver,
+  options: RepositoryWalkOptions,
+): AsyncGenerator<RepositoryFolder, void> {
+  yield* walk(driver, '', await namesOf(driver, repositoriesRoot, options.onFailure), options)
+}
+
+async function* walk(
+  driver: StorageDriver,
+  prefix: string,
+  components: readonly string[],
+  options: RepositoryWalkOptions,
+): AsyncGenerator<RepositoryFolder, void> {
+  for (const component of components) {
+    const name = prefix + component
+    if (!isRepositoryName(name)) continue // no registry shows what lies there
+    options.signal?.throwIfAborted()
+    const inside = await namesOf(driver, repositoryPath(name), options.onFailure)
+    if (inside.some((entry) => entry.startsWith('_'))) yield { name, inside }
+    yield* walk(driver, `${name}/`, inside, options)
+  }
+}
+
+async function namesOf(
+  driver: StorageDriver,
+  path: DriverPath,
+  onFailure: RepositoryWalkOptions['onFailure'],
+): Promise<readonly string[]> {
+  try {
+    return await driver.list(path)
+  } catch (error) {
+    if (!(error instanceof PathNotFoundError && (await isFile(driver, path)))) onFailure(path, error)
+    return []
+  }
+}
+
+/** A file among folders is nobody's repository. */
+async function isFile(driver: StorageDriver, path: DriverPath): Promise<boolean> {
+  try {
+    return (await driver.stat(path)).kind === 'file'
+  } catch {
+    return false // whatever it is, it counts as a folder that could not be read
+  }
+}

@@ -1,0 +1,79 @@
+// The Dockerfile, as far as it can be known without an engine: what it copies is there, and what it runs does its work.
+import assert from 'node:assert/strict'
+import { access, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { checkout, entrepotAt, run, startProcess, temporaryFolder } from '../support/real-parts.ts'
+
+interface Instruction {
+  readonly keyword: string
+  readonly rest: string
+}
+
+const instructions = parseDockerfile(await readFile(join(checkout, 'Dockerfile'), 'utf8'))
+
+function parseDockerfile(text: string): Instruction[] {
+  const lines = text
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll('\\\n', ' ')
+    .split('\n')
+  return lines
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [keyword = ''] = line.split(' ')
+      return { keyword, rest: line.slice(keyword.length).trim() }
+    })
+}
+
+/** What the last such instruction says: it is the one that counts. */
+function last(keyword: string): string {
+  const found = instructions.findLast((instruction) => instruction.keyword === keyword)
+  assert.ok(found !== undefined, `the Dockerfile has no ${keyword}`)
+  return found.rest
+}
+
+/** An exec form: a list of words, run without a shell, which would swallow signals. */
+function words(text: string): string[] {
+  return JSON.parse(text.slice(text.indexOf('['))) as string[]
+}
+
+test('everything that the Dockerfile copies is in the checkout and let through by .dockerignore', async () => {
+  const ignore = (await readFile(join(checkout, '.dockerignore'), 'utf8')).split('\n')
+  assert.ok(ignore.includes('*'))
+  const copied = instructions
+    .filter(({ keyword, rest }) => keyword === 'COPY' && !rest.startsWith('--from='))
+    .flatMap(({ rest }) => rest.split(' ').slice(0, -1))
+  assert.ok(copied.includes('src'))
+  for (const path of copied) {
+    await access(join(checkout, path))
+    assert.ok(ignore.includes(`!${path}`), `.dockerignore keeps ${path} out`)
+  }
+})
+
+test('the container does not run as root', () => {
+  assert.equal(last('USER'), 'node')
+})
+
+test('what is stored by default lies in the volume', () => {
+  assert.equal(last('VOLUME'), '/var/lib/registry')
+  assert.match(last('RUN'), / && ln -s \/var\/lib\/registry data$/)
+})
+
+test(
+  'the container serves without arguments, and its health check tells whether it does',
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    const env = { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: folder.path, REGISTRY_HTTP_ADDR: '127.0.0.1:0' }
+    const [node, ...args] = [...words(last('ENTRYPOINT')), ...words(last('CMD'))]
+    assert.equal(node, 'node')
+    await using entrepot = await entrepotAt(await startProcess(process.execPath, args, { env, cwd: checkout }))
+
+    const [, ...probe] = words(last('HEALTHCHECK'))
+    const health = async (): Promise<string> =>
+      await run(process.execPath, probe, { env: { REGISTRY_HTTP_ADDR: entrepot.host } })
+    await health()
+    assert.equal(await entrepot.stop(), 0)
+    await assert.rejects(health())
+  },
+)

@@ -1,0 +1,106 @@
+// The process as a whole: how it ends when it is asked to, and what is left when it is not.
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { test } from 'node:test'
+import { startEntrepot, temporaryFolder, type Entrepot, type Folder } from '../support/real-parts.ts'
+
+interface SlowOrigin extends AsyncDisposable {
+  readonly url: string
+  readonly path: string
+  readonly bytes: Buffer
+  /** Lets it send the second half of every answer. */
+  release(): void
+}
+
+/** Has one blob. It sends the first half and waits. */
+async function startSlowOrigin(): Promise<SlowOrigin> {
+  const bytes = randomBytes(4 * 1024 * 1024)
+  const path = `/v2/slow/blobs/sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  const released = Promise.withResolvers<void>()
+  const server = createServer((request, response) => {
+    if (request.url !== path) return void response.writeHead(request.url === '/v2/' ? 200 : 404).end()
+    const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0)
+    const range = { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }
+    response.writeHead(start > 0 ? 206 : 200, { 'content-length': bytes.length - start, ...(start > 0 ? range : {}) })
+    if (request.method === 'HEAD') return void response.end()
+    response.write(bytes.subarray(start, Math.max(start, bytes.length / 2)))
+    void released.promise.then(() => response.end(bytes.subarray(Math.max(start, bytes.length / 2))))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const address = server.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    path,
+    bytes,
+    release: () => released.resolve(),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+async function startMirror(folder: Folder, origin: SlowOrigin): Promise<Entrepot> {
+  return await startEntrepot(
+    folder,
+    `version: 0.1
+storage: { filesystem: { rootdirectory: ${folder.path}/data } }
+http: { addr: 127.0.0.1:0, draintimeout: 20s }
+proxy: { remoteurl: "${origin.url}" }
+`,
+  )
+}
+
+async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return Buffer.concat(chunks)
+    chunks.push(value)
+  }
+}
+
+test('SIGTERM lets a running answer end, takes no new ones, and exits with 0', { timeout: 60_000 }, async () => {
+  await using folder = await temporaryFolder()
+  await using origin = await startSlowOrigin()
+  await using entrepot = await startMirror(folder, origin)
+  const { body } = await fetch(entrepot.url + origin.path)
+  assert.ok(body !== null)
+  const reader = body.getReader()
+  const { value } = await reader.read()
+  const stopping = entrepot.stop()
+  await entrepot.process.waitFor(/"draining"/)
+  await assert.rejects(fetch(`${entrepot.url}/v2/`))
+  origin.release()
+  assert.ok(Buffer.concat([value ?? Buffer.of(), await readRest(reader)]).equals(origin.bytes))
+  assert.equal(await stopping, 0)
+})
+
+test('an idle process exits with 0 on SIGINT too', { timeout: 60_000 }, async () => {
+  await using folder = await temporaryFolder()
+  await using origin = await startSlowOrigin()
+  await using entrepot = await startMirror(folder, origin)
+  assert.equal((await fetch(`${entrepot.url}/v2/`)).status, 200)
+  assert.equal(await entrepot.process.stop('SIGINT'), 0)
+})
+
+test('killed in the middle of a fill, it starts again and serves the whole blob', { timeout: 60_000 }, async () => {
+  await using folder = await temporaryFolder()
+  await using origin = await startSlowOrigin()
+  await using killed = await startMirror(folder, origin)
+  const { body } = await fetch(killed.url + origin.path)
+  assert.ok(body !== null)
+  const reader = body.getReader()
+  await reader.read()
+  assert.equal(await killed.process.stop('SIGKILL'), null)
+  await assert.rejects(readRest(reader), 'an answer that was cut must not look whole')
+  origin.release()
+  await using entrepot = await startMirror(folder, origin)
+  const response = await fetch(entrepot.url + origin.path)
+  assert.equal(response.status, 200)
+  assert.ok(Buffer.from(await response.arrayBuffer()).equals(origin.bytes))
+})

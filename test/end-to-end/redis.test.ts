@@ -1,0 +1,55 @@
+// With a real redis for the descriptors: what is in it is used, and nothing depends on it.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { skopeoCopy } from '../support/real-clients.ts'
+import { builderPrograms, imageBuilder } from '../support/real-image.ts'
+import { startDockerRegistry, startEntrepot, startRedis, temporaryFolder, without } from '../support/real-parts.ts'
+
+test(
+  'descriptors are kept in redis over a restart, and images are served with redis gone',
+  { skip: without('docker-registry', 'redis-server', 'redis-cli', 'skopeo', ...builderPrograms), timeout: 60_000 },
+  async (t) => {
+    await using folder = await temporaryFolder()
+    await using upstream = await startDockerRegistry(folder, { root: join(folder.path, 'upstream') })
+    const builder = await imageBuilder(folder)
+    await builder.push(upstream.host, 'team/greeting', 'hello')
+    await using redis = await startRedis()
+    const config = `version: 0.1
+storage:
+  filesystem: { rootdirectory: ${join(folder.path, 'entrepot')} }
+  cache: { blobdescriptor: redis }
+redis: { addr: ${redis.host}, dialtimeout: 500ms, readtimeout: 500ms, writetimeout: 500ms }
+http: { addr: 127.0.0.1:0 }
+proxy:
+  upstreams:
+    one.test: { url: ${upstream.url} }
+`
+    const image = 'one.test/team/greeting:index'
+    const expected = await skopeoCopy(`${upstream.host}/team/greeting:index`)
+
+    await t.test('a pull leaves facts in redis', async () => {
+      await using entrepot = await startEntrepot(folder, config)
+      assert.deepEqual(await skopeoCopy(`${entrepot.host}/${image}`), expected)
+      assert.notEqual(await redis.ask('dbsize'), '0')
+      assert.equal(await entrepot.stop(), 0)
+    })
+    await upstream.stop()
+
+    await t.test('a restarted entrepot goes on with them, and without them', async () => {
+      await using entrepot = await startEntrepot(folder, config)
+      assert.deepEqual(await skopeoCopy(`${entrepot.host}/${image}`), expected)
+      await redis.ask('flushall')
+      assert.deepEqual(await skopeoCopy(`${entrepot.host}/${image}`), expected)
+      await redis.process.stop()
+      assert.deepEqual(await skopeoCopy(`${entrepot.host}/${image}`), expected)
+      assert.equal(await entrepot.stop(), 0)
+    })
+
+    await t.test('entrepot starts and serves while redis is down', async () => {
+      await using entrepot = await startEntrepot(folder, config)
+      assert.deepEqual(await skopeoCopy(`${entrepot.host}/${image}`), expected)
+      assert.equal(await entrepot.stop(), 0)
+    })
+  },
+)

@@ -1,0 +1,252 @@
+// Long lists: a page costs what is on it, and shows what is there now.
+import assert from 'node:assert/strict'
+import { mkdir, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { mock, suite, test } from 'node:test'
+import type { StorageDriver } from '../../src/drivers/driver.ts'
+import { filesystemDriver } from '../../src/drivers/filesystem.ts'
+import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
+import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
+import { manifestsFolder, repositoriesRoot, tagCurrentPath, tagsFolder } from '../../src/storage/layout.ts'
+import { indexOf, ListingCache } from '../../src/storage/listing-cache.ts'
+import type { LocalStore } from '../../src/storage/registry.ts'
+import { faultyDriver, type DriverCall, type FaultyDriver } from '../support/faulty-driver.ts'
+import { temporaryFolder } from '../support/real-parts.ts'
+import { absent, manifestOf, name, openStore } from './fixture.ts'
+
+function numbered(prefix: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => prefix + String(index).padStart(6, '0'))
+}
+
+interface Long {
+  readonly driver: FaultyDriver
+  readonly store: LocalStore
+}
+
+/** A registry in memory with `count` repositories, one of which has `count` tags. */
+async function makeLong(count: number): Promise<Long> {
+  const driver = faultyDriver(inMemoryDriver())
+  const link = Buffer.from(absent)
+  for (const text of numbered('t', count)) await driver.write(tagCurrentPath(name, parseTag(text)), link)
+  for (const text of numbered('app-', count)) {
+    await driver.write(`${repositoriesRoot}/${text}/${manifestsFolder}/tags/latest/current/link`, link)
+  }
+  return { driver, store: openStore(driver) }
+}
+
+async function take(items: AsyncIterable<string>, count: number): Promise<string[]> {
+  const taken: string[] = []
+  for await (const item of items) {
+    taken.push(item)
+    if (taken.length === count) break
+  }
+  return taken
+}
+
+async function callsOf({ driver }: Long, run: () => Promise<unknown>): Promise<readonly DriverCall[]> {
+  driver.arm(0)
+  await run()
+  return driver.calls
+}
+
+suite('pages of long lists', () => {
+  const pageSize = 50
+
+  test('P7: a page of tags costs the same among a thousand and among five thousand', async () => {
+    const costs: number[] = []
+    for (const count of [1000, 5000]) {
+      const long = await makeLong(count)
+      const { tags } = long.store.repository(name)
+      const all = numbered('t', count)
+      const first = await callsOf(long, async () => {
+        assert.deepEqual(await take(tags.list(), pageSize), all.slice(0, pageSize))
+      })
+      assert.ok(
+        first.filter(({ method }) => method === 'list').length <= 2,
+        'the folder is read once it is known as large',
+      )
+      for (const at of [pageSize, count / 2, count - pageSize]) {
+        const calls = await callsOf(long, async () => {
+          const page = await take(tags.list({ after: all[at - 1] }), pageSize)
+          assert.deepEqual(page, all.slice(at, at + pageSize))
+        })
+        assert.deepEqual(
+          calls.filter(({ method }) => method !== 'stat'),
+          [],
+        )
+        costs.push(calls.length)
+      }
+    }
+    assert.ok(Math.max(...costs) <= pageSize + 33, costs.join(' '))
+  })
+
+  test('P7: a page of repositories costs the same among a thousand and among five thousand', async () => {
+    const costs: number[] = []
+    for (const count of [1000, 5000]) {
+      const long = await makeLong(count)
+      const all = numbered('app-', count)
+      await callsOf(long, async () => {
+        assert.deepEqual(await take(long.store.list(), pageSize), all.slice(0, pageSize))
+      })
+      for (const at of [pageSize, count / 2, count - pageSize]) {
+        const calls = await callsOf(long, async () => {
+          const page = await take(long.store.list({ after: all[at - 1] }), pageSize)
+          assert.deepEqual(page, all.slice(at, at + pageSize))
+        })
+        assert.ok(!calls.some(({ method, path }) => method === 'list' && path === repositoriesRoot))
+        costs.push(calls.length)
+      }
+    }
+    assert.ok(Math.max(...costs) <= pageSize + 3, costs.join(' '))
+  })
+
+  test('many who ask for a page of a folder that nobody has read yet read it together', async () => {
+    const long = await makeLong(1000)
+    const { tags } = long.store.repository(name)
+    const calls = await callsOf(long, async () => {
+      await Promise.all(Array.from({ length: 20 }, async () => await take(tags.list(), 1)))
+    })
+    const reads = calls.filter(({ method, path }) => method === 'list' && path === tagsFolder(name))
+    assert.equal(reads.length, 2) // once to learn that it is large, once to remember it
+  })
+
+  test('what comes or goes between two pages shows at once', async () => {
+    const { store } = await makeLong(1000)
+    const { tags } = store.repository(name)
+    const next = async (): Promise<string[]> => await take(tags.list({ after: 't000009' }), 2)
+    assert.deepEqual(await next(), ['t000010', 't000011'])
+    await tags.put(parseTag('t000009-new'), absent)
+    assert.deepEqual(await next(), ['t000009-new', 't000010'])
+    await tags.delete(parseTag('t000010'))
+    assert.deepEqual(await next(), ['t000009-new', 't000011'])
+    const nextName = async (): Promise<string[]> => await take(store.list({ after: 'app-000009' }), 1)
+    assert.deepEqual(await nextName(), ['app-000010'])
+    await store.repository(parseRepositoryName('app-000009-new')).manifests.put(manifestOf('a'))
+    assert.deepEqual(await nextName(), ['app-000009-new'])
+    await store.repository(parseRepositoryName('app-000009/below')).manifests.put(manifestOf('a'))
+    assert.deepEqual(await nextName(), ['app-000009/below'])
+  })
+
+  test('what another process writes or removes shows by the version of the folder', async () => {
+    const { driver, store } = await makeLong(1000)
+    const { tags } = store.repository(name)
+    const others = openStore(driver)
+    const next = async (): Promise<string[]> => await take(tags.list({ after: 't000009' }), 1)
+    assert.deepEqual(await next(), ['t000010'])
+    await others.repository(name).tags.put(parseTag('t000009-new'), absent)
+    assert.deepEqual(await next(), ['t000009-new'])
+    await others.repository(name).tags.delete(parseTag('t000009-new'))
+    assert.deepEqual(await next(), ['t000010'])
+  })
+
+  test('half a tag, and what is no tag, is no entry of a page', async () => {
+    const { driver, store } = await makeLong(300)
+    const { tags } = store.repository(name)
+    assert.deepEqual(await take(tags.list(), 1), ['t000000'])
+    await driver.remove(tagCurrentPath(name, parseTag('t000001'))) // no change of the folder of tags
+    await driver.write(`${tagsFolder(name)}/-no-tag/current/link`, Buffer.from(absent))
+    assert.deepEqual(await take(tags.list(), 2), ['t000000', 't000002'])
+  })
+})
+
+suite('the folders that are remembered', () => {
+  async function makeFolder(count: number): Promise<FaultyDriver> {
+    const driver = faultyDriver(inMemoryDriver())
+    for (const text of numbered('f', count)) await driver.write(`/folder/${text}`, Buffer.alloc(0))
+    return driver
+  }
+
+  async function listCalls(driver: FaultyDriver, cache: StorageDriver): Promise<number> {
+    driver.arm(0)
+    await cache.list('/folder')
+    return driver.calls.filter(({ method }) => method === 'list').length
+  }
+
+  test('a small one is read each time, and not asked for its version', async () => {
+    const driver = await makeFolder(10)
+    const cache = new ListingCache(driver)
+    await cache.list('/folder')
+    driver.arm(0)
+    await cache.list('/folder')
+    assert.deepEqual(driver.calls, [{ method: 'list', path: '/folder' }])
+  })
+
+  test('one that changed a moment ago is not: its next change might have the same time', async () => {
+    mock.timers.enable({ apis: ['Date'], now: 20 }) // folders in memory are as old as the epoch
+    try {
+      const driver = await makeFolder(1000)
+      const cache = new ListingCache(driver)
+      await cache.list('/folder')
+      assert.equal(await listCalls(driver, cache), 1)
+      assert.equal(await listCalls(driver, cache), 1)
+      mock.timers.setTime(10_000)
+      assert.equal(await listCalls(driver, cache), 1)
+      assert.equal(await listCalls(driver, cache), 0)
+    } finally {
+      mock.timers.reset()
+    }
+  })
+
+  test('a write that overtakes a reading makes it count for nobody else', async () => {
+    const driver = await makeFolder(1000)
+    const cache = new ListingCache(driver)
+    await cache.list('/folder')
+    await driver.write('/folder/g', Buffer.alloc(0)) // another process: the next reading is a new one
+    const reading = cache.list('/folder')
+    await cache.write('/folder/h', Buffer.alloc(0))
+    await reading
+    assert.equal((await cache.list('/folder')).at(-1), 'h')
+  })
+
+  test('one that is gone is not found, whatever is remembered of it', async () => {
+    const driver = await makeFolder(1000)
+    const cache = new ListingCache(driver)
+    await cache.list('/folder')
+    await driver.remove('/folder')
+    await assert.rejects(cache.list('/folder'), { name: 'PathNotFoundError' })
+    await driver.write('/folder/one', Buffer.alloc(0))
+    assert.deepEqual(await cache.list('/folder'), ['one'])
+  })
+
+  test('a failure to read one is not remembered', async () => {
+    const driver = await makeFolder(1000)
+    const cache = new ListingCache(driver)
+    for (const nth of [1, 2, 2]) {
+      driver.arm(nth)
+      await assert.rejects(cache.list('/folder'), { name: 'DriverError' })
+    }
+    driver.arm(0)
+    assert.equal((await cache.list('/folder')).length, 1000)
+  })
+
+  test('on a file system, a change by anyone is seen, also one within the same tick', async () => {
+    await using folder = await temporaryFolder()
+    const place = join(folder.path, 'folder')
+    await mkdir(place)
+    for (const text of numbered('f', 300)) await writeFile(join(place, text), '')
+    const cache = new ListingCache(filesystemDriver({ rootDirectory: folder.path }))
+    for (let count = 300; count < 320; count++) {
+      assert.equal((await cache.list('/folder')).length, count)
+      await writeFile(join(place, `g${count}`), '')
+      assert.equal((await cache.list('/folder')).length, count + 1)
+    }
+    await utimes(place, 1000.5, 1000.5) // long settled
+    assert.equal((await cache.list('/folder')).length, 320)
+    await writeFile(join(place, 'h'), '')
+    assert.equal((await cache.list('/folder')).length, 321)
+  })
+})
+
+test('a name is found among sorted ones, or where it would be', () => {
+  const names = ['a', 'c', 'e']
+  const cases: readonly (readonly [string, number])[] = [
+    ['', 0],
+    ['a', 0],
+    ['b', 1],
+    ['c', 1],
+    ['e', 2],
+    ['f', 3],
+  ]
+  for (const [text, index] of cases) assert.equal(indexOf(names, text), index, text)
+  assert.equal(indexOf([], 'a'), 0)
+})

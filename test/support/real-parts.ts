@@ -1,0 +1,323 @@
+// Finds and starts real programs: a registry to pull from, the clients that people pull with, and entrepot as a process.
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { accessSync, constants } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** The folder that holds `src` and `package.json`. */
+export const checkout: string = join(import.meta.dirname, '../..')
+
+/** How long a real part may take for one step before the test gives up on it. */
+const patience = 30_000
+const searchPath = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin']
+/** They mount, unpack files of other owners and enter namespaces. */
+const forRootOnly = ['buildah', 'podman', 'containerd']
+
+/**
+ * Why a test that needs these programs cannot run here, or `false`: made for `test(name, { skip: without(…) })`.
+ * `ENTREPOT_REQUIRE_PEERS=1` makes it run all the same, and fail.
+ */
+export function without(...programs: readonly string[]): string | false {
+  if (process.env['ENTREPOT_REQUIRE_PEERS'] === '1') return false
+  const missing = programs.filter((program) => findProgram(program) === undefined)
+  if (missing.length > 0) return `not installed here: ${missing.join(', ')}`
+  const refused = programs.filter((program) => forRootOnly.includes(program))
+  if (refused.length > 0 && process.getuid?.() !== 0) return `only root may run ${refused.join(', ')}`
+  return false
+}
+
+function findProgram(name: string): string | undefined {
+  return searchPath
+    .map((folder) => join(folder, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK)
+        return true
+      } catch {
+        return false
+      }
+    })
+}
+
+/** A folder of its own, gone at the end with all that is in it. */
+export interface Folder extends AsyncDisposable {
+  readonly path: string
+  /** Writes a file into it and returns the file's path. */
+  write(name: string, text: string): Promise<string>
+}
+
+export async function temporaryFolder(): Promise<Folder> {
+  const path = await mkdtemp(join(tmpdir(), 'entrepot-'))
+  return {
+    path,
+    async write(name, text) {
+      const file = join(path, name)
+      await writeFile(file, text)
+      return file
+    },
+    async [Symbol.asyncDispose]() {
+      await rm(path, { recursive: true, force: true, maxRetries: 3 })
+    },
+  }
+}
+
+export interface Running extends AsyncDisposable {
+  /** What it has written until now, to its standard output and its standard error. */
+  output(): string
+  stdout(): string
+  /**
+   * Resolves with the first place of the output that fits, past or to come.
+   * @throws AssertionError where the process ends before, or takes too long
+   */
+  waitFor(pattern: RegExp): Promise<RegExpExecArray>
+  /** Resolves with its exit code once it ends of itself; `null`: a signal ended it. @throws AssertionError where it takes too long */
+  ended(): Promise<number | null>
+  /** Asks it to end, in the end by force. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>
+}
+
+export interface StartOptions {
+  readonly env?: Readonly<Record<string, string>> | undefined
+  readonly cwd?: string | undefined
+}
+
+/** @throws AssertionError where there is no such program */
+export async function startProcess(
+  name: string,
+  args: readonly string[],
+  { env = {}, cwd }: StartOptions = {},
+): Promise<Running> {
+  const program = name.includes('/') ? name : findProgram(name)
+  assert.ok(program !== undefined, `${name} is not installed here`)
+  const child = spawn(program, args, {
+    env: { ...process.env, ...env },
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const running = new RunningProcess(name, child)
+  await once(child, 'spawn')
+  return running
+}
+
+class RunningProcess implements Running {
+  readonly #name: string
+  readonly #child: ChildProcess
+  readonly #closed = Promise.withResolvers<void>()
+  #isClosed = false
+  #output = ''
+  #stdout = ''
+  #news = Promise.withResolvers<void>()
+
+  constructor(name: string, child: ChildProcessByStdio<null, Readable, Readable>) {
+    this.#name = name
+    this.#child = child
+    // Whatever becomes of the test, nothing that it started outlives it.
+    const kill = (): void => void child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('close', () => {
+      process.removeListener('exit', kill)
+      this.#isClosed = true
+      this.#closed.resolve()
+      this.#news.resolve()
+    })
+    void this.#follow(child.stdout, (text) => (this.#stdout += text))
+    void this.#follow(child.stderr, () => {})
+  }
+
+  output(): string {
+    return this.#output
+  }
+
+  stdout(): string {
+    return this.#stdout
+  }
+
+  async waitFor(pattern: RegExp): Promise<RegExpExecArray> {
+    using deadline = new Deadline()
+    for (;;) {
+      const match = pattern.exec(this.#output)
+      if (match !== null) return match
+      assert.ok(!this.#isClosed, `${this.#name} ended before it said ${String(pattern)}:\n${this.#output}`)
+      assert.ok(!deadline.passed, `${this.#name} did not say ${String(pattern)}:\n${this.#output}`)
+      await Promise.race([this.#news.promise, deadline.promise])
+    }
+  }
+
+  async ended(): Promise<number | null> {
+    using deadline = new Deadline()
+    await Promise.race([this.#closed.promise, deadline.promise])
+    assert.ok(this.#isClosed, `${this.#name} did not end:\n${this.#output}`)
+    return this.#child.exitCode
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    if (this.#isClosed) return this.#child.exitCode
+    this.#child.kill(signal)
+    try {
+      return await this.ended()
+    } catch (error) {
+      this.#child.kill('SIGKILL')
+      await this.#closed.promise
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  async #follow(stream: Readable, keep: (text: string) => void): Promise<void> {
+    for await (const chunk of stream.setEncoding('utf8')) {
+      keep(String(chunk))
+      this.#output += String(chunk)
+      this.#news.resolve()
+      this.#news = Promise.withResolvers()
+    }
+  }
+}
+
+/** The end of our patience. */
+class Deadline implements Disposable {
+  passed = false
+  readonly promise: Promise<void>
+  readonly #timer: NodeJS.Timeout
+
+  constructor() {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.promise = promise
+    this.#timer = setTimeout(() => {
+      this.passed = true
+      resolve()
+    }, patience)
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/** Runs a program to its end; resolves with its standard output. @throws AssertionError where it fails, with its words */
+export async function run(name: string, args: readonly string[], options?: StartOptions): Promise<string> {
+  await using running = await startProcess(name, args, options)
+  const code = await running.ended()
+  assert.equal(code, 0, `${name} ${args.join(' ')}\n${running.output()}`)
+  return running.stdout().trim()
+}
+
+/** Polls until `holds`. For what a program does without telling: anything else has an event or a line of output. */
+export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + patience
+  while (!(await holds())) {
+    assert.ok(performance.now() < deadline, `waited in vain: ${what}`)
+    await delay(20)
+  }
+}
+
+/** A port that was free a moment ago, for programs that cannot choose one themselves. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  assert.ok(typeof address === 'object' && address !== null)
+  return address.port
+}
+
+export interface Registry extends AsyncDisposable {
+  /** `host:port`, as clients write it before a repository's name. */
+  readonly host: string
+  readonly url: string
+  readonly process: Running
+  stop(): Promise<number | null>
+}
+
+export interface DockerRegistryOptions {
+  /** Its `rootdirectory`. */
+  readonly root: string
+  /** Makes it a pull-through cache of this registry. */
+  readonly proxyUrl?: string | undefined
+}
+
+/** distribution, as Debian has it. */
+export async function startDockerRegistry(
+  folder: Folder,
+  { root, proxyUrl }: DockerRegistryOptions,
+): Promise<Registry> {
+  const config = [
+    'version: 0.1',
+    'log: { level: info }',
+    `storage: { filesystem: { rootdirectory: ${root} } }`,
+    'http: { addr: 127.0.0.1:0, secret: none }',
+    ...(proxyUrl === undefined ? [] : [`proxy: { remoteurl: ${proxyUrl} }`]),
+  ]
+  const file = await folder.write(`docker-registry-${randomUUID()}.yml`, config.join('\n'))
+  const process = await startProcess('docker-registry', ['serve', file])
+  const [, host = ''] = await process.waitFor(/listening on (127\.0\.0\.1:\d+)/)
+  return registryAt(host, process)
+}
+
+export interface Entrepot extends Registry {
+  /** Its log, line by line. */
+  lines(): Record<string, unknown>[]
+}
+
+/** `text` is its config.yml; it should listen on `127.0.0.1:0`. */
+export async function startEntrepot(folder: Folder, text: string): Promise<Entrepot> {
+  const file = await folder.write(`entrepot-${randomUUID()}.yml`, text)
+  return await entrepotAt(await startProcess(process.execPath, ['src/main.ts', 'serve', file], { cwd: checkout }))
+}
+
+/** Waits until a process that is entrepot listens. */
+export async function entrepotAt(running: Running): Promise<Entrepot> {
+  const [, host = ''] = await running.waitFor(/"url":"http:\/\/([^"/]+)[^\n]*"listening"/)
+  const lines = (): Record<string, unknown>[] =>
+    running
+      .stdout()
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+  return { ...registryAt(host, running), lines }
+}
+
+function registryAt(host: string, process: Running): Registry {
+  const stop = async (): Promise<number | null> => await process.stop()
+  return {
+    host,
+    url: `http://${host}`,
+    process,
+    stop,
+    async [Symbol.asyncDispose]() {
+      await stop()
+    },
+  }
+}
+
+export interface Redis extends AsyncDisposable {
+  readonly host: string
+  readonly process: Running
+  /** Asks it something, in the words of redis-cli. */
+  ask(...words: readonly string[]): Promise<string>
+}
+
+/** With nothing in it, and nothing kept. */
+export async function startRedis(): Promise<Redis> {
+  const port = String(await freePort())
+  const process = await startProcess('redis-server', ['--bind', '127.0.0.1', '--port', port, '--save', ''])
+  await process.waitFor(/Ready to accept connections/)
+  return {
+    host: `127.0.0.1:${port}`,
+    process,
+    ask: async (...words) => await run('redis-cli', ['-h', '127.0.0.1', '-p', port, ...words]),
+    async [Symbol.asyncDispose]() {
+      await process.stop()
+    },
+  }
+}
