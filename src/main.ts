@@ -5,6 +5,10 @@ import { enableCompileCache } from 'node:module'
 enableCompileCache() // half of the time to start is spent on compiling what has not changed
 const { run } = await import('./cli/run.ts')
 
+// A log that cannot be written any more, to a pipe that closed or a full disk, is no reason to stop serving (P9).
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+
 const stop = new AbortController()
 const onSignal = (name: NodeJS.Signals): void => {
   if (stop.signal.aborted) process.exit(1) // asked twice: now

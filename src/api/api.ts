@@ -49,6 +49,7 @@ const readingMethods: readonly string[] = ['GET', 'HEAD']
 export function api(registry: Registry, options: ApiOptions): Handler {
   const common = {
     'docker-distribution-api-version': 'registry/2.0',
+    'x-content-type-options': 'nosniff', // whoever pushes decides what the bytes are, no browser does
     ...Object.fromEntries(Object.entries(options.headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
   }
   return async (request) => {
@@ -70,6 +71,7 @@ async function answer(registry: Registry, options: ApiOptions, request: Request,
     if (!allowed.includes(request.method)) return methodNotAllowed(request.method, allowed)
     return await dispatch(registry, options, route, request, { signal: request.signal, trace })
   } catch (error) {
+    if (request.signal.aborted) throw error // there is nobody to tell
     const [problem, ...others] = error instanceof RegistryErrors ? error.errors : [asRegistryError(error)]
     request.log['code'] = problem.code
     if (statusOf(problem.code) >= 500) request.log['error'] = problem.cause ?? problem

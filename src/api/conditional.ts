@@ -8,8 +8,9 @@ export function entityTag(digest: Digest): string {
 /** Whether `If-None-Match` names this content; distribution's clients also send the digest without quotes. */
 export function noneMatch(header: string | undefined, digest: Digest): boolean {
   if (header === undefined) return false
-  return header.split(',').some((part) => {
-    const tag = part.trim().replace(/^W\//, '')
+  const tags = header.match(/(?:W\/)?"[^"]*"|[^\s,]+/g) ?? [] // a quoted tag may hold commas
+  return tags.some((part) => {
+    const tag = part.replace(/^W\//, '')
     return tag === '*' || tag === digest || tag === entityTag(digest)
   })
 }

@@ -69,7 +69,7 @@ export async function checkReferences(
   call: CallOptions,
 ): Promise<void> {
   const problems: RegistryError[] = []
-  for (const blob of manifest.blobs) {
+  for (const blob of unlike(manifest.blobs)) {
     const problem = await checkBlob(repository, blob, rules, call)
     if (problem !== undefined) problems.push(problem)
   }
@@ -79,6 +79,12 @@ export async function checkReferences(
   }
   const [first, ...others] = problems
   if (first !== undefined) throw new RegistryErrors([first, ...others])
+}
+
+/** One of each: a digest may be named as a foreign layer in one place, and as one of ours in another. */
+function unlike(blobs: readonly ManifestDescriptor[]): Iterable<ManifestDescriptor> {
+  const keyed = blobs.map((blob) => [JSON.stringify([blob.digest, blob.mediaType, blob.urls]), blob] as const)
+  return new Map(keyed).values()
 }
 
 async function checkBlob(

@@ -2,6 +2,7 @@
 // storage there are only payloads without signatures; what leaves is signed with our own key.
 import { resolveRange } from '../bytes/range.ts'
 import { collect, streamOf } from '../bytes/stream.ts'
+import { findAmbiguousKey } from '../oci/ambiguous-keys.ts'
 import type { Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError, RegistryErrors } from '../oci/error.ts'
 import { maxManifestSize, parseManifest } from '../oci/manifest.ts'
@@ -88,13 +89,19 @@ export async function checkSigned(
 }
 
 function parseSigned(bytes: Uint8Array): SignedManifest {
+  let manifest: SignedManifest
   try {
-    return parseSignedManifest(bytes)
+    manifest = parseSignedManifest(bytes)
   } catch (cause) {
     if (cause instanceof SignatureError) throw new RegistryError('MANIFEST_UNVERIFIED', cause.message, { cause })
     if (cause instanceof Schema1Error) throw new RegistryError('MANIFEST_INVALID', cause.message, { cause })
     throw cause
   }
+  const ambiguous = findAmbiguousKey(Buffer.from(bytes).toString())
+  if (ambiguous !== undefined) {
+    throw new RegistryError('MANIFEST_INVALID', `the key ${JSON.stringify(ambiguous.slice(0, 100))} is ambiguous`)
+  }
+  return manifest
 }
 
 /** A converted image may name a layer that nobody pushed: the empty one, whose bytes everybody knows. */

@@ -2,11 +2,12 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Reply, Request } from '../http/exchange.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
-import { isAbsence, RegistryError } from '../oci/error.ts'
+import { RegistryError } from '../oci/error.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Upload, WritableRepository } from '../registry/store.ts'
+import { parseChunkRange } from './content-range.ts'
 import { locationOf, type LocationOptions } from './location.ts'
 import { problemReply } from './problem.ts'
 import { signUploadState, verifyUploadState } from './upload-state.ts'
@@ -84,7 +85,7 @@ async function withSession(ask: UploadRequest, id: string, next: (upload: Upload
   const { offset } = checkState(ask, id)
   const upload = await ask.repository.uploads.resume(id, call)
   try {
-    const chunk = parseContentRange(request.headers['content-range'])
+    const chunk = parseChunkRange(request.headers['content-range'])
     const length = request.headers['content-length']
     if (offset !== upload.size || (chunk !== undefined && chunk.start !== upload.size)) return outOfOrder(ask, upload)
     if (chunk !== undefined && length !== undefined && Number(length) !== chunk.length) {
@@ -114,16 +115,6 @@ function checkState({ repository, request, options }: UploadRequest, id: string)
   return state
 }
 
-/** `0-1023`, both inclusive and without a unit, as this API has it. */
-function parseContentRange(header: string | undefined): { start: number; length: number } | undefined {
-  if (header === undefined) return undefined
-  const [, first, last] = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header) ?? []
-  if (first === undefined || last === undefined || Number(last) < Number(first)) {
-    throw new RegistryError('RANGE_INVALID', 'Content-Range is not <first>-<last>')
-  }
-  return { start: Number(first), length: Number(last) - Number(first) + 1 }
-}
-
 function digestOf({ query }: Request): Digest {
   const digest = query.get('digest') ?? ''
   if (!isDigest(digest)) throw new RegistryError('DIGEST_INVALID', { digest: digest.slice(0, 200) })
@@ -148,7 +139,7 @@ async function mountBlob(
     await repository.blobs.link(digest, call)
     return true
   } catch (error) {
-    if (isAbsence(error)) return false
+    if (error instanceof RegistryError) return false // absent, or an upstream that does not say: the client uploads it
     throw error
   }
 }

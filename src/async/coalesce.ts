@@ -17,4 +17,9 @@ export class Coalescer<T> {
     }
     return await waitFor(running, signal)
   }
+
+  /** Waits until what runs now has ended, well or not. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#running.values())
+  }
 }

@@ -6,7 +6,10 @@
  */
 export async function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return await promise
-  signal.throwIfAborted()
+  if (signal.aborted) {
+    promise.catch(() => {}) // nobody may be left to see it fail
+    throw signal.reason
+  }
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   const onAbort = (): void => reject(signal.reason)
   signal.addEventListener('abort', onAbort, { once: true })

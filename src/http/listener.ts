@@ -1,6 +1,7 @@
 // Listens, hands requests to one handler, writes one log line for each at its end, and closes without cutting answers.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
 import { sendReply } from './send.ts'
@@ -27,7 +28,13 @@ export interface Listener extends AsyncDisposable {
 
 /** @throws Node's listen error (EADDRINUSE, EACCES …) */
 export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000, highWaterMark: 256 * 1024 })
+  // A body may take as long as it likes while it moves; with no limit on it, Node wants one on headers said.
+  const server = createServer({
+    requestTimeout: 0,
+    headersTimeout: 60_000,
+    keepAliveTimeout: 75_000,
+    highWaterMark: 256 * 1024,
+  })
   server.timeout = options.idleTimeout ?? 120_000
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -46,6 +53,7 @@ class RunningListener implements Listener {
   readonly #handler: Handler
   readonly #logger: Logger
   readonly #running = new Set<ServerResponse>()
+  readonly #exchanges = new Set<Promise<void>>()
   #draining = false
 
   constructor(server: Server, handler: Handler, logger: Logger) {
@@ -64,7 +72,8 @@ class RunningListener implements Listener {
       this.#running.delete(response)
       if (this.#draining) this.#server.closeIdleConnections()
     })
-    void this.#exchange(incoming, response)
+    const exchange = this.#exchange(incoming, response).finally(() => this.#exchanges.delete(exchange))
+    this.#exchanges.add(exchange)
   }
 
   async #exchange(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -74,11 +83,10 @@ class RunningListener implements Listener {
     let bytes = 0
     let failure: unknown
     try {
-      const reply = await this.#reply(request)
+      const reply = await this.#reply(request, response)
       status = reply.status
-      if (reply.status >= 400) await discardBody(incoming)
-      if (response.destroyed) throw new ClientGoneError()
-      if (this.#draining) response.setHeader('connection', 'close')
+      const isRead = reply.status < 400 || (await discardBody(incoming))
+      if (this.#draining || !isRead) response.setHeader('connection', 'close')
       bytes = await sendReply(response, reply)
     } catch (error) {
       failure = error
@@ -87,10 +95,11 @@ class RunningListener implements Listener {
     this.#log(request, { status, bytes, ms: Math.round((performance.now() - startedAt) * 10) / 10 }, failure)
   }
 
-  async #reply(request: Request): Promise<Reply> {
+  async #reply(request: Request, response: ServerResponse): Promise<Reply> {
     try {
       return await this.#handler(request)
     } catch (error) {
+      if (response.destroyed) throw new ClientGoneError()
       this.#logger.error({ error }, 'handler failed')
       return { status: 500, headers: {} }
     }
@@ -118,6 +127,11 @@ class RunningListener implements Listener {
     }, drainTimeout)
     await closed
     clearTimeout(deadline)
+    // Their sockets are gone, what they hold follows; one that does not heed its signal holds nobody up.
+    const patience = new AbortController()
+    const late = delay(1000, undefined, { signal: patience.signal }).catch(() => {}) // called off, as it should be
+    await Promise.race([Promise.all(this.#exchanges), late])
+    patience.abort()
     return cut
   }
 
@@ -126,18 +140,28 @@ class RunningListener implements Listener {
   }
 }
 
-/** Bytes of a refused request's body that are still read: a client that is cut while it sends never sees why. */
-const discardedBytes: number = 16 * 1024 * 1024
+/** What is still read of a refused request's body: a client that is cut while it sends never sees why. */
+const discarded = { bytes: 16 * 1024 * 1024, ms: 5000 }
 
-async function discardBody(incoming: IncomingMessage): Promise<void> {
-  let left = discardedBytes
+/** Whether the body is read to its end now. */
+async function discardBody(incoming: IncomingMessage): Promise<boolean> {
+  if (incoming.readableEnded || incoming.complete) return true
+  let left = discarded.bytes
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const deadline = setTimeout(resolve, discarded.ms, false)
+  const onData = (chunk: Uint8Array): void => {
+    left -= chunk.byteLength
+    if (left <= 0) resolve(false)
+  }
+  incoming
+    .on('data', onData)
+    .once('end', () => resolve(true))
+    .once('close', () => resolve(true))
   try {
-    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
-      left -= chunk instanceof Uint8Array ? chunk.byteLength : 0
-      if (left <= 0) return
-    }
-  } catch {
-    // The client has gone: there is nothing left to discard.
+    return await promise
+  } finally {
+    clearTimeout(deadline)
+    incoming.off('data', onData).pause()
   }
 }
 
@@ -177,7 +201,11 @@ class IncomingRequest implements Request {
     if (this.#signal === undefined) {
       const controller = new AbortController()
       if (this.#response.destroyed) controller.abort(new ClientGoneError())
-      else this.#response.once('close', () => controller.abort(new ClientGoneError()))
+      else {
+        this.#response.once('close', () => {
+          if (!this.#response.writableFinished) controller.abort(new ClientGoneError())
+        })
+      }
       this.#signal = controller.signal
     }
     return this.#signal

@@ -1,21 +1,27 @@
 // Sends a reply. What has gone wrong after the headers left destroys the socket: an answer is complete or visibly broken.
 import type { ServerResponse } from 'node:http'
-import type { ByteStream } from '../bytes/stream.ts'
+import { streamOf, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
+
+/** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
+const atOnce: number = 64 * 1024
 
 /**
  * Resolves with the number of body bytes sent, when the client's side has taken them all.
  * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
  */
 export async function sendReply(response: ServerResponse, reply: Reply): Promise<number> {
-  const { body } = reply
-  if (body === undefined || body instanceof Uint8Array) {
-    response.writeHead(reply.status, { 'content-length': body?.byteLength ?? 0, ...reply.headers })
+  const { status, headers, body } = reply
+  if (body === undefined || (body instanceof Uint8Array && body.byteLength <= atOnce)) {
+    // These two have no content, and so no length of one (RFC 9110 §8.6).
+    const length = status === 204 || status === 304 ? {} : { 'content-length': body?.byteLength ?? 0 }
+    response.writeHead(status, { ...length, ...headers })
     response.end(body)
     return response.req.method === 'HEAD' ? 0 : (body?.byteLength ?? 0)
   }
-  await using stream = body
-  response.writeHead(reply.status, reply.headers)
+  await using stream = body instanceof Uint8Array ? streamOf(body) : body
+  if (response.destroyed) throw new ClientGoneError()
+  response.writeHead(status, body instanceof Uint8Array ? { 'content-length': body.byteLength, ...headers } : headers)
   if (response.req.method === 'HEAD') {
     response.end()
     return 0
@@ -23,7 +29,7 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
   response.flushHeaders() // the client sees them before the first byte is here
   try {
     const sent = await pump(stream, response)
-    const promised = response.getHeader('content-length') ?? reply.headers['content-length']
+    const promised = headers['content-length']
     if (promised !== undefined && Number(promised) !== sent) {
       throw new Error(`the body ended after ${sent} of ${String(promised)} bytes`)
     }

@@ -33,13 +33,20 @@ interface Scope {
   key: string
 }
 
-/** The first key of a JSON text that is ambiguous; `undefined` where there is none. The text parses as JSON. */
+/** No manifest needs this depth; Go's decoder stops at ten times as much, where JavaScript's goes on. */
+const maxDepth = 1000
+
+/**
+ * The first key of a JSON text that is ambiguous, or holds more than any reader would follow; `undefined` where there is
+ * none. The text parses as JSON.
+ */
 export function findAmbiguousKey(json: string): string | undefined {
   const scopes: Scope[] = []
   let expectsKey = false
   for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],]/g)) {
     const scope = scopes.at(-1)
     if (token === '{' || token === '[') {
+      if (scopes.length === maxDepth) return scopes[0]?.key
       const isFree = scope?.isFree === true || scope?.key === 'annotations'
       scopes.push({ isObject: token === '{', isFree, keys: new Set(), key: '' })
       expectsKey = token === '{'

@@ -74,6 +74,16 @@ export function isAbsence(error: unknown): boolean {
   )
 }
 
+/** What was found, or `undefined` where it does not exist; every other failure is thrown on. */
+export async function ifPresent<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found
+  } catch (error) {
+    if (isAbsence(error)) return undefined
+    throw error
+  }
+}
+
 /** A blob's range that does not overlap its bytes: 416 with `Content-Range: bytes *\/size` (RFC 9110 §15.5.17). */
 export class RangeNotSatisfiableError extends RegistryError {
   readonly size: number

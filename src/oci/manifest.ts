@@ -72,6 +72,16 @@ function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
+/** Whoever reads the type and whoever looks for the keys must see the same kind of document (CVE-2021-41190). */
+function checkShape(mediaType: string, document: Record<string, unknown>): void {
+  const isIndex = mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerManifestList
+  const isImage = mediaType === mediaTypes.ociManifest || mediaType === mediaTypes.dockerManifest
+  if (isIndex && !Array.isArray(document['manifests'])) throw new ManifestError('an index without manifests')
+  if (isImage && (document['manifests'] !== undefined || !isObject(document['config']))) {
+    throw new ManifestError('an image manifest without a config')
+  }
+}
+
 /** The payload of a schema 1 manifest, as it is stored: without signatures. It does not say how large its layers are. */
 function parseSchema1(document: Record<string, unknown>): ParsedManifest {
   const { fsLayers, signatures } = document
@@ -106,9 +116,10 @@ export function schemaVersionOf(bytes: Uint8Array): unknown {
 function mediaTypeOf(document: Record<string, unknown>, declared: string | undefined): string {
   const own = document['mediaType']
   if (own !== undefined && own !== '') {
-    if (typeof own !== 'string' || !/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(own)) {
-      throw new ManifestError('mediaType is not a media type')
+    if (typeof own !== 'string' || !/^application\/[\w.-]+\+json$/.test(own)) {
+      throw new ManifestError('mediaType is not the type of a manifest')
     }
+    checkShape(own, document)
     return own
   }
   if (Array.isArray(document['manifests'])) return mediaTypes.ociIndex
@@ -122,7 +133,7 @@ function mediaTypeOf(document: Record<string, unknown>, declared: string | undef
 function parseDocument(bytes: Uint8Array): Record<string, unknown> {
   let document: unknown
   try {
-    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    document = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
   } catch (cause) {
     throw new ManifestError('the document is not JSON', { cause })
   }

@@ -1,7 +1,8 @@
 // Blobs of an upstream's repository: linked here, else stored and proven, else by a fill (DESIGN: «A blob»).
+import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isAbsence, RegistryError } from '../oci/error.ts'
+import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { BlobSource, OpenBlob, OpenOptions } from '../registry/source.ts'
@@ -21,6 +22,11 @@ export interface ProxyBlobsOptions {
   readonly content: ContentStore
   readonly fills: Fills
   readonly named: NamedBlobs
+  /** The running questions to upstreams, and searches for proof, of every repository. */
+  readonly stats: Coalescer<Descriptor>
+  readonly searches: Coalescer<boolean>
+  /** Ends them, at shutdown. */
+  readonly signal: AbortSignal
 }
 
 export class ProxyBlobs implements BlobSource {
@@ -32,14 +38,13 @@ export class ProxyBlobs implements BlobSource {
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
     const { local, remote } = this.#options
-    const linked = await this.#orAbsent(local.blobs.stat(digest, options))
+    const linked = await ifPresent(local.blobs.stat(digest, options))
     if (linked !== undefined) return linked
     try {
       const revealed = await this.#reveal(digest, options)
       if (revealed !== undefined) return revealed
       if (remote === undefined) throw this.#notCached(digest)
-      noteFrom(options?.trace, 'upstream')
-      return await remote.stat(digest, { signal: options?.signal })
+      return await this.#statRemote(remote, digest, options)
     } catch (error) {
       throw clientError(error)
     }
@@ -47,38 +52,35 @@ export class ProxyBlobs implements BlobSource {
 
   async open(digest: Digest, options?: OpenOptions): Promise<OpenBlob> {
     const { local } = this.#options
-    const linked = await this.#orAbsent(local.blobs.open(digest, options))
+    const linked = await ifPresent(local.blobs.open(digest, options))
     if (linked !== undefined) return linked
     try {
-      const fill = await this.#findFill(digest, options)
-      if (fill !== undefined) return await this.#follow(fill, options)
-      if ((await this.#reveal(digest, options)) !== undefined) return await local.blobs.open(digest, options)
-      // Others may have started one while we looked.
-      return await this.#follow((await this.#findFill(digest, options)) ?? this.#startFill(digest), options)
+      const fill = await this.#obtainFill(digest, options)
+      if (fill === undefined) return await local.blobs.open(digest, options)
+      noteFrom(options?.trace, 'fill')
+      return await fill.follow(options)
     } catch (error) {
       throw clientError(error)
     }
   }
 
-  async #follow(fill: Fill, options: OpenOptions | undefined): Promise<OpenBlob> {
-    noteFrom(options?.trace, 'fill')
-    return await fill.follow(options)
-  }
-
-  /** A running fill of the blob, joined for this repository once it has proven its right to it. */
-  async #findFill(digest: Digest, options: CallOptions | undefined): Promise<Fill | undefined> {
-    const { fills, local } = this.#options
-    const { name } = local
-    if (fills.find(digest)?.isFor(name) === false) await this.#prove(digest, options)
-    const fill = fills.find(digest) // it may have ended meanwhile
-    fill?.addRepository(name, local.blobs)
-    return fill
-  }
-
-  #startFill(digest: Digest): Fill {
+  /** A fill of the blob that this repository has a right to, running or new; `undefined` where it is linked here now. */
+  async #obtainFill(digest: Digest, options: CallOptions | undefined): Promise<Fill | undefined> {
     const { fills, local, remote, host } = this.#options
-    if (remote === undefined) throw this.#notCached(digest)
-    return fills.start(digest, { from: remote, host, repository: local.name, blobs: local.blobs })
+    for (;;) {
+      const running = fills.find(digest)
+      if (running?.isFor(local.name) === true) return running
+      if (running !== undefined) {
+        await this.#prove(digest, options)
+        if (fills.find(digest) !== running) continue // it has ended meanwhile
+        running.addRepository(local.name, local.blobs)
+        return running
+      }
+      if ((await this.#reveal(digest, options)) !== undefined) return undefined
+      if (fills.find(digest) !== undefined) continue // others have started one meanwhile
+      if (remote === undefined) throw this.#notCached(digest)
+      return fills.start(digest, { from: remote, host, repository: local.name, blobs: local.blobs })
+    }
   }
 
   /** Links a blob that is stored but not visible here, after proof: its bytes are not fetched again. */
@@ -86,33 +88,31 @@ export class ProxyBlobs implements BlobSource {
     const { content, local } = this.#options
     if ((await content.find(digest, options)) === undefined) return undefined
     await this.#prove(digest, options)
-    return await this.#orAbsent(local.blobs.link(digest, options))
+    return await ifPresent(local.blobs.link(digest, options))
   }
 
   /** @throws RegistryError BLOB_UNKNOWN, UpstreamError: this repository has no claim to the blob, or cannot show it */
   async #prove(digest: Digest, options: CallOptions | undefined): Promise<void> {
-    const { local, named, remote } = this.#options
-    if (named.isRemembered(local.name, digest)) return
+    const { local, named, remote, searches, signal } = this.#options
+    if (await named.isRemembered(local, digest)) return
     try {
       if (remote === undefined) throw this.#notCached(digest)
-      noteFrom(options?.trace, 'upstream')
-      await remote.stat(digest, { signal: options?.signal })
+      await this.#statRemote(remote, digest, options)
     } catch (error) {
-      const asked = isAbsence(error) || error instanceof UpstreamError
-      if (!asked || !(await named.search(local, digest))) throw error
+      if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
+      const search = async (): Promise<boolean> => await named.search(local, digest, signal)
+      if (!(await searches.run(`${local.name}@${digest}`, search, options?.signal))) throw error
     }
+  }
+
+  async #statRemote(remote: UpstreamBlobs, digest: Digest, options: CallOptions | undefined): Promise<Descriptor> {
+    const { local, stats, signal } = this.#options
+    noteFrom(options?.trace, 'upstream')
+    const stat = async (): Promise<Descriptor> => await remote.stat(digest, { signal })
+    return await stats.run(`${local.name}@${digest}`, stat, options?.signal)
   }
 
   #notCached(digest: Digest): RegistryError {
     return new RegistryError('BLOB_UNKNOWN', `${digest} is not here, and this registry is offline`)
-  }
-
-  async #orAbsent<T>(found: Promise<T>): Promise<T | undefined> {
-    try {
-      return await found
-    } catch (error) {
-      if (isAbsence(error)) return undefined
-      throw error
-    }
   }
 }

@@ -1,6 +1,6 @@
 // A fill: one running copy of a blob from an upstream into local storage, owned by nobody's request. Readers follow the
 // bytes as they come; the last byte of every answer is held back until the digest matches (P1).
-import { deferred, type Deferred } from '../async/deferred.ts'
+import { deferred } from '../async/deferred.ts'
 import { waitFor } from '../async/wait.ts'
 import { resolveRange, type ByteRange } from '../bytes/range.ts'
 import type { ByteStream } from '../bytes/stream.ts'
@@ -13,6 +13,7 @@ import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { BlobStore, Upload } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { FetchedBlob, UpstreamBlobs } from '../registry/upstream-source.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import { RecentBytes } from './recent-bytes.ts'
 
 /** Blobs up to this size are answered when they are whole: a failure is then an honest status, not a cut connection. */
@@ -31,6 +32,7 @@ export interface FillOptions {
   readonly signal: AbortSignal
   /** Called once, when the fill takes no more readers: from then on the blob is in its place, or is not. */
   readonly onEnd: () => void
+  readonly logger: Logger
 }
 
 export class Fill {
@@ -41,9 +43,11 @@ export class Fill {
   readonly #started = deferred()
   readonly #verified = deferred()
   readonly #stored = deferred<Descriptor>()
-  #progress: Deferred<void> = deferred()
+  /** Readers who wait for more. */
+  #waiting: (() => void)[] = []
   #upload: Upload | undefined
   #size: number | undefined
+  #received = 0
   #isVerified = false
   #failure: { readonly error: unknown } | undefined
 
@@ -64,9 +68,9 @@ export class Fill {
       await upload.append(this.#watch(body), { signal: this.#options.signal })
       await this.#verify(upload, fetched)
       const descriptor = await upload.commit(this.digest)
-      for (const blobs of this.#linkTo.values()) await blobs.link(this.digest)
-      this.#options.onEnd()
+      await this.#link()
       this.#stored.resolve(descriptor)
+      this.#recent.clear() // readers who are behind go on from the store
       return descriptor
     } catch (error) {
       this.#fail(error)
@@ -92,16 +96,29 @@ export class Fill {
     const signal = options?.signal
     await waitFor(this.#started.promise, signal)
     if (this.#size === undefined || this.#size <= smallBlob) await waitFor(this.#verified.promise, signal)
-    const size = this.#size ?? this.#recent.end
+    const size = this.#size ?? this.#received
     const range = options?.range === undefined ? { start: 0, end: size } : resolveRange(options.range, size)
     const descriptor = { mediaType: mediaTypes.octetStream, digest: this.digest, size }
     return { descriptor, range, body: this.#read(range, signal) }
+  }
+
+  /** A repository that cannot be linked hurts no other; it finds the blob stored when it is next asked for it. */
+  async #link(): Promise<void> {
+    for (const [repository, blobs] of this.#linkTo) {
+      try {
+        await blobs.link(this.digest)
+      } catch (error) {
+        this.#options.logger.error({ repository, digest: this.digest, error }, 'blob could not be linked')
+      }
+    }
+    this.#options.onEnd() // at once: whoever joined until now is linked
   }
 
   /** Passes the bytes on to storage, and lets readers have them. */
   async *#watch(body: ByteStream): AsyncGenerator<Uint8Array, void> {
     for await (const chunk of body) {
       this.#recent.push(chunk)
+      this.#received = this.#recent.end
       this.#wake()
       yield chunk
     }
@@ -126,9 +143,9 @@ export class Fill {
   }
 
   #wake(): void {
-    const woken = this.#progress
-    this.#progress = deferred()
-    woken.resolve()
+    const woken = this.#waiting
+    this.#waiting = []
+    for (const wake of woken) wake()
   }
 
   #fail(error: unknown): void {
@@ -139,27 +156,45 @@ export class Fill {
   }
 
   async *#read(range: ByteRange, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
-    let at = range.start
-    while (at < range.end) {
-      if (this.#failure !== undefined) throw this.#failure.error
-      const end = Math.min(this.#recent.end, this.#isVerified ? range.end : range.end - 1)
-      const recent = this.#recent.at(at)
-      if (at >= end) await waitFor(this.#progress.promise, signal)
-      else if (recent !== undefined) {
-        const chunk = recent.subarray(0, end - at)
-        at += chunk.byteLength
-        yield chunk
-      } else {
-        for await (const chunk of await this.#reopen({ start: at, end }, range.end)) {
+    let wake: (() => void) | undefined
+    const onAbort = (): void => wake?.()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      let at = range.start
+      while (at < range.end) {
+        this.#check(signal)
+        const end = Math.min(this.#received, this.#isVerified ? range.end : range.end - 1)
+        const recent = this.#recent.at(at)
+        if (at >= end) {
+          await new Promise<void>((resolve) => {
+            wake = resolve
+            this.#waiting.push(resolve)
+          })
+        } else if (recent !== undefined) {
+          const chunk = recent.subarray(0, end - at)
           at += chunk.byteLength
           yield chunk
+        } else {
+          for await (const chunk of await this.#reopen({ start: at, end }, range.end, signal)) {
+            at += chunk.byteLength
+            yield chunk
+            this.#check(signal)
+          }
         }
       }
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
     }
   }
 
+  /** @throws what the fill failed with, or why the reader is to stop */
+  #check(signal: AbortSignal | undefined): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+    signal?.throwIfAborted()
+  }
+
   /** Reads what has left memory: from the spool while the fill runs, from the store once it is there. */
-  async #reopen(here: ByteRange, last: number): Promise<ByteStream> {
+  async #reopen(here: ByteRange, last: number, signal: AbortSignal | undefined): Promise<ByteStream> {
     if (!this.#isVerified && this.#upload !== undefined) {
       const end = Math.min(here.end, this.#upload.size)
       try {
@@ -168,7 +203,7 @@ export class Fill {
         if (!this.#isVerified) throw error // it is, when the spool was moved to its place between the two lines
       }
     }
-    await this.#stored.promise
+    await waitFor(this.#stored.promise, signal)
     const { body } = await this.#options.content.open(this.digest, { range: { start: here.start, end: last } })
     return body
   }

@@ -1,10 +1,14 @@
 // The running fills: at most one per digest, whoever asks and from whichever repository (P4).
+import pLimit from 'p-limit'
 import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { BlobStore } from '../registry/store.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Fill } from './fill.ts'
+
+/** Fills that transfer at the same time; each keeps up to 2 MiB in memory. The next ones wait for a place. */
+const maxRunning = 64
 
 export interface FillsOptions {
   readonly content: ContentStore
@@ -25,6 +29,7 @@ export class Fills implements AsyncDisposable {
   readonly #options: FillsOptions
   readonly #running = new Map<Digest, Fill>()
   readonly #ends = new Set<Promise<void>>()
+  readonly #limit = pLimit(maxRunning)
 
   constructor(options: FillsOptions) {
     this.#options = options
@@ -43,6 +48,7 @@ export class Fills implements AsyncDisposable {
       content: this.#options.content,
       signal: this.#options.signal,
       onEnd: () => this.#running.delete(digest),
+      logger: this.#options.logger,
     })
     fill.addRepository(order.repository, order.blobs)
     this.#running.set(digest, fill)
@@ -55,7 +61,7 @@ export class Fills implements AsyncDisposable {
     const startedAt = performance.now()
     const fields = { digest: fill.digest, repository: order.repository, host: order.host }
     try {
-      const { size } = await fill.run()
+      const { size } = await this.#limit(async () => await fill.run())
       const ms = Math.round(performance.now() - startedAt)
       this.#options.logger.info({ ...fields, bytes: size, ms }, 'fill stored')
     } catch (error) {

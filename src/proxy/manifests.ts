@@ -6,6 +6,7 @@ import { isAbsence, RegistryError } from '../oci/error.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { Manifest, ManifestSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import { clientError } from './outcome.ts'
 import type { NamedBlobs } from './proof.ts'
 
@@ -14,6 +15,7 @@ export interface ProxyManifestsOptions {
   /** Absent where we never dial out. */
   readonly remote: ManifestSource | undefined
   readonly named: NamedBlobs
+  readonly logger: Logger
   /** The running fetches of every repository. */
   readonly fetches: Coalescer<Manifest>
   /** Ends fetches, at shutdown. */
@@ -65,13 +67,19 @@ export class ProxyManifests implements ManifestSource {
     return await fetches.run(`${local.name}@${digest}`, fetch, options?.signal)
   }
 
-  /** Stores what an upstream sent, by the path that a push takes. */
+  /** Stores what an upstream sent, by the path that a push takes. A disk that fails costs the copy, not the answer. */
   async store(manifest: Manifest, digest: Digest = manifest.descriptor.digest): Promise<Manifest> {
-    const { local, named } = this.#options
+    const { local, named, logger } = this.#options
     const { mediaType } = manifest.descriptor
-    const stored = await local.manifests.put(manifest.bytes, { mediaType, digest })
-    named.add(local.name, stored.bytes)
-    return stored
+    try {
+      const stored = await local.manifests.put(manifest.bytes, { mediaType, digest })
+      named.add(local.name, stored)
+      return stored
+    } catch (error) {
+      if (error instanceof RegistryError) throw error
+      logger.error({ repository: local.name, digest, error }, 'manifest could not be stored')
+      return { ...manifest, descriptor: { ...manifest.descriptor, digest } }
+    }
   }
 
   #notCached(digest: Digest): RegistryError {

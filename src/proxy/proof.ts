@@ -2,9 +2,11 @@
 // manifest of that repository names the blob, or the upstream says that it is there.
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
-import { isAbsence } from '../oci/error.ts'
+import { ifPresent } from '../oci/error.ts'
 import { ManifestError, parseManifest } from '../oci/manifest.ts'
+import { isForeignLayer } from '../oci/media-type.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import type { Manifest } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
 
 /** Names of blobs that are remembered; one that was forgotten is asked of the upstream, or looked for again. */
@@ -12,32 +14,38 @@ const rememberedNames = 50_000
 
 /** Which blobs the manifests of a repository name. */
 export class NamedBlobs {
-  readonly #named = new LRUCache<string, true>({ max: rememberedNames })
+  /** Repository and blob → the manifest that names it. */
+  readonly #named = new LRUCache<string, Digest>({ max: rememberedNames })
 
   /** Takes note of a manifest that is stored in a repository. */
-  add(repository: RepositoryName, manifest: Uint8Array): void {
-    for (const blob of parseManifest(manifest).blobs) this.#named.set(`${repository}@${blob.digest}`, true)
+  add(repository: RepositoryName, { bytes, descriptor }: Manifest): void {
+    for (const blob of parseManifest(bytes, descriptor.mediaType).blobs) {
+      // A foreign layer was never pushed: whoever names one has shown no right to it.
+      if (!isForeignLayer(blob.mediaType)) this.#named.set(`${repository}@${blob.digest}`, descriptor.digest)
+    }
   }
 
-  isRemembered(repository: RepositoryName, digest: Digest): boolean {
-    return this.#named.has(`${repository}@${digest}`)
+  /** Whether a manifest that names the blob is known, and still here. */
+  async isRemembered(repository: WritableRepository, digest: Digest): Promise<boolean> {
+    const manifest = this.#named.get(`${repository.name}@${digest}`)
+    return manifest !== undefined && (await ifPresent(repository.manifests.stat(manifest))) !== undefined
   }
 
   /** Reads the repository's manifests until one names the blob. */
-  async search(repository: WritableRepository, digest: Digest): Promise<boolean> {
-    for await (const manifestDigest of repository.manifests.list()) {
-      await this.#read(repository, manifestDigest)
-      if (this.isRemembered(repository.name, digest)) return true
+  async search(repository: WritableRepository, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    for await (const manifest of repository.manifests.list({ signal })) {
+      await this.#read(repository, manifest)
+      if (await this.isRemembered(repository, digest)) return true
     }
     return false
   }
 
   async #read(repository: WritableRepository, digest: Digest): Promise<void> {
+    const manifest = await ifPresent(repository.manifests.get(digest))
     try {
-      const { bytes } = await repository.manifests.get(digest)
-      this.add(repository.name, bytes)
+      if (manifest !== undefined) this.add(repository.name, manifest)
     } catch (error) {
-      if (!isAbsence(error) && !(error instanceof ManifestError)) throw error // a damaged manifest names nothing
+      if (!(error instanceof ManifestError)) throw error // a damaged manifest names nothing
     }
   }
 }

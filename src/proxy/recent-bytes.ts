@@ -26,6 +26,12 @@ export class RecentBytes {
     }
   }
 
+  /** Forgets them all. */
+  clear(): void {
+    this.#chunks.length = 0
+    this.#start = this.#end
+  }
+
   /** Bytes from `offset` to the end of a chunk; `undefined` where they are not here, or not any more. */
   at(offset: number): Uint8Array | undefined {
     if (offset < this.#start || offset >= this.#end) return undefined

@@ -39,6 +39,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #freshness: Freshness
   readonly #fetches = new Coalescer<Manifest>()
   readonly #revalidations = new Coalescer<Descriptor>()
+  readonly #stats = new Coalescer<Descriptor>()
+  readonly #searches = new Coalescer<boolean>()
   readonly #referrerLists = new Coalescer<readonly Referrer[]>()
   readonly #copies: ReferrerCopies
 
@@ -86,6 +88,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       remote: remote?.manifests,
       named: this.#named,
       fetches: this.#fetches,
+      logger,
       signal,
     })
     const blobs = new ProxyBlobs({
@@ -95,6 +98,9 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       content: this.#local.content,
       fills: this.#fills,
       named: this.#named,
+      stats: this.#stats,
+      searches: this.#searches,
+      signal,
     })
     const shared = { local, host, manifests, freshness: this.#freshness, freshFor: upstream.freshness, logger, signal }
     const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
@@ -113,5 +119,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#stop.abort(new RegistryError('UNAVAILABLE', 'the registry is shutting down'))
     await this.#copies[Symbol.asyncDispose]()
     await this.#fills[Symbol.asyncDispose]()
+    const running = [this.#fetches, this.#revalidations, this.#stats, this.#searches, this.#referrerLists]
+    await Promise.all(running.map(async (coalescer) => await coalescer.settled()))
   }
 }

@@ -2,7 +2,7 @@
 import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isAbsence, RegistryError } from '../oci/error.ts'
+import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
 import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { ListOptions, TagSource } from '../registry/source.ts'
@@ -81,8 +81,10 @@ export class ProxyTags implements TagSource {
       }
     }
     try {
-      yield* local.tags.list(options)
-      if (failure !== undefined) this.#noteStale(failure, options)
+      for await (const tag of local.tags.list(options)) {
+        if (failure !== undefined && options?.trace?.warning === undefined) this.#noteStale(failure, options)
+        yield tag
+      }
     } catch (error) {
       throw isAbsence(error) && failure !== undefined ? clientError(failure) : error
     }
@@ -90,24 +92,22 @@ export class ProxyTags implements TagSource {
 
   /** One HEAD; where the tag has moved, one GET of what it points at now. Storage is whole before the tag moves. */
   async #revalidate(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
-    const { local, manifests, freshness, signal } = this.#options
+    const { local, manifests, freshness, logger, signal } = this.#options
     const head = await remote.find(tag, { signal })
-    const { descriptor } =
-      head === undefined
-        ? await manifests.store(await remote.get(tag, { signal }))
-        : await manifests.obtain(head.digest, { signal })
-    if ((await local.tags.find(tag)) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
+    // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
+    const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
+    const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
+    try {
+      if ((await local.tags.find(tag)) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
+    } catch (error) {
+      logger.error({ repository: local.name, tag, error }, 'tag could not be stored')
+    }
     await freshness.refresh(local.name, tag, descriptor.digest)
     return descriptor
   }
 
   async #statHere(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
-    try {
-      return await this.#options.local.manifests.stat(digest, options)
-    } catch (error) {
-      if (isAbsence(error)) return undefined
-      throw error
-    }
+    return await ifPresent(this.#options.local.manifests.stat(digest, options))
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {

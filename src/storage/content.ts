@@ -191,7 +191,11 @@ export class Content implements ContentStore {
       } catch (error) {
         // Ours was published before; another's copy has taken its place since.
         const isThere = stat?.kind === 'file' && stat.size === size
-        if (!(error instanceof PathNotFoundError && isThere)) throw error
+        if (!(error instanceof PathNotFoundError)) throw error
+        if (!isThere) {
+          await this.forget(target)
+          throw new RegistryError('BLOB_UPLOAD_UNKNOWN', 'push the blob again', { cause: error })
+        }
       }
     }
     await descriptors.set('content', target, describe(target, size))

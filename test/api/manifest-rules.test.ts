@@ -4,6 +4,8 @@ import { manifestRules, type ManifestValidation } from '../../src/api/manifest-r
 import { digestOf } from '../../src/oci/digest.ts'
 import type { ManifestDescriptor, Platform } from '../../src/oci/manifest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
+import { startAppUnderTest } from '../support/app-under-test.ts'
+import { ask } from '../support/client.ts'
 
 function isAllowed(allow: readonly string[], deny: readonly string[], url: string): boolean {
   const indexes = { platforms: 'all', platformList: [] } as const
@@ -87,4 +89,44 @@ test('classes and the switch are taken as they are', () => {
   const indexes = { platforms: 'all', platformList: [] } as const
   const rules = manifestRules({ disabled: true, urls, indexes }, { classes: ['image'] })
   assert.deepEqual([rules.disabled, rules.classes], [true, ['image']])
+})
+
+test('a server goes by the rules of its configuration', async () => {
+  const missing = { mediaType: mediaTypes.ociManifest, digest: digestOf('missing'), size: 1 }
+  const amd64 = { ...missing, platform: { architecture: 'amd64', os: 'linux' } }
+  const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [missing, amd64] }
+  const platformlist = [{ architecture: 'arm64', os: 'linux' }]
+  const cases: readonly (readonly [sections: Record<string, unknown>, status: number])[] = [
+    [{}, 400],
+    [{ validation: { disabled: true } }, 201],
+    [{ validation: { manifests: { indexes: { platforms: 'none' } } } }, 201],
+    [{ validation: { manifests: { indexes: { platforms: 'list', platformlist } } } }, 201],
+    [{ validation: { manifests: { indexes: { platforms: 'all', platformlist } } } }, 400],
+  ]
+  for (const [sections, status] of cases) {
+    await using app = await startAppUnderTest(sections)
+    const headers = { 'content-type': mediaTypes.ociIndex }
+    const answer = await ask(`${app.url}/v2/a/manifests/x`, { method: 'PUT', headers, body: JSON.stringify(index) })
+    assert.equal(answer.status, status, JSON.stringify(sections))
+  }
+})
+
+test('a digest that is named twice must pass both as a layer of ours and as a foreign one', async () => {
+  await using app = await startAppUnderTest({ validation: { manifests: { urls: { allow: ['^https://a/'] } } } })
+  const digest = digestOf('missing')
+  const ours = { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size: 1 }
+  const foreign = { mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar', digest, size: 1 }
+  const [allowed, refused] = [
+    { ...foreign, urls: ['https://a/x'] },
+    { ...foreign, urls: ['https://b/x'] },
+  ]
+  const push = async (layers: readonly unknown[]): Promise<readonly string[]> => {
+    const document = { schemaVersion: 2, mediaType: mediaTypes.ociManifest, config: allowed, layers }
+    const headers = { 'content-type': mediaTypes.ociManifest }
+    const body = JSON.stringify(document)
+    return (await ask(`${app.url}/v2/a/manifests/x`, { method: 'PUT', headers, body })).codes
+  }
+  assert.deepEqual(await push([allowed]), [])
+  assert.deepEqual(await push([ours, allowed]), ['MANIFEST_BLOB_UNKNOWN'])
+  assert.deepEqual(await push([refused, allowed]), ['MANIFEST_INVALID'])
 })

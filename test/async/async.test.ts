@@ -79,3 +79,10 @@ test('waiting ends with the signal, and leaves no listener behind', async () => 
   await assert.rejects(waitFor(never.promise, controller.signal), /enough/)
   assert.equal(await waitFor(Promise.resolve(1), undefined), 1)
 })
+
+test('P9: a wait that is over before it began leaves no rejection unhandled', async () => {
+  const failing = Promise.withResolvers<never>()
+  await assert.rejects(waitFor(failing.promise, AbortSignal.abort(new Error('gone'))), /gone/)
+  failing.reject(new Error('nobody waits')) // the test runner fails on an unhandled one
+  await new Promise(setImmediate)
+})

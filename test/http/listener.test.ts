@@ -167,3 +167,61 @@ test('chunks are asked for one at a time: a source may reuse its buffer', async 
     )
   }
 })
+
+test('a body for a client that has gone is released unread', async () => {
+  const released = deferred()
+  const body: ByteStream = {
+    [Symbol.asyncIterator]() {
+      throw new Error('read for nobody')
+    },
+    async [Symbol.asyncDispose]() {
+      released.resolve()
+    },
+  }
+  const started = deferred()
+  await using listener = await serve(async ({ signal }) => {
+    started.resolve()
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    return { status: 200, headers: {}, body }
+  })
+  const socket = connect(listener.port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  await started.promise
+  socket.destroy()
+  await released.promise
+})
+
+test('closing lets a large answer reach a client that reads slowly', async () => {
+  const size = 32 * 1024 * 1024
+  await using listener = await serve(async () => ({ status: 200, headers: {}, body: Buffer.alloc(size) }))
+  const socket = connect(listener.port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  await once(socket, 'readable')
+  const closed = listener.close(10_000)
+  let received = 0
+  for await (const chunk of socket) received += (chunk as Buffer).length
+  assert.ok(received > size, `${received} bytes came`)
+  assert.equal(await closed, 0)
+})
+
+test('answers without content have no Content-Length', async () => {
+  for (const status of [204, 304]) {
+    await using listener = await serve(async () => ({ status, headers: {} }))
+    const answer = await request(listener, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
+    assert.doesNotMatch(answer, /content-length/i)
+  }
+})
+
+test('a refused body that does not end is cut off', async () => {
+  await using listener = await serve(async () => ({ status: 405, headers: {} }))
+  const socket = connect(listener.port, '127.0.0.1')
+  socket.on('error', () => {}) // it is cut while we write
+  socket.write('PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n')
+  const more = (): void => {
+    while (!socket.destroyed && socket.write(Buffer.alloc(1024 * 1024)));
+  }
+  socket.on('drain', more)
+  more()
+  await new Promise((resolve) => socket.once('close', resolve)) // `once` of events would fail on the error
+  assert.equal(listener.lines[0]?.['status'], 405)
+})

@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { mediaTypes } from '../../src/oci/media-type.ts'
 import { startAppUnderTest, type AppUnderTest } from '../support/app-under-test.ts'
 import { ask, open, pull } from '../support/client.ts'
 import { lightPull } from '../support/light-client.ts'
@@ -309,6 +312,51 @@ test('P4: repositories that share a layer share its fill', async () => {
   assert.deepEqual(origin.seen, [`GET /v2/one/blobs/${digest}`, `HEAD /v2/two/blobs/${digest}`])
   await origin.stop()
   assert.equal((await pull(`${app.url}/v2/two/blobs/${digest}`)).digest, digest)
+})
+
+test('P4: requests that come in one packet share one fill', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(200_000)
+  await origin.addBlob('app', bytes)
+  await using app = await mirror(origin)
+  const { hostname, port } = new URL(app.url)
+  const socket = connect(Number(port), hostname)
+  const get = (last: string): string => `GET /v2/app/blobs/${digest} HTTP/1.1\r\nhost: a\r\nconnection: ${last}\r\n\r\n`
+  socket.write(get('keep-alive') + get('keep-alive') + get('close'))
+  let received = 0
+  for await (const chunk of socket) received += (chunk as Buffer).length
+  assert.ok(received > 3 * bytes.length)
+  assert.deepEqual(origin.seen, [`GET /v2/app/blobs/${digest}`])
+})
+
+test('P8: naming a foreign layer is no proof of a right to it', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(100_000)
+  await origin.addBlob('private', bytes)
+  const mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar'
+  const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digestOf('{}'), size: 2 }
+  const layers = [{ mediaType, digest, size: bytes.length, urls: ['https://example.com/layer'] }]
+  const manifest = await origin.addManifest('public', 'v1', {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    config,
+    layers,
+  })
+  await using app = await mirror(origin)
+  assert.equal((await pull(`${app.url}/v2/private/blobs/${digest}`)).digest, digest)
+  assert.equal((await pull(`${app.url}/v2/public/manifests/${manifest}`)).status, 200)
+  assert.equal((await ask(`${app.url}/v2/public/blobs/${digest}`)).status, 404)
+})
+
+test('P4: clients that ask for the size of one cold blob make one HEAD', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(1000)
+  await origin.addBlob('app', bytes)
+  await using app = await mirror(origin)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+  const answers = await Promise.all(Array.from({ length: 100 }, () => ask(url, { method: 'HEAD' })))
+  assert.ok(answers.every(({ status }) => status === 200))
+  assert.ok(origin.seen.length < 100, `${origin.seen.length} HEADs`)
 })
 
 async function hashOf(response: AsyncIterable<Uint8Array>): Promise<string> {

@@ -257,6 +257,7 @@ test('tags are listed as the upstream has them, else as they are here', async ()
   assert.equal(page.headers['link'], '</v2/app/tags/list?last=v10&n=1>; rel="next"')
   await origin.stop()
   assert.deepEqual(await list(), { name: 'app', tags: ['v2'] })
+  assert.match((await ask(`${app.url}/v2/app/tags/list?n=1`)).headers.warning ?? '', /^299 - /)
   assert.equal((await ask(`${app.url}/v2/other/tags/list`)).status, 502)
 })
 
@@ -313,4 +314,51 @@ test('conditional requests and the headers that clients rely on', async () => {
   assert.equal(ranged.status, 206)
   const changed = await ask(`${url}/blobs/${layer}`, { headers: { range: 'bytes=0-9', 'if-range': '"other"' } })
   assert.equal(changed.status, 200)
+})
+
+test('a cached image that is deleted is gone here, and the next pull brings it back', async () => {
+  await using origin = await startOrigin()
+  const image = await origin.addImage('app', 'v1', [randomBlob(500).bytes])
+  await using app = await startAppUnderTest({
+    storage: { inmemory: {}, delete: { enabled: true } },
+    proxy: { upstreams: { up: { url: origin.url, default: true } } },
+  })
+  await pullImage(app.url, 'app', 'v1', image)
+  for (const path of [`manifests/${image.manifest}`, `blobs/${image.layers[0]}`]) {
+    assert.equal((await ask(`${app.url}/v2/app/${path}`, { method: 'DELETE' })).status, 202, path)
+  }
+  origin.seen.length = 0
+  await pullImage(app.url, 'app', 'v1', image)
+  assert.deepEqual(origin.seen, ['HEAD /v2/app/manifests/v1', `GET /v2/app/manifests/${image.manifest}`])
+})
+
+test('http.headers are on every answer, errors too', async () => {
+  await using app = await startAppUnderTest({
+    http: { addr: '127.0.0.1:0', headers: { 'X-Content-Type-Options': ['nosniff'] } },
+  })
+  for (const path of ['/v2/', '/v2/app/manifests/v1', '/nowhere']) {
+    assert.equal((await ask(app.url + path)).headers['x-content-type-options'], 'nosniff', path)
+  }
+})
+
+test('a document that is typed by its Content-Type alone is pulled like any other', async () => {
+  await using origin = await startOrigin()
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, blobs: [] }))
+  const digest = digestOf(bytes)
+  const headers = { 'content-type': mediaTypes.ociArtifactManifest }
+  origin.dial = () => ({ reply: { status: 200, headers, body: bytes } })
+  await using app = await mirror(origin)
+  for (let round = 0; round < 2; round += 1) {
+    const answer = await ask(`${app.url}/v2/app/manifests/${digest}`)
+    assert.equal(answer.status, 200, `round ${round}`)
+  }
+})
+
+test('a mount from a repository whose upstream fails is an ordinary upload', async () => {
+  await using origin = await startOrigin()
+  await using app = await mirror(origin, { hosted: ['local/**'] })
+  await origin.stop()
+  const query = `mount=${digestOf('x')}&from=app`
+  const answer = await ask(`${app.url}/v2/local/app/blobs/uploads/?${query}`, { method: 'POST' })
+  assert.equal(answer.status, 202)
 })

@@ -1,5 +1,6 @@
 // An upstream for tests: our own registry in memory, behind a dial for faults. Real sockets, real HTTP.
 import { randomBytes } from 'node:crypto'
+import { waitFor } from '../../src/async/wait.ts'
 import { api } from '../../src/api/api.ts'
 import type { ByteStream } from '../../src/bytes/stream.ts'
 import { descriptorCache } from '../../src/cache/descriptors.ts'
@@ -74,7 +75,7 @@ export async function startOrigin(): Promise<Origin> {
     async (request) => {
       origin.seen.push(`${request.method} ${request.path}`)
       const fault = origin.dial(request)
-      if (fault?.wait !== undefined) await fault.wait
+      if (fault?.wait !== undefined) await waitFor(fault.wait, request.signal)
       const reply = fault?.reply ?? (await handler(request))
       const all = { ...reply.headers, ...fault?.headers }
       const headers = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
