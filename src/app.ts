@@ -60,6 +60,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     deleteEnabled: config.storage.deleteEnabled,
     logger,
   })
+  if (!config.storage.readOnly) await store.checkWritable()
   const registry = config.proxy === undefined ? store : openProxy(config, store, facts, opening, logger)
   const listener = opening.use(
     await listen(
@@ -191,7 +192,7 @@ function openFacts({ storage, redis }: Config, logger: Logger): FactStore {
 function sweepNowAndThen(store: LocalStore, opening: AsyncDisposableStack, logger: Logger): void {
   const sweep = async (): Promise<void> => {
     try {
-      const { files, bytes } = await store.sweepTemporary({ olderThan: new Date(Date.now() - temporaryAge) })
+      const { files, bytes } = await store.sweepTemporary({ age: temporaryAge })
       if (files > 0) logger.info({ files, bytes }, 'old temporary files swept')
     } catch (error) {
       logger.warn({ error }, 'temporary files could not be swept')

@@ -2,6 +2,7 @@
 // argv → command. The only place that ends the process.
 import { enableCompileCache } from 'node:module'
 
+process.env['UV_THREADPOOL_SIZE'] ??= '16' // before the pool of threads starts: four are soon taken by a slow disk
 enableCompileCache() // half of the time to start is spent on compiling what has not changed
 const { run } = await import('./cli/run.ts')
 

@@ -25,11 +25,11 @@ export async function readBlob(
   call: CallOptions,
 ): Promise<Reply> {
   if (noneMatch(request.ifNoneMatch, digest)) {
-    await blobs.stat(digest, call)
+    await blobs.stat(digest, { ...call, renew: true })
     return { status: 304, headers: identity(digest) }
   }
   if (request.head) {
-    const { size } = await blobs.stat(digest, call)
+    const { size } = await blobs.stat(digest, { ...call, renew: true })
     return { status: 200, headers: { ...contentHeaders(digest), 'content-length': size } }
   }
   const specs = rangeApplies(request.ifRange, digest) ? parseRangeHeader(request.range) : undefined

@@ -101,14 +101,15 @@ async function checkBlob(
     }
     if (urls.length > 0) return undefined // its bytes are meant to stay where they are
   }
-  if (await isHere(repository.blobs.stat(digest, call))) return undefined
+  if (await isHere(repository.blobs.stat(digest, { ...call, renew: true }))) return undefined
   return new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest })
 }
 
 /** A child is a manifest; the cache indexes of BuildKit name layers, which are blobs. */
 async function hasChild(repository: Repository, child: Descriptor, call: CallOptions): Promise<boolean> {
-  if (await isHere(repository.manifests.stat(child.digest, call))) return true
-  return !isManifestType(child.mediaType) && (await isHere(repository.blobs.stat(child.digest, call)))
+  const relied = { ...call, renew: true }
+  if (await isHere(repository.manifests.stat(child.digest, relied))) return true
+  return !isManifestType(child.mediaType) && (await isHere(repository.blobs.stat(child.digest, relied)))
 }
 
 async function isHere(found: Promise<unknown>): Promise<boolean> {

@@ -39,7 +39,7 @@ async function readByDigest(
   call: CallOptions,
 ): Promise<Reply> {
   if (head || noneMatch(ifNoneMatch, digest)) {
-    const descriptor = await repository.manifests.stat(digest, call)
+    const descriptor = await repository.manifests.stat(digest, { ...call, renew: true })
     if (noneMatch(ifNoneMatch, digest)) return { status: 304, headers: identity(descriptor) }
     if (!isSignedOnLeaving(descriptor)) return { status: 200, headers: headersOf(descriptor) }
   }
@@ -55,6 +55,7 @@ async function readByTag(
 ): Promise<Reply> {
   const { head, ifNoneMatch, schema1 } = request
   const stored = await repository.tags.resolve(tag, call)
+  if (head) await repository.manifests.stat(stored.digest, { ...call, renew: true })
   const vary = { vary: 'accept' }
   if (noneMatch(ifNoneMatch, stored.digest)) return { status: 304, headers: { ...identity(stored), ...vary } }
   const choice = choose(stored.mediaType, request)

@@ -77,7 +77,7 @@ export async function checkSigned(
   for (const digest of new Set(manifest.layers)) {
     if (digest === emptyLayerDigest) continue
     try {
-      await repository.blobs.stat(digest, call)
+      await repository.blobs.stat(digest, { ...call, renew: true })
     } catch (error) {
       if (!isAbsence(error)) throw error
       problems.push(new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest }))

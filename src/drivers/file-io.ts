@@ -1,6 +1,7 @@
 // System calls on file descriptors as promises. They cost half of what a FileHandle does, and nothing closes them behind
 // our back: whoever opens a descriptor closes it.
 import { close, constants, fsync, ftruncate, open, read, write, type Stats } from 'node:fs'
+import pLimit, { type LimitFunction } from 'p-limit'
 
 /** The last component must not be a symbolic link, and a FIFO must not make us wait for its writer. */
 export const readFlags: number = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -10,6 +11,12 @@ const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY
 
 const fileMode = 0o640
 export const folderMode = 0o750
+
+/**
+ * Of the whole process, as Node's pool of four threads is: a disk that takes seconds to sync must leave threads for those
+ * who read.
+ */
+const syncing: LimitFunction = pLimit(2)
 
 type Done = (error: Error | null) => void
 
@@ -51,7 +58,7 @@ export async function writeAt(
 }
 
 export async function syncFile(fd: number): Promise<void> {
-  await settled((done) => fsync(fd, done))
+  await syncing(async () => await settled((done) => fsync(fd, done)))
 }
 
 export async function closeFile(fd: number): Promise<void> {

@@ -205,15 +205,21 @@ class FilesystemDriver implements StorageDriver {
   /** Opens a file to write to, and makes the folders it lies in where they are missing. */
   async #openMaking(place: string, flags: number): Promise<number> {
     const folder = dirname(place)
+    let fd: number
     try {
-      const fd = await openFile(place, flags)
+      fd = await openFile(place, flags)
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+      await this.#folders.ensure(folder)
+      return await openFile(place, flags)
+    }
+    try {
       await this.#folders.settled(folder)
       return fd
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error
+      await closeFile(fd)
+      throw error
     }
-    await this.#folders.ensure(folder)
-    return await openFile(place, flags)
   }
 
   /** Renames a durable file into its place, and makes its being there durable too. */

@@ -1,12 +1,17 @@
 // Folders of the filesystem driver: made on demand, and durable before anything in them counts.
-import { mkdir, rmdir } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { codeOf, folderMode, syncFolder } from './file-io.ts'
+
+/** Folders that are remembered to be durable; the oldest that is forgotten costs a sync. */
+const maxDurable = 10_000
 
 export class Folders {
   readonly #root: string
   /** Folders that exist, or soon will, and whose entry in their parent is not durable yet. */
   readonly #making = new Map<string, Promise<void>>()
+  /** Folders whose entry was synced by this process: a dead one may have made a folder and not come further. */
+  readonly #durable = new Set<string>()
 
   constructor(root: string) {
     this.#root = root
@@ -38,6 +43,7 @@ export class Folders {
   async #make(folder: string): Promise<void> {
     if (folder.length <= this.#root.length) {
       await mkdir(folder, { recursive: true, mode: folderMode })
+      this.#remember(folder)
       return
     }
     const parent = dirname(folder)
@@ -48,16 +54,22 @@ export class Folders {
       }
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
-      await this.settled(parent)
-      return
+      if (this.#durable.has(folder)) return await this.settled(parent)
     }
     try {
       await syncFolder(parent)
     } catch (error) {
-      await rmdir(folder).catch(() => {}) // else the next caller would take it for durable
+      this.#durable.delete(folder) // it was there before, maybe, and removed since
       throw error
     }
-    await this.settled(parent)
+    await (this.#durable.has(parent) ? this.settled(parent) : this.ensure(parent))
+    this.#remember(folder)
+  }
+
+  #remember(folder: string): void {
+    const [oldest] = this.#durable
+    if (this.#durable.size >= maxDurable && oldest !== undefined) this.#durable.delete(oldest)
+    this.#durable.add(folder)
   }
 
   /** Whether the folder could be made; not so where its parent is missing. */

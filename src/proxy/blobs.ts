@@ -38,7 +38,7 @@ export class ProxyBlobs implements BlobSource {
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
     const { local, remote } = this.#options
-    const linked = await ifPresent(local.blobs.stat(digest, options))
+    const linked = await ifPresent(local.blobs.stat(digest, { signal: options?.signal }))
     if (linked !== undefined) return linked
     try {
       const revealed = await this.#reveal(digest, options)

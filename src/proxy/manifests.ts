@@ -32,7 +32,7 @@ export class ProxyManifests implements ManifestSource {
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
     const { local, remote } = this.#options
     try {
-      return await local.manifests.stat(digest, options)
+      return await local.manifests.stat(digest, { signal: options?.signal })
     } catch (error) {
       if (!isAbsence(error)) throw error
     }

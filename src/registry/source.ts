@@ -11,6 +11,14 @@ export interface OpenOptions extends CallOptions {
   readonly range?: RangeSpec | undefined
 }
 
+export interface StatOptions extends CallOptions {
+  /**
+   * A client relies on the answer: it will not push what is here. Storage is asked, whatever is known, and what is found
+   * is safe from a sweep for a while. Means nothing to what is not ours.
+   */
+  readonly renew?: boolean | undefined
+}
+
 /** A blob that is being read. Whoever opened it owns `body`. */
 export interface OpenBlob {
   /** Of the whole blob, also where a range of it was asked for. */
@@ -24,7 +32,7 @@ export interface OpenBlob {
 /** Blobs that can be read: ours, or an upstream's. */
 export interface BlobSource {
   /** @throws RegistryError BLOB_UNKNOWN where this source has no such blob */
-  stat(digest: Digest, options?: CallOptions): Promise<Descriptor>
+  stat(digest: Digest, options?: StatOptions): Promise<Descriptor>
   /**
    * Opens a blob, or a range of it. Resolves when the size is known, before the bytes are here.
    * @throws RegistryError BLOB_UNKNOWN; RangeNotSatisfiableError
@@ -41,7 +49,7 @@ export interface Manifest {
 /** Manifests by digest; a tag is resolved first. */
 export interface ManifestSource {
   /** @throws RegistryError MANIFEST_UNKNOWN */
-  stat(digest: Digest, options?: CallOptions): Promise<Descriptor>
+  stat(digest: Digest, options?: StatOptions): Promise<Descriptor>
   /** The bytes match `digest`. @throws RegistryError MANIFEST_UNKNOWN */
   get(digest: Digest, options?: CallOptions): Promise<Manifest>
 }

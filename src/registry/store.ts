@@ -18,12 +18,6 @@ export interface BlobStore extends BlobSource {
    */
   link(digest: Digest, options?: CallOptions): Promise<Descriptor>
   /**
-   * As `stat`, but asks storage whatever is remembered, and keeps the blob from being collected as garbage for a while:
-   * for whoever tells a client that it need not be pushed.
-   * @throws RegistryError BLOB_UNKNOWN
-   */
-  renew(digest: Digest, options?: CallOptions): Promise<Descriptor>
-  /**
    * Takes the link away; the bytes stay until a sweep finds that nothing links them.
    * @throws RegistryError UNSUPPORTED where deletion is disabled, BLOB_UNKNOWN
    */
@@ -37,8 +31,6 @@ export interface ManifestStore extends ManifestSource {
    * `digest`
    */
   put(bytes: Uint8Array, options?: PutManifestOptions): Promise<Manifest>
-  /** As `BlobStore.renew`. @throws RegistryError MANIFEST_UNKNOWN */
-  renew(digest: Digest, options?: CallOptions): Promise<Descriptor>
   /** Every manifest of the repository, in no order. */
   list(options?: CallOptions): AsyncIterable<Digest>
   /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */

@@ -24,7 +24,7 @@ import type { Upload } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
-import { Proofs } from './proofs.ts'
+import { Proofs, ProvenStream, type ProofShare } from './proofs.ts'
 import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
 
 export interface ContentOptions {
@@ -33,6 +33,11 @@ export interface ContentOptions {
   readonly links: LinkFiles
   readonly logger: Logger
   readonly room: UploadRoom
+}
+
+export interface OpenStoredOptions extends OpenOptions {
+  /** Called where the bytes turn out wrong once they are being read. */
+  readonly onWrong?: (() => Promise<void>) | undefined
 }
 
 /** Blobs up to this size (configs, mostly) are read whole, and kept in memory while they are asked for. */
@@ -78,9 +83,11 @@ export class Content implements ContentStore {
   }
 
   async open(digest: Digest, options?: OpenOptions): Promise<OpenBlob> {
-    const stored = await this.stat(digest, options)
+    options?.signal?.throwIfAborted()
     const target = await this.target(digest)
-    const open = await this.openStored({ ...stored, digest: target ?? digest }, options)
+    const stored = target === undefined ? undefined : await this.findStored(target)
+    if (stored === undefined) throw new RegistryError('BLOB_UNKNOWN', { digest })
+    const open = await this.openStored(stored, options)
     return { ...open, descriptor: { ...open.descriptor, digest } }
   }
 
@@ -121,11 +128,12 @@ export class Content implements ContentStore {
   }
 
   /**
-   * Opens a blob that is believed to be stored. Where storage disagrees with what is believed, storage is asked again and
-   * what it holds is proven: bytes that are not the blob's are set aside, so that it can be fetched anew (P6).
+   * Opens a blob that is believed to be stored. Its bytes come at once, the last of them when all are proven: bytes that
+   * are not the blob's are set aside, so that it can be fetched anew (P6). A small blob is proven before this resolves, and
+   * so is one whose size in storage is not what is believed.
    * @throws RegistryError BLOB_UNKNOWN where the blob is not stored, or not right; RangeNotSatisfiableError
    */
-  async openStored(known: Descriptor, options?: OpenOptions): Promise<OpenBlob> {
+  async openStored(known: Descriptor, options?: OpenStoredOptions): Promise<OpenBlob> {
     const { digest } = known
     const bytes = known.size <= smallBlob ? await this.#findSmall(known) : undefined
     if (bytes !== undefined) {
@@ -140,15 +148,21 @@ export class Content implements ContentStore {
       const file = await this.#openFile(digest, range ?? { start: 0, end: 0 })
       const isProven = file.size === size && this.#proofs.has(digest, file.version)
       if (isProven && range !== undefined) return { descriptor: believed, range, body: file }
-      if (file.size === size && range?.start === 0 && range.end === size) {
-        return { descriptor: believed, range, body: this.#proofs.watch(file, digest) }
+      const proof = isProven ? undefined : await this.#join(file, digest)
+      if (proof !== undefined && file.size === size && range !== undefined) {
+        const length = range.end - range.start
+        const { signal, onWrong } = options ?? {}
+        return { descriptor: believed, range, body: new ProvenStream(file, { digest, length, proof, signal, onWrong }) }
       }
       await file[Symbol.asyncDispose]()
       if (isProven) throw new RangeNotSatisfiableError(size)
-      if (file.size !== size) await this.#disagree(digest, size, file.size)
-      const open = async (): Promise<OpenFile> => await this.#openFile(digest)
-      if (!(await this.#proofs.prove(digest, open, options?.signal)))
-        throw new RegistryError('BLOB_UNKNOWN', { digest })
+      if (proof === undefined) continue
+      try {
+        if (file.size !== size) await this.#disagree(digest, size, file.size)
+        if (!(await proof.verdict(options?.signal))) throw new RegistryError('BLOB_UNKNOWN', { digest })
+      } finally {
+        proof.leave()
+      }
       believed = describe(digest, file.size)
     }
     throw new RegistryError('BLOB_UNKNOWN', { digest }) // it changes faster than it can be read
@@ -230,6 +244,16 @@ export class Content implements ContentStore {
     }
     this.#hot.set(digest, { bytes, version: file.version })
     return bytes
+  }
+
+  /** A share in the proof of an open file; `undefined` where another one has taken its place since. */
+  async #join(file: OpenFile, digest: Digest): Promise<ProofShare | undefined> {
+    try {
+      return await this.#proofs.join(digest, file.version, async () => await this.#openFile(digest))
+    } catch (error) {
+      await file[Symbol.asyncDispose]()
+      throw error
+    }
   }
 
   async #openFile(digest: Digest, range?: FileRange): Promise<OpenFile> {

@@ -1,4 +1,5 @@
 // Small files that hold a digest: what grants access, and what tags are made of.
+import { LRUCache } from 'lru-cache'
 import { KeyedLock } from '../async/lock.ts'
 import { DriverError, PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
@@ -13,20 +14,47 @@ const maxLinkSize = 256
  */
 export const youth: number = 15 * 60_000
 
+/**
+ * How long a link that was seen on storage is believed to be there, in milliseconds: so long another process may have
+ * removed it before we notice.
+ */
+export const trust: number = 1000
+
+/** Links that are remembered to have been seen; the least used one that is forgotten costs a stat. */
+const maxSeen = 20_000
+
 export interface LinkFilesOptions {
   readonly driver: StorageDriver
   readonly logger: Logger
+  /** A clock that is never set back, in milliseconds. */
+  readonly now?: (() => number) | undefined
 }
 
 export class LinkFiles {
   readonly #driver: StorageDriver
   readonly #logger: Logger
-  /** A link that is removed while another request makes it young must not come back. */
+  readonly #now: () => number
+  /** A link that is removed while another request makes it young must not come back; nor does one count half written. */
   readonly #lock = new KeyedLock()
+  /** When each link was last seen. */
+  readonly #seen = new LRUCache<DriverPath, number>({ max: maxSeen })
+  #removals = 0
 
   constructor(options: LinkFilesOptions) {
     this.#driver = options.driver
     this.#logger = options.logger
+    this.#now = options.now ?? (() => performance.now())
+  }
+
+  /** Whether there is a link that says so, or was a moment ago: `trust`. */
+  async has(path: DriverPath, target: Digest): Promise<boolean> {
+    const now = this.#now()
+    const seen = this.#seen.get(path)
+    if (seen !== undefined && now - seen < trust) return true
+    const removals = this.#removals
+    if ((await this.read(path)) !== target) return false
+    if (removals === this.#removals) this.#seen.set(path, now)
+    return true
   }
 
   /**
@@ -42,10 +70,12 @@ export class LinkFiles {
 
   /** A link that says so already is young afterwards. */
   async write(path: DriverPath, target: Digest): Promise<void> {
-    const text = await this.#text(path)
-    if (text === target && (await this.#isYoung(path))) return
-    if (text === 'ENOTFILE') await this.#driver.remove(path)
-    await this.#driver.write(path, Buffer.from(target))
+    await this.#lock.run(path, async () => {
+      const text = await this.#text(path)
+      if (text === target && (await this.#isYoung(path))) return
+      if (text === 'ENOTFILE') await this.#driver.remove(path)
+      await this.#driver.write(path, Buffer.from(target))
+    })
   }
 
   /** Makes a link young, if it is one, and says what `read` does. */
@@ -65,6 +95,9 @@ export class LinkFiles {
     } catch (error) {
       if (error instanceof PathNotFoundError) return false
       throw error
+    } finally {
+      this.#removals++ // whoever saw it a moment ago is not believed
+      this.#seen.delete(path)
     }
   }
 

@@ -3,7 +3,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
 import type { CallOptions } from '../registry/call.ts'
-import type { OpenBlob, OpenOptions } from '../registry/source.ts'
+import type { OpenBlob, OpenOptions, StatOptions } from '../registry/source.ts'
 import type { BlobStore } from '../registry/store.ts'
 import type { Content } from './content.ts'
 import type { Links } from './links.ts'
@@ -21,7 +21,8 @@ export class LinkedBlobs implements BlobStore {
     this.#options = options
   }
 
-  async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+  async stat(digest: Digest, options?: StatOptions): Promise<Descriptor> {
+    if (options?.renew === true) return await this.#renew(digest, options)
     return { ...(await this.#find(digest, options)), digest }
   }
 
@@ -29,7 +30,8 @@ export class LinkedBlobs implements BlobStore {
     const { content, links } = this.#options
     const known = await this.#find(digest, options)
     try {
-      const open = await content.openStored(known, options)
+      const onWrong = async (): Promise<void> => await links.forget(digest)
+      const open = await content.openStored(known, { ...options, onWrong })
       if (open.descriptor.size !== known.size) await links.forget(digest)
       return digest === known.digest ? open : { ...open, descriptor: { ...open.descriptor, digest } }
     } catch (error) {
@@ -58,7 +60,7 @@ export class LinkedBlobs implements BlobStore {
     return { ...stored, digest }
   }
 
-  async renew(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+  async #renew(digest: Digest, options?: CallOptions): Promise<Descriptor> {
     options?.signal?.throwIfAborted()
     const { content, links } = this.#options
     const target = await links.renew(digest)

@@ -8,7 +8,7 @@ import { isAbsence, RegistryError } from '../oci/error.ts'
 import { ManifestError, maxManifestSize, parseManifest, type ParsedManifest } from '../oci/manifest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
-import type { Manifest } from '../registry/source.ts'
+import type { Manifest, StatOptions } from '../registry/source.ts'
 import type { ManifestStore, PutManifestOptions } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Content } from './content.ts'
@@ -18,12 +18,17 @@ import type { ReferrerIndex } from './referrer-index.ts'
 /** What a manifest in memory costs besides its bytes. */
 const overhead = 1024
 
+/** Pairs of digests that are remembered to be of the same bytes. */
+const maxSame = 10_000
+
 /** Manifests of all repositories by their sha256: read from storage, verified and parsed once, hot ones kept. */
 export class HotManifests {
   readonly #content: Content
   readonly #logger: Logger
   readonly #hot: LRUCache<Digest, Manifest>
   readonly #loads = new Coalescer<Manifest | undefined>()
+  /** The sha256 of the bytes that another digest was found to match. */
+  readonly #same = new LRUCache<Digest, Digest>({ max: maxSame })
 
   constructor(content: Content, logger: Logger, maxSize: number) {
     this.#content = content
@@ -38,6 +43,14 @@ export class HotManifests {
 
   keep(target: Digest, manifest: Manifest): void {
     this.#hot.set(target, manifest)
+  }
+
+  /** Whether bytes that match `target` match the digest that was asked for too. */
+  matches(bytes: Uint8Array, digest: Digest, target: Digest): boolean {
+    if (digest === target || this.#same.get(digest) === target) return true
+    if (digestOf(bytes, algorithmOf(digest)) !== digest) return false
+    this.#same.set(digest, target)
+    return true
   }
 
   async #load(target: Digest): Promise<Manifest | undefined> {
@@ -77,7 +90,8 @@ export class LinkedManifests implements ManifestStore {
     this.#options = options
   }
 
-  async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+  async stat(digest: Digest, options?: StatOptions): Promise<Descriptor> {
+    if (options?.renew === true) return await this.#renew(digest, options)
     return { ...(await this.#find(digest, options)), digest }
   }
 
@@ -85,7 +99,7 @@ export class LinkedManifests implements ManifestStore {
     const { links, manifests } = this.#options
     const { digest: target } = await this.#find(digest, options)
     const manifest = await manifests.find(target, options?.signal)
-    if (manifest === undefined || !matches(manifest.bytes, digest, target)) {
+    if (manifest === undefined || !manifests.matches(manifest.bytes, digest, target)) {
       await links.forget(digest)
       throw new RegistryError('MANIFEST_UNKNOWN', { digest })
     }
@@ -109,7 +123,7 @@ export class LinkedManifests implements ManifestStore {
     return { descriptor: { mediaType, digest, size }, bytes: copy }
   }
 
-  async renew(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+  async #renew(digest: Digest, options?: CallOptions): Promise<Descriptor> {
     options?.signal?.throwIfAborted()
     const { content, links, manifests } = this.#options
     const target = await links.renew(digest)
@@ -164,11 +178,6 @@ export class LinkedManifests implements ManifestStore {
     if (found === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { digest })
     return found
   }
-}
-
-/** Whether bytes that match `target` match the digest that was asked for too. */
-function matches(bytes: Uint8Array, digest: Digest, target: Digest): boolean {
-  return digest === target || digestOf(bytes, algorithmOf(digest)) === digest
 }
 
 /** @throws RegistryError MANIFEST_INVALID */

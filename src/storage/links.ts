@@ -32,16 +32,20 @@ export class Links {
   }
 
   /**
-   * What is remembered of a linked digest, else what `load` finds behind its link; that is remembered.
+   * What is remembered of a linked digest whose link is there, else what `load` finds behind its link; that is remembered.
+   * Another process may remove a link and know nothing of our facts.
    * @returns a descriptor that holds the link's target
    */
   async find(
     digest: Digest,
     load: (target: Digest) => Promise<Descriptor | undefined>,
   ): Promise<Descriptor | undefined> {
-    const { descriptors } = this.#options
+    const { name, kind, descriptors, files } = this.#options
     const known = await descriptors.find(this.#scope, digest)
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      if (await files.has(linkPath(name, kind, digest), known.digest)) return known
+      await this.forget(digest)
+    }
     const target = await this.target(digest)
     const loaded = target === undefined ? undefined : await load(target)
     if (loaded === undefined) return undefined

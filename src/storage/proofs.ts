@@ -2,8 +2,9 @@
 // here, and never again while the file stays as it was (P1, P6).
 import pLimit, { type LimitFunction } from 'p-limit'
 import { LRUCache } from 'lru-cache'
-import { Coalescer } from '../async/coalesce.ts'
-import { digestOfStream, verified } from '../bytes/digester.ts'
+import { deferred } from '../async/deferred.ts'
+import { waitFor } from '../async/wait.ts'
+import { DigestMismatchError, digestOfStream } from '../bytes/digester.ts'
 import type { ByteStream } from '../bytes/stream.ts'
 import type { OpenFile } from '../drivers/driver.ts'
 import { algorithmOf, type Digest } from '../oci/digest.ts'
@@ -11,8 +12,8 @@ import { algorithmOf, type Digest } from '../oci/digest.ts'
 /** Proofs that are remembered; the least used one that is forgotten costs a hash. */
 const maxProofs = 50_000
 
-/** Files that are read for proof alone at once, before a range of each may be served. */
-const maxReads = 2
+/** Files that are read for proof at once. */
+const maxReads = 4
 
 export interface ProofsOptions {
   /** Called for a file that was read whole and found wrong. */
@@ -22,7 +23,7 @@ export interface ProofsOptions {
 export class Proofs {
   readonly #onDamage: (digest: Digest, version: string) => Promise<void>
   readonly #versions = new LRUCache<Digest, string>({ max: maxProofs })
-  readonly #running = new Coalescer<boolean>()
+  readonly #running = new Map<string, Proof>()
   readonly #limit: LimitFunction = pLimit(maxReads)
 
   constructor(options: ProofsOptions) {
@@ -38,29 +39,168 @@ export class Proofs {
     this.#versions.set(digest, version)
   }
 
-  /** A whole file that is proven while it is read; where it is wrong it fails before its last byte. */
-  watch(file: OpenFile, digest: Digest): ByteStream {
-    const { size, version } = file
-    return verified(file, {
-      digest,
-      size,
-      onMatch: () => this.add(digest, version),
-      onMismatch: async () => await this.#onDamage(digest, version),
-    })
+  /**
+   * Takes part in the one proof of the file with that version: it begins with the first who does, and ends when the last
+   * has left. `undefined` where `open` opens another file.
+   */
+  async join(digest: Digest, version: string, open: () => Promise<OpenFile>): Promise<ProofShare | undefined> {
+    const key = `${digest}@${version}`
+    let proof = this.#running.get(key)
+    if (proof === undefined) {
+      proof = new Proof(open, version)
+      this.#running.set(key, proof)
+      const started = proof
+      const forget = (): void => {
+        if (this.#running.get(key) === started) this.#running.delete(key)
+      }
+      started.onAbandon(forget)
+      started.run(async (file) => await this.#prove(digest, file, started.signal)).then(forget, forget)
+    }
+    const share = proof.share()
+    try {
+      if (await proof.isOpen()) return share
+    } catch (error) {
+      share.leave()
+      throw error
+    }
+    share.leave()
+    return undefined
   }
 
-  /** Reads a whole file, and says whether it is right; callers that come meanwhile share the reading. */
-  async prove(digest: Digest, open: () => Promise<OpenFile>, signal: AbortSignal | undefined): Promise<boolean> {
-    const read = async (): Promise<boolean> => {
-      const file = await open()
-      const { version } = file
-      if ((await digestOfStream(file, algorithmOf(digest))) === digest) {
-        this.add(digest, version)
-        return true
-      }
-      await this.#onDamage(digest, version)
-      return false
+  /** The file is open already: what its path names while it waits for its turn is of no importance. */
+  async #prove(digest: Digest, file: OpenFile, signal: AbortSignal): Promise<boolean> {
+    const read = async (): Promise<Digest> => {
+      signal.throwIfAborted()
+      return await digestOfStream(file, algorithmOf(digest))
     }
-    return await this.#running.run(digest, async () => await this.#limit(read), signal)
+    if ((await waitFor(this.#limit(read), signal)) === digest) {
+      this.add(digest, file.version)
+      return true
+    }
+    await this.#onDamage(digest, file.version)
+    return false
+  }
+}
+
+/** One reader's part in a proof. */
+export interface ProofShare {
+  /** Whether the file is right. @throws what reading it failed with; the reason of `signal` */
+  verdict(signal: AbortSignal | undefined): Promise<boolean>
+  /** Idempotent; to be called by everyone, in the end. */
+  leave(): void
+}
+
+/** One reading of a file, for all who want to know whether it is right. */
+class Proof {
+  readonly #leaving = new AbortController()
+  readonly #verdict = deferred<boolean>()
+  readonly #file: Promise<OpenFile>
+  readonly #version: string
+  #readers = 0
+
+  constructor(open: () => Promise<OpenFile>, version: string) {
+    this.#file = open()
+    this.#file.catch(() => {}) // seen by `isOpen` and `run`
+    this.#version = version
+  }
+
+  /** Fires when nobody waits any more. */
+  get signal(): AbortSignal {
+    return this.#leaving.signal
+  }
+
+  onAbandon(listener: () => void): void {
+    this.signal.addEventListener('abort', listener, { once: true })
+  }
+
+  async isOpen(): Promise<boolean> {
+    return (await this.#file).version === this.#version
+  }
+
+  /** Never fails: whoever waits for the verdict sees it. */
+  async run(prove: (file: OpenFile) => Promise<boolean>): Promise<void> {
+    try {
+      await using file = await this.#file
+      if (file.version === this.#version) this.#verdict.resolve(await prove(file))
+    } catch (error) {
+      this.#verdict.reject(error)
+    }
+  }
+
+  share(): ProofShare {
+    this.#readers++
+    let isHere = true
+    return {
+      verdict: async (signal) => await waitFor(this.#verdict.promise, signal),
+      leave: () => {
+        if (!isHere) return
+        isHere = false
+        this.#readers--
+        if (this.#readers === 0) this.#leaving.abort()
+      },
+    }
+  }
+}
+
+export interface ProvenStreamOptions {
+  readonly digest: Digest
+  /** Bytes that `file` was opened for. */
+  readonly length: number
+  readonly proof: ProofShare
+  readonly signal?: AbortSignal | undefined
+  /** Called where the file is wrong, before the stream fails. */
+  readonly onWrong?: (() => Promise<void>) | undefined
+}
+
+/**
+ * A file's bytes as they come, the last chunk when the file is proven. Where it is wrong, the stream fails with
+ * DigestMismatchError instead. Owns the file and its share in the proof.
+ */
+export class ProvenStream implements ByteStream {
+  readonly #file: OpenFile
+  readonly #options: ProvenStreamOptions
+  readonly #chunks: AsyncGenerator<Uint8Array, void>
+  readonly #left = deferred<never>()
+
+  constructor(file: OpenFile, options: ProvenStreamOptions) {
+    this.#file = file
+    this.#options = options
+    this.#chunks = this.#read()
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array, void> {
+    const leave = async (): Promise<IteratorResult<Uint8Array, void>> => {
+      await this[Symbol.asyncDispose]()
+      return { done: true, value: undefined }
+    }
+    return { next: async () => await this.#chunks.next(), return: leave }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#left.reject(new Error('the reader has left')) // a `next` that waits for the proof is not waited for
+    this.#options.proof.leave()
+    await this.#chunks.return()
+    await this.#file[Symbol.asyncDispose]()
+  }
+
+  async *#read(): AsyncGenerator<Uint8Array, void> {
+    const { length, proof } = this.#options
+    let count = 0
+    try {
+      for await (const chunk of this.#file) {
+        count += chunk.byteLength
+        if (count === length) await this.#check()
+        yield chunk
+      }
+    } finally {
+      proof.leave()
+    }
+  }
+
+  async #check(): Promise<void> {
+    const { digest, proof, signal, onWrong } = this.#options
+    if (await Promise.race([proof.verdict(signal), this.#left.promise])) return
+    await onWrong?.()
+    throw new DigestMismatchError(digest)
   }
 }

@@ -20,6 +20,7 @@ import { sweepTemporary, type SweepOptions, type SweepReport } from './sweep.ts'
 import { LinkedTags } from './tags.ts'
 import { UploadRoom } from './upload.ts'
 import { RepositoryUploads } from './uploads.ts'
+import { checkWritable } from './writable.ts'
 
 export interface LocalRegistryOptions {
   readonly driver: StorageDriver
@@ -34,6 +35,8 @@ export interface LocalRegistryOptions {
 export interface LocalStore extends LocalRegistry {
   /** Removes old temporary files, of this process or of dead ones; what is open here stays. */
   sweepTemporary(options: SweepOptions): Promise<SweepReport>
+  /** Tries whether files can be written and moved to their places; where not, the log says why. Never fails. */
+  checkWritable(): Promise<void>
   /** What is here, in a few words: counts no further than a thousand. */
   summary(): Promise<string>
 }
@@ -95,7 +98,13 @@ class StoredRegistry implements LocalStore {
   }
 
   async sweepTemporary(options: SweepOptions): Promise<SweepReport> {
-    return await sweepTemporary(this.#options.driver, options, this.#room.open)
+    const { driver, logger } = this.#options
+    return await sweepTemporary(driver, { ...options, open: this.#room.open, logger })
+  }
+
+  async checkWritable(): Promise<void> {
+    const { driver, logger } = this.#options
+    await checkWritable(driver, logger)
   }
 
   async summary(): Promise<string> {

@@ -1,12 +1,20 @@
 // Taking away what dead processes have left.
-import { PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
+import { randomUUID } from 'node:crypto'
+import {
+  DriverError,
+  PathNotFoundError,
+  temporaryFolder,
+  type DriverPath,
+  type StorageDriver,
+} from '../drivers/driver.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import { recover } from './garbage/set-aside.ts'
 import { sweptFolders } from './layout.ts'
 import { namesIn } from './links.ts'
 
 export interface SweepOptions {
-  /** Files that were last written to before this go. */
-  readonly olderThan: Date
+  /** Files that were last written to longer ago than this go; in milliseconds, by the clock of the file system. */
+  readonly age: number
 }
 
 export interface SweepReport {
@@ -14,16 +22,24 @@ export interface SweepReport {
   readonly bytes: number
 }
 
+interface SweepRoom extends SweepOptions {
+  /** Files that are open here: they stay. */
+  readonly open: ReadonlySet<DriverPath>
+  readonly logger: Logger
+}
+
 /**
- * Removes old files from the folders of temporary ones, except those that are `open` here; and puts back what a killed
- * collection of garbage had set aside.
+ * Removes old files from the folders of temporary ones, and puts back what a killed collection of garbage had set aside.
+ * What cannot be looked at or removed is warned of, and the rest goes on.
  */
-export async function sweepTemporary(
-  driver: StorageDriver,
-  options: SweepOptions,
-  open: ReadonlySet<DriverPath>,
-): Promise<SweepReport> {
-  await recover(driver, Date.now())
+export async function sweepTemporary(driver: StorageDriver, room: SweepRoom): Promise<SweepReport> {
+  const { age, open, logger } = room
+  let now: number | undefined
+  try {
+    await recover(driver, Date.now())
+  } catch (error) {
+    logger.warn({ error }, 'what was set aside could not be put back')
+  }
   let files = 0
   let bytes = 0
   for (const folder of sweptFolders) {
@@ -31,15 +47,41 @@ export async function sweepTemporary(
       const path = `${folder}/${name}`
       if (open.has(path)) continue
       try {
-        const { modified, size, kind } = await driver.stat(path)
-        if (kind !== 'file' || modified >= options.olderThan) continue
+        now ??= await clockOf(driver)
+        const size = await sizeIfOld(driver, path, now - age)
+        if (size === undefined) continue
         await driver.remove(path)
         files++
         bytes += size
       } catch (error) {
-        if (!(error instanceof PathNotFoundError)) throw error // it was finished meanwhile
+        if (error instanceof PathNotFoundError) continue // it was finished meanwhile
+        logger.warn({ path, error }, 'a temporary file could not be swept')
       }
     }
   }
   return { files, bytes }
+}
+
+/** Something else than a file, a symbolic link maybe, is nobody's, and as old as can be. */
+async function sizeIfOld(driver: StorageDriver, path: DriverPath, before: number): Promise<number | undefined> {
+  try {
+    const { kind, modified, size } = await driver.stat(path)
+    return kind === 'file' && modified.getTime() < before ? size : undefined
+  } catch (error) {
+    if (error instanceof DriverError && error.code === 'ENOTFILE') return 0
+    throw error
+  }
+}
+
+/** What time it is where files get their times: another machine's clock, maybe. Ours where nothing can be written. */
+async function clockOf(driver: StorageDriver): Promise<number> {
+  const path = `${temporaryFolder}/${randomUUID()}`
+  try {
+    await driver.write(path, Buffer.from('now'))
+    const { modified } = await driver.stat(path)
+    await driver.remove(path)
+    return modified.getTime()
+  } catch {
+    return Date.now()
+  }
 }

@@ -26,7 +26,7 @@ export function isUploadId(text: string): text is UploadId {
 /** What the uploads of one registry share. */
 export class UploadRoom {
   readonly driver: StorageDriver
-  readonly pool: BufferPool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 64 * 1024 * 1024 })
+  readonly pool: BufferPool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 32 * 1024 * 1024 })
   /** One append or commit at a time per session, whichever requests they come from. */
   readonly lock: KeyedLock = new KeyedLock()
   /** Digests of closed sessions, so that the next request of one need not read what came before. */

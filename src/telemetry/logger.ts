@@ -53,12 +53,13 @@ function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: redactUrls(String(error)) }
   const described: DescribedError = { type: error.name, message: redactUrls(error.message) }
   if ('code' in error && error.code !== undefined) described.code = error.code
-  if (depth === 0) described.stack = error.stack === undefined ? undefined : redactUrls(error.stack)
+  const isOurs = error.name === 'UpstreamError' || error.name === 'RegistryError' // outcomes, not faults of the code
+  if (depth === 0 && !isOurs) described.stack = error.stack === undefined ? undefined : redactUrls(error.stack)
   if (error.cause !== undefined && depth < 5) described.cause = describeError(error.cause, depth + 1)
   return described
 }
 
 /** Takes query strings and user names out of the URLs in a text: signed URLs and tokens live there (P8). */
 export function redactUrls(text: string): string {
-  return text.replace(/\b(https?:\/\/)(?:[^\s/@]*@)?([^\s?#"']*)(?:[?#][^\s"']*)?/gi, '$1$2').slice(0, 8192)
+  return text.replace(/\b(https?:\/\/)(?:[^\s/]*@)?([^\s?#"']*)(?:[?#][^\s"']*)?/gi, '$1$2').slice(0, 8192)
 }

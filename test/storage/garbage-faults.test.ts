@@ -104,10 +104,10 @@ suite('a collection that does not get to its end', () => {
       if (!(await collectIn(dying, { grace: hour, deleteUntagged: true })).isComplete) throw new Error('not complete')
     })
     await assert.rejects(collectIn(driver, { grace: hour }), { name: 'GarbageError' })
-    await openStore(driver).sweepTemporary({ olderThan: new Date(0) })
+    await openStore(driver).sweepTemporary({ age: Infinity })
     assert.equal((await driver.list('/entrepot/swept')).length, 1)
     mock.timers.tick(6 * minute)
-    await openStore(driver).sweepTemporary({ olderThan: new Date(0) })
+    await openStore(driver).sweepTemporary({ age: Infinity })
     assert.deepEqual(await driver.list('/entrepot/swept'), [])
   })
 

@@ -101,7 +101,8 @@ class Pusher {
       assert.ok(manifest !== undefined)
       for (const text of layers) await this.#pushBlob(repositoryName, layer(text))
       const isThere =
-        this.#random(2) === 0 && (await orAbsent(this.#at(repositoryName).manifests.renew(digestOf(manifest))))
+        this.#random(2) === 0 &&
+        (await orAbsent(this.#at(repositoryName).manifests.stat(digestOf(manifest), { renew: true })))
       if (!isThere && !(await this.#putManifest(repositoryName, manifest, layers, []))) return false
     }
     if (manifests.length > 1 && !(await this.#putManifest(repositoryName, top, [], manifests))) return false
@@ -115,7 +116,7 @@ class Pusher {
     const { blobs, uploads } = this.#at(repositoryName)
     const digest = digestOf(bytes)
     this.#pass()
-    if (await orAbsent(blobs.renew(digest))) return
+    if (await orAbsent(blobs.stat(digest, { renew: true }))) return
     this.#pass()
     const other = this.#at(repositoryName === name ? otherName : name)
     if (this.#random(2) === 0 && (await orAbsent(other.blobs.stat(digest))) && (await orAbsent(blobs.link(digest))))
@@ -135,8 +136,8 @@ class Pusher {
   ): Promise<boolean> {
     this.#pass()
     const { blobs, manifests } = this.#at(repositoryName)
-    for (const text of layers) if (!(await orAbsent(blobs.renew(digestOf(layer(text)))))) return false
-    for (const child of children) if (!(await orAbsent(manifests.renew(digestOf(child))))) return false
+    for (const text of layers) if (!(await orAbsent(blobs.stat(digestOf(layer(text)), { renew: true })))) return false
+    for (const child of children) if (!(await orAbsent(manifests.stat(digestOf(child), { renew: true })))) return false
     await manifests.put(manifest)
     return true
   }
@@ -215,7 +216,7 @@ async function playRound({ driver, stores, fresh }: Servers, random: Random): Pr
     const [repositoryName, tag = ''] = place.split(':')
     const repository = fresh.repository(repositoryName === name ? name : otherName)
     assert.equal((await repository.tags.resolve(parseTag(tag))).digest, digest)
-    await repository.manifests.renew(digest)
+    await repository.manifests.stat(digest, { renew: true })
     await assertWhole(repository, digest)
   }
   return pushers.reduce((sum, { refusals }) => sum + refusals, 0)
@@ -289,7 +290,10 @@ suite('garbage and pushes at once', () => {
   })
 
   for (const [what, renew] of [
-    ['asked for', async (repository: WritableRepository, digest: Digest) => await repository.blobs.renew(digest)],
+    [
+      'asked for',
+      async (repository: WritableRepository, digest: Digest) => await repository.blobs.stat(digest, { renew: true }),
+    ],
     ['pushed again', async (repository: WritableRepository) => await repository.blobs.put(layer('a'))],
     ['mounted again', async (repository: WritableRepository, digest: Digest) => await repository.blobs.link(digest)],
   ] as const) {
@@ -375,18 +379,18 @@ suite('garbage and pushes at once', () => {
     const { digest } = await repository.blobs.put(layer('a'))
     const manifest = await pushImage(repository, ['b'])
     mock.timers.tick(2 * hour)
-    await repository.blobs.renew(digest)
-    await repository.manifests.renew(digestOf(manifest))
+    await repository.blobs.stat(digest, { renew: true })
+    await repository.manifests.stat(digestOf(manifest), { renew: true })
     mock.timers.tick(hour / 2)
     await collectIn(driver, { grace: hour, deleteUntagged: true })
     const fresh = openStore(driver).repository(name)
-    assert.equal((await fresh.blobs.renew(digest)).size, layer('a').byteLength)
+    assert.equal((await fresh.blobs.stat(digest, { renew: true })).size, layer('a').byteLength)
     await assertWhole(fresh, digestOf(manifest))
     mock.timers.tick(2 * hour)
     await collectIn(driver, { grace: hour, deleteUntagged: true })
     // The same process still remembers; storage tells.
-    await assert.rejects(repository.blobs.renew(digest), hasError('BLOB_UNKNOWN'))
-    await assert.rejects(repository.manifests.renew(digestOf(manifest)), hasError('MANIFEST_UNKNOWN'))
+    await assert.rejects(repository.blobs.stat(digest, { renew: true }), hasError('BLOB_UNKNOWN'))
+    await assert.rejects(repository.manifests.stat(digestOf(manifest), { renew: true }), hasError('MANIFEST_UNKNOWN'))
     await assert.rejects(repository.blobs.stat(digest), hasError('BLOB_UNKNOWN'))
   })
 
@@ -399,7 +403,7 @@ suite('garbage and pushes at once', () => {
     const versions: string[] = []
     for (const passed of [0, 14 * minute, 2 * minute, minute]) {
       mock.timers.tick(passed)
-      await repository.blobs.renew(digest)
+      await repository.blobs.stat(digest, { renew: true })
       versions.push((await driver.stat(linkPath(name, 'blobs', digest))).version)
     }
     assert.equal(versions[0], versions[1])

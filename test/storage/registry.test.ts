@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts'
+import { DriverError } from '../../src/drivers/driver.ts'
 import { fillPath } from '../../src/storage/layout.ts'
 import { chunksOf, listed, manifestOf, storageSuite, type Fixture } from './fixture.ts'
 
@@ -99,17 +100,68 @@ storageSuite('the sweep of temporary files', (check) => {
       await driver.write('/entrepot/aliases/sha512/left', Buffer.from('kept'))
       await using upload = await store.content.receive()
       await upload.append(chunksOf(Buffer.from('running'), 7))
-      const future = new Date(Date.now() + 60_000)
-      assert.deepEqual(await store.sweepTemporary({ olderThan: new Date(Date.now() - 60_000) }), { files: 0, bytes: 0 })
-      assert.deepEqual(await store.sweepTemporary({ olderThan: future }), { files: 3, bytes: 11 })
+      assert.deepEqual(await store.sweepTemporary({ age: 60_000 }), { files: 0, bytes: 0 })
+      assert.deepEqual(await store.sweepTemporary({ age: -60_000 }), { files: 3, bytes: 11 })
       assert.deepEqual(await driver.list('/entrepot/fills'), [upload.id])
       assert.equal((await driver.stat(fillPath(upload.id))).size, 7)
       assert.equal((await driver.read('/entrepot/aliases/sha512/left', 10)).toString(), 'kept')
-      assert.equal((await restart().sweepTemporary({ olderThan: future })).files, 1)
+      assert.equal((await restart().sweepTemporary({ age: -60_000 })).files, 1)
     },
   )
 
-  check('there is nothing to sweep where nothing was stored', async ({ store }) => {
-    assert.deepEqual(await store.sweepTemporary({ olderThan: new Date() }), { files: 0, bytes: 0 })
+  check('an entry that cannot be swept stops no other', async ({ store, driver, log }) => {
+    const paths = ['/entrepot/fills/a', '/entrepot/fills/b', '/entrepot/fills/c', '/entrepot/swept/x/origins']
+    for (const path of paths) await driver.write(path, Buffer.from('x'))
+    const stat = driver.stat.bind(driver)
+    driver.stat = async (path) => {
+      if (path === '/entrepot/fills/a') throw new DriverError('EIO', 'broken')
+      if (path === '/entrepot/fills/b') throw new DriverError('ENOTFILE', 'a symbolic link')
+      if (path.startsWith('/entrepot/swept')) throw new DriverError('ENOTFILE', 'a symbolic link')
+      return await stat(path)
+    }
+    assert.equal((await store.sweepTemporary({ age: -60_000 })).files, 2)
+    assert.deepEqual(await driver.list('/entrepot/fills'), ['a'])
+    assert.equal(log.lines.filter(({ level }) => level === 'warn').length, 2)
   })
+
+  check('age is told by the clock of the file system, not by ours', async ({ store, driver }) => {
+    await driver.write('/entrepot/fills/young', Buffer.from('x'))
+    const stat = driver.stat.bind(driver)
+    driver.stat = async (path) => {
+      const found = await stat(path)
+      return { ...found, modified: new Date(found.modified.getTime() - 24 * 3_600_000) } // its clock is a day behind
+    }
+    assert.equal((await store.sweepTemporary({ age: 3_600_000 })).files, 0)
+    assert.deepEqual(await driver.list('/entrepot/tmp'), [])
+  })
+
+  check('there is nothing to sweep where nothing was stored', async ({ store }) => {
+    assert.deepEqual(await store.sweepTemporary({ age: 0 }), { files: 0, bytes: 0 })
+  })
+})
+
+storageSuite('storage that cannot be written to', (check) => {
+  check('nothing is said, and nothing left, where it can be', async ({ store, driver, log }) => {
+    await store.checkWritable()
+    assert.deepEqual(log.lines, [])
+    assert.deepEqual(await driver.list('/docker/registry/v2/blobs'), [])
+    assert.deepEqual(await driver.list('/entrepot/tmp'), [])
+  })
+
+  for (const [code, nth, sentence] of [
+    ['EXDEV', 2, /must lie on one file system/],
+    ['EACCES', 1, /may not write/],
+    ['EROFS', 1, /read-only/],
+    ['ENOSPC', 1, /full/],
+    ['EIO', 1, /could not be written/],
+  ] as const) {
+    check(`${code} is one sentence in the log, and no failure`, async ({ store, driver, log }) => {
+      driver.arm(nth, code)
+      await store.checkWritable()
+      assert.equal(log.lines.length, 1)
+      assert.equal(log.lines[0]?.['level'], 'error')
+      assert.match(String(log.lines[0]?.['msg']), sentence)
+      assert.deepEqual(await driver.list('/entrepot/tmp').catch(() => []), [])
+    })
+  }
 })

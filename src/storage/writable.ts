@@ -1,0 +1,31 @@
+// Whether anything can be stored at all: told at start, rather than by the first client's failure.
+import { randomUUID } from 'node:crypto'
+import { DriverError, temporaryFolder, type StorageDriver } from '../drivers/driver.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { blobsRoot } from './layout.ts'
+
+/** What a person can do something about, by the code that the driver fails with. */
+const sentences: Readonly<Record<string, string>> = {
+  EACCES: 'nothing can be stored: this user may not write to the storage folder',
+  EDQUOT: 'nothing can be stored: the quota of the storage folder is used up',
+  ENOSPC: 'nothing can be stored: the file system of the storage folder is full',
+  EPERM: 'nothing can be stored: this user may not write to the storage folder',
+  EROFS: 'nothing can be stored: the file system of the storage folder is read-only',
+  EXDEV: 'nothing can be stored: entrepot/ and docker/ in the storage folder must lie on one file system',
+}
+
+/** Writes a small file, moves it to where blobs are, and removes it. What fails is logged, never thrown. */
+export async function checkWritable(driver: StorageDriver, logger: Logger): Promise<void> {
+  const name = `probe-${randomUUID()}`
+  const probe = `${temporaryFolder}/${name}`
+  const place = `${blobsRoot}/${name}`
+  try {
+    await driver.write(probe, Buffer.from('x'))
+    await driver.move(probe, place)
+    await driver.remove(place)
+  } catch (error) {
+    const code = error instanceof DriverError ? error.code : ''
+    logger.error({ error }, sentences[code] ?? 'nothing can be stored: a file could not be written and moved')
+    for (const path of [probe, place]) await driver.remove(path).catch(() => {}) // it is where it came to, if anywhere
+  }
+}

@@ -1,0 +1,101 @@
+// What a slow or failing sync of the disk does to everyone else.
+import assert from 'node:assert/strict'
+import fs, { readdirSync, readlinkSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { deferred } from '../../src/async/deferred.ts'
+import { filesystemDriver } from '../../src/drivers/filesystem.ts'
+import { temporaryFolder } from '../support/real-parts.ts'
+import { hasCode } from './conformance.ts'
+
+type Done = (error: Error | null) => void
+
+/** Puts `replacement` in the place of the system's fsync. */
+function replaceSync(replacement: (fd: number, done: Done, real: typeof fs.fsync) => void): Disposable {
+  const real = fs.fsync
+  Object.assign(fs, { fsync: (fd: number, done: Done) => replacement(fd, done, real) })
+  syncBuiltinESMExports()
+  return {
+    [Symbol.dispose]: () => {
+      Object.assign(fs, { fsync: real })
+      syncBuiltinESMExports()
+    },
+  }
+}
+
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)]
+    } catch {
+      return [] // the one that listed the folder
+    }
+  })
+}
+
+suite('filesystem driver: syncing', () => {
+  test('at most two syncs run at once, so that threads are left for those who read', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    let running = 0
+    let most = 0
+    using _ = replaceSync((fd, done, real) => {
+      most = Math.max(most, ++running)
+      real(fd, (error) => {
+        running--
+        done(error)
+      })
+    })
+    const names = Array.from({ length: 20 }, (_each, at) => `/${at}`)
+    const writers = await Promise.all(names.map(async (path) => await driver.writer(path)))
+    await Promise.all(writers.map(async (writer) => await writer.sync()))
+    await Promise.all(writers.map(async (writer) => await writer.close()))
+    assert.equal(most, 2)
+  })
+
+  test('a folder that cannot be made durable leaves no descriptor open', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    const syncing = deferred()
+    const waiting: Done[] = []
+    using _ = replaceSync((_fd, done) => {
+      waiting.push(done)
+      syncing.resolve()
+    })
+    const first = driver.writer('/made/first')
+    first.catch(() => {})
+    await syncing.promise
+    const second = driver.writer('/made/second')
+    second.catch(() => {})
+    const place = join(folder.path, 'made/second')
+    while (!openFiles().includes(place)) await driver.stat('/')
+    await driver.stat('/') // one more turn than it takes to see that the folder is being made
+    for (const done of waiting) done(Object.assign(new Error('I/O error'), { code: 'EIO' }))
+    await assert.rejects(first, hasCode('EIO'))
+    await assert.rejects(second, hasCode('EIO'))
+    assert.deepEqual(
+      openFiles().filter((path) => path.startsWith(folder.path)),
+      [],
+    )
+  })
+
+  test('P2: a folder that a dead process has made is made durable before anything in it counts, once', async () => {
+    await using folder = await temporaryFolder()
+    await mkdir(join(folder.path, 'a/b'), { recursive: true })
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    let synced: string[] = []
+    using _ = replaceSync((fd, done, real) => {
+      synced.push(readlinkSync(`/proc/self/fd/${fd}`).slice(folder.path.length) || '/')
+      real(fd, done)
+    })
+    await driver.write('/warm', Buffer.from('x'))
+    synced = []
+    await driver.write('/a/b/f', Buffer.from('x'))
+    assert.deepEqual(synced.slice(1), ['/a', '/', '/a/b']) // after the file itself; the last, for its name
+    synced = []
+    await driver.write('/a/b/f', Buffer.from('y'))
+    assert.deepEqual(synced.slice(1), ['/a/b'])
+  })
+})
