@@ -6,7 +6,12 @@ export interface FactStore extends AsyncDisposable {
   get(key: string): Promise<unknown>
   /** @param ttl milliseconds */
   set(key: string, value: unknown, ttl: number): Promise<void>
-  /** A deleted fact stays deleted, also where the store could not be reached when it was. */
+  /**
+   * This process does not find a deleted fact again, also where the store could not be reached when it was deleted: the
+   * deletion is made good before the store is next used. That debt ends with the process, and a shared store may still be
+   * given the fact by another one that learned it before. So a fact says what was true once, and is never the last word
+   * on what may be seen.
+   */
   delete(key: string): Promise<void>
 }
 

@@ -11,7 +11,10 @@ import { RedisConnection, type RedisOptions } from './redis-connection.ts'
 const defaultPatience = 50
 const defaultPause = 3000
 
-/** Deletions that are remembered while the redis is away; when there are more, all facts are deleted at its return. */
+/**
+ * Deletions that are owed while the redis is away: those that were not confirmed, and those of what was written without
+ * a confirmation. When there are more, all facts are deleted at its return.
+ */
 const maxOwed = 10_000
 
 /** Milliseconds that deleting all facts may take. */
@@ -20,13 +23,16 @@ const clearPatience = 10_000
 /** Failures in a row after which another connection is tried. */
 const maxFailures = 3
 
+/** `unconfirmed`: it was sent, and may have come, or may come yet. */
+type Outcome = 'confirmed' | 'refused' | 'unsent' | 'unconfirmed'
+
 export class RedisStore implements FactStore {
   readonly #options: RedisOptions
   readonly #logger: Logger
   readonly #patience: number
   readonly #closing = new AbortController()
   readonly #running: Promise<void>
-  /** Keys whose deletion the redis has not confirmed. */
+  /** Keys whose deletion the redis has not confirmed. While there are any, nothing is served. */
   readonly #owed = new Set<string>()
   #owesAll = false
   #isOutage = false
@@ -53,13 +59,22 @@ export class RedisStore implements FactStore {
   }
 
   async set(key: string, value: unknown, ttl: number): Promise<void> {
-    await this.#attempt(async (keyv) => await keyv.set(key, value, ttl))
+    const outcome = await this.#attempt(async (keyv) => await keyv.set(key, value, ttl))
+    // It may yet arrive, behind a deletion that another process makes meanwhile.
+    if (outcome === 'unconfirmed') this.#owe(key)
   }
 
   async delete(key: string): Promise<void> {
-    if (await this.#attempt(async (keyv) => await keyv.delete(key))) return
+    const outcome = await this.#attempt(async (keyv) => await keyv.delete(key))
+    if (outcome !== 'confirmed') this.#owe(key)
+  }
+
+  #owe(key: string): void {
     if (this.#owed.size < maxOwed) this.#owed.add(key)
     else this.#owesAll = true
+    const up = this.#up
+    this.#up = undefined // a new connection, where the one that failed was replaced meanwhile
+    up?.failure.reject(new Error('a deletion was not confirmed'))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -67,18 +82,17 @@ export class RedisStore implements FactStore {
     await this.#running
   }
 
-  /** Whether the call was made and answered in time. */
-  async #attempt(call: (keyv: Keyv) => Promise<unknown>): Promise<boolean> {
+  async #attempt(call: (keyv: Keyv) => Promise<unknown>): Promise<Outcome> {
     const up = this.#up
-    if (up === undefined || up.connection.isEnded) return false
+    if (up === undefined || up.connection.isEnded) return 'unsent'
     try {
       await within(this.#patience, call(up.connection.keyv))
-      return true
+      return 'confirmed'
     } catch (error) {
-      if (isWrongType(error)) return false // a stranger's key: no reason to leave the redis alone
+      if (isWrongType(error)) return 'refused' // a stranger's key: no reason to leave the redis alone
       if (this.#up === up) this.#up = undefined
       up.failure.reject(error)
-      return false
+      return 'unconfirmed'
     }
   }
 
@@ -106,7 +120,8 @@ export class RedisStore implements FactStore {
     for (let failures = 0; ; await this.#rest()) {
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason
       try {
-        await this.#prove(connection.keyv)
+        do await this.#prove(connection.keyv)
+        while (this.#owed.size > 0 || this.#owesAll)
         failures = 0
         await this.#serve(connection)
       } catch (error) {

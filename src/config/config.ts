@@ -77,8 +77,8 @@ export interface RedisConfig {
   readonly db: number
   readonly tls: boolean
   readonly dialTimeout: number
-  readonly readTimeout: number
-  readonly writeTimeout: number
+  /** How long an answer is waited for. */
+  readonly patience: number
 }
 
 export interface ProxyConfig {

@@ -1,5 +1,6 @@
 // `proxy`: whom we ask. Either `remoteurl`, as distribution has it, or `upstreams`, as many as one likes.
 import type { z } from 'zod'
+import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { ProxyConfig, UpstreamConfig } from './config.ts'
@@ -14,7 +15,7 @@ import {
   type CredentialsInput,
   type UpstreamInput,
 } from './upstream-section.ts'
-import { dockerHubNames, isDockerHub } from './well-known.ts'
+import { isDockerHub } from './well-known.ts'
 
 interface TimeoutsInput {
   readonly connect?: number | undefined

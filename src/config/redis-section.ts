@@ -23,11 +23,14 @@ export interface RedisInput {
   readonly db?: number | undefined
   readonly dialtimeout?: number | undefined
   readonly readtimeout?: number | undefined
-  readonly writetimeout?: number | undefined
   readonly tls?: TlsInput | undefined
 }
 
 const defaultPort = 6379
+
+/** Milliseconds. Requests wait for what redis says: go-redis's 3 s would cost more than the facts save. */
+const defaultPatience = 50
+const longestPatience = 1000
 
 const address = leaf('the address of a redis, such as localhost:6379', (value) => {
   const found = findAddress(value, defaultPort)
@@ -42,7 +45,7 @@ export const redisSchema: z.ZodType<RedisInput> = section({
   db: count,
   dialtimeout: goDuration,
   readtimeout: goDuration,
-  writetimeout: goDuration,
+  writetimeout: later(goDuration),
   tls: section({
     enabled: flag,
     certificate: later(text),
@@ -97,10 +100,9 @@ export function resolveRedis(input: RedisInput, context: ResolveContext): RedisC
     password: input.password,
     db: input.db ?? 0,
     tls: usesTls(input.tls ?? {}),
-    // As in go-redis, where 0 stands for the default too.
+    // As in go-redis, 0 stands for the default too.
     dialTimeout: input.dialtimeout || 5000,
-    readTimeout: input.readtimeout || 3000,
-    writeTimeout: input.writetimeout || 3000,
+    patience: Math.min(input.readtimeout || defaultPatience, longestPatience),
   }
 }
 

@@ -1,22 +1,8 @@
 // What everyone knows of some registries, so that nobody has to configure it.
-
-const dockerHubHosts: ReadonlySet<string> = new Set([
-  'registry-1.docker.io',
-  'docker.io',
-  'index.docker.io',
-  'registry.hub.docker.com',
-])
-
-/** Names clients use for Docker Hub. */
-export const dockerHubNames: readonly string[] = [
-  'docker.io',
-  'index.docker.io',
-  'registry-1.docker.io',
-  'registry.hub.docker.com',
-]
+import { isDockerHubName } from '../oci/docker-hub.ts'
 
 export function isDockerHub(name: string | undefined, url: URL): boolean {
-  return name === 'docker.io' || dockerHubHosts.has(url.host)
+  return name === 'docker.io' || isDockerHubName(url.host)
 }
 
 /** Host of a registry → its token server, where that is another host. */

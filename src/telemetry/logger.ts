@@ -48,18 +48,29 @@ interface DescribedError {
   cause?: DescribedError
 }
 
+/** Names of errors that are expected: what matters is what happened, not where in the code. */
+const outcomes: ReadonlySet<string> = new Set(['UpstreamError', 'RegistryError'])
+
 /** An error as fields: type, message, code, stack, and its causes, five deep at most. */
 function describeError(error: unknown, depth = 0): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: redactUrls(String(error)) }
   const described: DescribedError = { type: error.name, message: redactUrls(error.message) }
   if ('code' in error && error.code !== undefined) described.code = error.code
-  const isOurs = error.name === 'UpstreamError' || error.name === 'RegistryError' // outcomes, not faults of the code
-  if (depth === 0 && !isOurs) described.stack = error.stack === undefined ? undefined : redactUrls(error.stack)
+  if (depth === 0 && !outcomes.has(error.name))
+    described.stack = error.stack === undefined ? undefined : redactUrls(error.stack)
   if (error.cause !== undefined && depth < 5) described.cause = describeError(error.cause, depth + 1)
   return described
 }
 
 /** Takes query strings and user names out of the URLs in a text: signed URLs and tokens live there (P8). */
 export function redactUrls(text: string): string {
-  return text.replace(/\b(https?:\/\/)(?:[^\s/]*@)?([^\s?#"']*)(?:[?#][^\s"']*)?/gi, '$1$2').slice(0, 8192)
+  return text
+    .replace(/\b(https?:\/\/)([^\s/]*)@/gi, hideUser)
+    .replace(/\b(https?:\/\/[^\s?#"']*)[?#][^\s"']*/gi, '$1')
+    .slice(0, 8192)
+}
+
+/** Passwords come unencoded, too: they end at the last `@`. With a `?` before it, it may as well be a query that goes on. */
+function hideUser(_: string, scheme: string, user: string): string {
+  return /[?#]/.test(user) ? `${scheme}?` : scheme
 }

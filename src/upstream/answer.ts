@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream'
 import { collect, type ByteStream } from '../bytes/stream.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import { failConnection } from './connection-error.ts'
+import { Pace } from './pace.ts'
 
 /** A body of ours or undici's, which can read itself away. */
 type Body = Readable & { dump(options?: { limit: number; signal?: AbortSignal }): Promise<void> }
@@ -89,7 +90,7 @@ export class Answer {
     }
   }
 
-  /** The body as it comes. Fails where it is cut off, and where it is not `expected` bytes long. */
+  /** The body as it comes. Fails where it is cut off, where it drips, and where it is not `expected` bytes long. */
   stream(expected: number | undefined): ByteStream {
     const chunks = countedChunks(this.#body, expected, this.host, this.#signal)
     return {
@@ -130,6 +131,7 @@ async function* countedChunks(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array, void> {
   let size = 0
+  const pace = new Pace()
   try {
     for await (const chunk of body) {
       if (!(chunk instanceof Uint8Array)) continue
@@ -137,7 +139,9 @@ async function* countedChunks(
       if (expected !== undefined && size > expected) {
         throw new UpstreamError('invalid', host, `${host} sent more bytes than it announced`)
       }
+      if (pace.isTooSlow(chunk.byteLength)) throw new UpstreamError('timeout', host, `${host} sends too slowly`)
       yield chunk
+      pace.wait()
     }
   } catch (error) {
     failConnection(error, host, signal)

@@ -33,6 +33,10 @@ export class AuthFile implements CredentialSource {
   readonly #reads = new Coalescer<LoadedFile>()
   readonly #helpers = new Map<string, CredentialHelper>()
   #loaded: LoadedFile | undefined
+  /** The version of the file that was looked at last; empty where there was none. */
+  #seen = ''
+  /** The failure that was told of, and the version it was about. */
+  #told: string | undefined
 
   constructor({ path, host, logger }: AuthFileOptions) {
     this.#path = path
@@ -52,8 +56,8 @@ export class AuthFile implements CredentialSource {
     return findEntry(config.auths, this.#host, repository) ?? anonymous
   }
 
-  refused(): void {
-    for (const helper of this.#helpers.values()) helper.refused()
+  refused(credentials: Credentials): void {
+    for (const helper of this.#helpers.values()) helper.refused(credentials)
   }
 
   #helper(suffix: string): CredentialHelper {
@@ -68,18 +72,26 @@ export class AuthFile implements CredentialSource {
 
   async #load(): Promise<LoadedFile> {
     try {
-      return await this.#reads.run('read', async () => await this.#read())
+      const loaded = await this.#reads.run('read', async () => await this.#read())
+      this.#told = undefined
+      return loaded
     } catch (error) {
       if (this.#loaded === undefined) throw error
-      this.#logger.warn({ error }, 'the credentials file cannot be read: what it said last is used')
+      const news = `${this.#seen} ${String(error)}`
+      if (this.#told !== news) {
+        this.#logger.warn({ error }, 'the credentials file cannot be read: what it said last is used')
+      }
+      this.#told = news
       return this.#loaded
     }
   }
 
   async #read(): Promise<LoadedFile> {
+    this.#seen = ''
     await using file = await openFile(this.#path)
     const { mtimeMs, size, ino } = await file.stat()
     const version = `${mtimeMs} ${size} ${ino}`
+    this.#seen = version
     if (this.#loaded?.version === version) return this.#loaded
     const text = await readAll(file)
     this.#loaded = { version, config: parseDockerConfig(text) }

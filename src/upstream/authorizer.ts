@@ -11,7 +11,9 @@ import {
   type Credentials,
   type CredentialSource,
 } from './credentials.ts'
+import type { Bounds } from './bounds.ts'
 import { parseRealm } from './realm.ts'
+import type { Refusals } from './refusals.ts'
 import type { TokenCache } from './token-cache.ts'
 import { fetchToken, type TokenRequest } from './token-server.ts'
 import type { Transport } from './transport.ts'
@@ -21,8 +23,10 @@ export interface AuthorizerOptions {
   readonly registry: URL
   readonly credentials: CredentialSource
   readonly realms: readonly URL[]
+  readonly bounds: Bounds
   readonly transport: Transport
   readonly tokens: TokenCache
+  readonly refusals: Refusals
   readonly logger: Logger
 }
 
@@ -31,15 +35,20 @@ export interface Access {
   readonly repository: RepositoryName
   /** `repository:<name>:pull`, built by us: a challenge's own scope may be a placeholder. */
   readonly scope: string
+  /** When the request began, by the clock of the tokens. */
+  readonly began: number
   readonly signal?: AbortSignal | undefined
 }
 
-/** A header to show, and how to forget it should it be refused. */
+/** A header to show, and what to do should it be refused. */
 export interface Authorization {
   readonly header: string
   /** Whether the header holds configured credentials themselves, rather than a token that was had for them. */
   readonly isSecret: boolean
+  /** Before something else is tried. */
   forget(): void
+  /** Where nothing else is left to try. */
+  giveUp(error: UpstreamError): void
 }
 
 export class Authorizer {
@@ -98,8 +107,16 @@ export class Authorizer {
     return this.#show(basicAuthorization(credentials.username, credentials.password), credentials)
   }
 
+  /** @throws UpstreamError where they were refused a moment ago */
   #show(header: string, credentials: Credentials): Authorization {
-    return { header, isSecret: true, forget: () => this.#options.credentials.refused(credentials) }
+    const { registry, refusals, credentials: source } = this.#options
+    refusals.check(registry.origin, credentials)
+    return {
+      header,
+      isSecret: true,
+      forget: () => source.refused(credentials),
+      giveUp: (error) => refusals.remember(registry.origin, credentials, error),
+    }
   }
 
   async #bearer(
@@ -107,9 +124,9 @@ export class Authorizer {
     access: Access,
     credentials: TokenRequest['credentials'],
   ): Promise<Authorization | undefined> {
-    const { registry, realms, tokens } = this.#options
+    const { registry, realms, bounds, tokens, refusals } = this.#options
     const secret = credentials.kind !== 'anonymous'
-    const realm = parseRealm(challenge.parameters.get('realm') ?? '', { registry, realms, secret })
+    const realm = parseRealm(challenge.parameters.get('realm') ?? '', { registry, realms, secret, bounds })
     const service = challenge.parameters.get('service')
     // The registry is part of the key: what one was given is never shown to another that names the same realm.
     const who = credentials.kind === 'password' ? credentials.username : ''
@@ -117,27 +134,38 @@ export class Authorizer {
     const value = await tokens.get(
       key,
       async () => {
+        refusals.check(key, credentials)
         this.#options.logger.debug({ host: registry.host, realm: realm.host, scope: access.scope }, 'fetching a token')
-        return await this.#fetchToken({ realm, service, scope: access.scope, credentials }, access.repository)
+        return await this.#fetchToken({ realm, service, scope: access.scope, credentials }, access.repository, key)
       },
       access.signal,
     )
-    return { header: `Bearer ${value}`, isSecret: false, forget: () => tokens.drop(key, value) }
+    const forget = (): void => tokens.refused(key, value, access.began)
+    return { header: `Bearer ${value}`, isSecret: false, forget, giveUp: forget }
   }
 
   /** Credentials that are refused may have been remembered for too long: their source is asked once more. */
-  async #fetchToken(request: TokenRequest, repository: RepositoryName): ReturnType<typeof fetchToken> {
-    const { transport, credentials } = this.#options
+  async #fetchToken(request: TokenRequest, repository: RepositoryName, key: string): ReturnType<typeof fetchToken> {
+    const { credentials } = this.#options
     try {
-      return await fetchToken(transport, request)
+      return await this.#ask(request, key)
     } catch (error) {
-      if (!(error instanceof UpstreamError) || error.failure !== 'credentials-refused' || error.status !== 401) {
-        throw error
-      }
+      if (!(error instanceof UpstreamError) || error.failure !== 'credentials-refused') throw error
       credentials.refused(request.credentials)
       const renewed = await this.#credentials(repository)
       if (renewed.kind === 'registry-token' || sameCredentials(renewed, request.credentials)) throw error
-      return await fetchToken(transport, { ...request, credentials: renewed })
+      return await this.#ask({ ...request, credentials: renewed }, key)
+    }
+  }
+
+  async #ask(request: TokenRequest, key: string): ReturnType<typeof fetchToken> {
+    const { transport, refusals } = this.#options
+    try {
+      return await fetchToken(transport, request)
+    } catch (error) {
+      const isFinal = error instanceof UpstreamError && /^(?:denied|credentials-refused)$/.test(error.failure)
+      if (isFinal) refusals.remember(key, request.credentials, error)
+      throw error
     }
   }
 

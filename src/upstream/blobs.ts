@@ -75,6 +75,7 @@ export class UpstreamBlobSource implements UpstreamBlobs {
       repository,
       target,
       headers: { accept: '*/*', ...headers },
+      isLong: method === 'GET',
       signal: options?.signal,
     })
   }

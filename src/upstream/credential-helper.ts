@@ -4,14 +4,18 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Coalescer } from '../async/coalesce.ts'
 import { collect } from '../bytes/stream.ts'
-import { anonymous, CredentialsError, type Credentials, type CredentialSource } from './credentials.ts'
+import { anonymous, CredentialsError, sameCredentials, type Credentials, type CredentialSource } from './credentials.ts'
+import { refusalLifetime } from './refusals.ts'
 
 export interface CredentialHelperOptions {
   /** The program and its arguments; `get` is appended. */
   readonly command: readonly string[]
   /** Whose credentials are wanted, as the program knows it. */
   readonly server: string
-  /** For how long an answer is remembered, in milliseconds; for ever without it, not at all where it is 0. */
+  /**
+   * For how long an answer is remembered, in milliseconds; for ever without it, not at all where it is 0. A failure is
+   * remembered for half a minute in any case.
+   */
   readonly lifetime?: number | undefined
   /** How long the program may take, in milliseconds. */
   readonly timeout?: number | undefined
@@ -42,7 +46,8 @@ export class CredentialHelper implements CredentialSource {
   readonly #timeout: number
   readonly #clock: () => number
   readonly #runs = new Coalescer<Credentials>()
-  #known: { readonly credentials: Credentials; readonly until: number } | undefined
+  #known: { readonly credentials: Credentials; readonly since: number } | undefined
+  #failed: { readonly error: unknown; readonly since: number } | undefined
 
   constructor(options: CredentialHelperOptions) {
     this.#command = options.command
@@ -53,16 +58,26 @@ export class CredentialHelper implements CredentialSource {
   }
 
   async get(): Promise<Credentials> {
-    if (this.#known !== undefined && this.#clock() < this.#known.until) return this.#known.credentials
+    const now = this.#clock()
+    if (this.#known !== undefined && now - this.#known.since < this.#lifetime) return this.#known.credentials
+    if (this.#failed !== undefined && now - this.#failed.since < refusalLifetime) throw this.#failed.error
     return await this.#runs.run('get', async () => {
-      const credentials = await this.#run()
-      this.#known = { credentials, until: this.#clock() + this.#lifetime }
-      return credentials
+      try {
+        const credentials = await this.#run()
+        this.#known = { credentials, since: this.#clock() }
+        this.#failed = undefined
+        return credentials
+      } catch (error) {
+        this.#failed = { error, since: this.#clock() }
+        throw error
+      }
     })
   }
 
-  refused(): void {
-    this.#known = undefined
+  /** The program is not asked again where it has just answered: it would say the same. */
+  refused(credentials: Credentials): void {
+    if (this.#known === undefined || !sameCredentials(this.#known.credentials, credentials)) return
+    if (this.#clock() - this.#known.since >= refusalLifetime) this.#known = undefined
   }
 
   async #run(): Promise<Credentials> {

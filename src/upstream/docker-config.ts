@@ -1,4 +1,5 @@
 // Reading docker's `config.json` and podman's `auth.json`: what they say about one repository of one registry.
+import { isDockerHubName } from '../oci/docker-hub.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import { CredentialsError, type Credentials } from './credentials.ts'
 
@@ -10,13 +11,6 @@ export interface DockerConfig {
   /** The helper that is asked for all other registries. */
   readonly store: string | undefined
 }
-
-const dockerHub: ReadonlySet<string> = new Set([
-  'docker.io',
-  'index.docker.io',
-  'registry-1.docker.io',
-  'registry.hub.docker.com',
-])
 
 /** @throws CredentialsError, which quotes nothing of the text */
 export function parseDockerConfig(text: string): DockerConfig {
@@ -52,7 +46,7 @@ export function helperServer(host: string): string {
 
 function foldHost(host: string): string {
   const lower = host.toLowerCase()
-  return dockerHub.has(lower) ? 'docker.io' : lower
+  return isDockerHubName(lower) ? 'docker.io' : lower
 }
 
 /** `https://index.docker.io/v1/` → `docker.io`; of a URL only the host counts, other keys may name a namespace. */

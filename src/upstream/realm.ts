@@ -2,6 +2,8 @@
 // his own, and waits there for credentials (CVE-2026-33540).
 import { isIP } from 'node:net'
 import { UpstreamError } from '../registry/upstream-error.ts'
+import type { Bounds } from './bounds.ts'
+import { isPrivateHost } from './private-address.ts'
 
 export interface RealmOptions {
   /** Who sent the challenge. */
@@ -10,6 +12,7 @@ export interface RealmOptions {
   readonly realms: readonly URL[]
   /** Whether a secret would be sent. */
   readonly secret: boolean
+  readonly bounds: Bounds
 }
 
 /**
@@ -17,7 +20,7 @@ export interface RealmOptions {
  * `realms`, which are compared whole: a host that merely looks related gets nothing.
  * @throws UpstreamError `invalid` where it may not be asked
  */
-export function parseRealm(text: string, { registry, realms, secret }: RealmOptions): URL {
+export function parseRealm(text: string, { registry, realms, secret, bounds }: RealmOptions): URL {
   const refuse = (why: string): UpstreamError => new UpstreamError('invalid', registry.host, why)
   const realm = URL.parse(text)
   if (realm === null || (realm.protocol !== 'https:' && realm.protocol !== 'http:')) {
@@ -36,23 +39,15 @@ export function parseRealm(text: string, { registry, realms, secret }: RealmOpti
       `the token server ${realm.host} is not one that credentials for ${registry.host} may go to; add it to realms`,
     )
   }
-  if (!mayAskAnonymously(realm, registry)) {
+  if (!mayAskAnonymously(realm, registry, bounds)) {
     throw refuse(`the token server ${realm.host} is not one that ${registry.host} may send us to; add it to realms`)
   }
   return realm
 }
 
-/** A stranger may name any public host; an address, or a host of this machine, only where the registry is its like. */
-function mayAskAnonymously(realm: URL, registry: URL): boolean {
-  if (realm.hostname === registry.hostname) return true
-  if (isLoopback(realm.hostname)) return registry.protocol === 'http:' || isLoopback(registry.hostname)
-  return realm.protocol === 'https:' && !isAddress(realm.hostname)
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(?:127(?:\.\d+){3}|\[::1\]|(?:.+\.)?localhost\.?)$/.test(hostname)
-}
-
-function isAddress(hostname: string): boolean {
-  return isIP(hostname.replace(/^\[|\]$/g, '')) !== 0
+/** A stranger may name any public host by its name; an address, or a host of this machine, only within our bounds. */
+function mayAskAnonymously(realm: URL, registry: URL, bounds: Bounds): boolean {
+  if (!bounds.mayLeadTo(realm)) return false
+  if (realm.hostname === registry.hostname || isPrivateHost(realm.hostname)) return true
+  return realm.protocol === 'https:' && isIP(realm.hostname.replace(/^\[|\]$/g, '')) === 0
 }

@@ -4,8 +4,10 @@ import { UpstreamError } from '../registry/upstream-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Answer } from './answer.ts'
 import { Authorizer, type Access, type Authorization } from './authorizer.ts'
+import { Bounds, type Resolve } from './bounds.ts'
 import { anonymousAccess, type CredentialSource } from './credentials.ts'
 import { isRedirect, maxRedirects, nextHop } from './redirect.ts'
+import { Refusals } from './refusals.ts'
 import { TokenCache } from './token-cache.ts'
 import { Transport, type OutgoingRequest, type Timeouts } from './transport.ts'
 
@@ -16,6 +18,8 @@ export interface SessionOptions {
   /** Token servers, besides the upstream's own origin, that credentials may go to. */
   readonly realms: readonly URL[]
   readonly timeouts: Timeouts
+  /** Looks names up; the system's way without it. */
+  readonly resolve?: Resolve | undefined
   readonly userAgent: string
   readonly logger: Logger
 }
@@ -27,6 +31,8 @@ export interface SessionRequest {
   readonly target: string | URL
   /** Kept across redirects. None of them may be a secret. */
   readonly headers: Readonly<Record<string, string>>
+  /** As `OutgoingRequest.isLong`. */
+  readonly isLong?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -39,18 +45,21 @@ export class Session implements AsyncDisposable {
   readonly #options: SessionOptions
   readonly #base: string
   readonly #origin: string
+  readonly #bounds: Bounds
   readonly #transport: Transport
   readonly #tokens: TokenCache
+  readonly #refusals = new Refusals()
   readonly #own: Authorizer
   readonly #strangers = new Map<string, Authorizer>()
 
   constructor(options: SessionOptions) {
-    const { url, logger, credentials, realms } = options
+    const { url, logger, credentials, realms, resolve } = options
     this.#options = options
     this.host = url.host
     this.#origin = url.origin
     this.#base = `${url.origin}${url.pathname.replace(/\/+$/, '')}/v2`
-    this.#transport = new Transport(options)
+    this.#bounds = new Bounds({ upstream: url, realms, resolve })
+    this.#transport = new Transport({ ...options, bounds: this.#bounds })
     this.#tokens = new TokenCache({
       onRenewalFailure: (error) => logger.warn({ host: url.host, error }, 'a token could not be renewed ahead of time'),
     })
@@ -70,17 +79,19 @@ export class Session implements AsyncDisposable {
    * Any answer but a redirect, its body still to be dealt with by the caller.
    * @throws UpstreamError; the signal's reason
    */
-  async send({ method, repository, target, headers, signal }: SessionRequest): Promise<Answer> {
+  async send({ method, repository, target, headers, isLong, signal }: SessionRequest): Promise<Answer> {
     let url = typeof target === 'string' ? new URL(`${this.#base}/${repository}/${target}`) : target
     let scope = `repository:${repository}:pull`
+    const began = this.#tokens.now()
     for (let redirects = 0; ; redirects += 1) {
-      const answer = await this.#sendAuthorized({ method, url, headers, signal }, { repository, scope, signal })
+      const access = { repository, scope, began, signal }
+      const answer = await this.#sendAuthorized({ method, url, headers, isLong, signal }, access)
       if (!isRedirect(answer.status)) return answer
       await answer.discard()
       if (redirects === maxRedirects) {
         throw new UpstreamError('invalid', this.host, `${this.host} redirects more than ${maxRedirects} times`)
       }
-      url = nextHop(url, answer.header('location'))
+      url = this.#bounds.admit(nextHop(url, answer.header('location')))
       scope = scopeOf(url, scope)
     }
   }
@@ -92,8 +103,8 @@ export class Session implements AsyncDisposable {
     if (answer.status !== 401) return answer
     await answer.discard()
     const next = await authorizer.challenged(answer.headerLines('www-authenticate'), shown, access)
-    if (next === undefined) return await refuseSecret(answer, shown)
-    return await refuseSecret(await this.#transport.send(withAuthorization(request, next)), next)
+    if (next === undefined) return await giveUp(answer, shown)
+    return await giveUp(await this.#transport.send(withAuthorization(request, next)), next)
   }
 
   #authorizerOf(url: URL): Authorizer {
@@ -111,8 +122,16 @@ export class Session implements AsyncDisposable {
   }
 
   #authorizer(registry: URL, credentials: CredentialSource, realms: readonly URL[]): Authorizer {
-    const { logger } = this.#options
-    return new Authorizer({ registry, credentials, realms, transport: this.#transport, tokens: this.#tokens, logger })
+    return new Authorizer({
+      registry,
+      credentials,
+      realms,
+      bounds: this.#bounds,
+      transport: this.#transport,
+      tokens: this.#tokens,
+      refusals: this.#refusals,
+      logger: this.#options.logger,
+    })
   }
 }
 
@@ -127,11 +146,12 @@ function withAuthorization(request: OutgoingRequest, shown: Authorization | unde
 }
 
 /** Credentials that were shown themselves and refused with 401 are wrong, whatever the object. */
-async function refuseSecret(answer: Answer, shown: Authorization | undefined): Promise<Answer> {
-  if (answer.status !== 401 || shown?.isSecret !== true) return answer
+async function giveUp(answer: Answer, shown: Authorization | undefined): Promise<Answer> {
+  if (answer.status !== 401 || shown === undefined) return answer
+  const { host, status } = answer
+  const error = new UpstreamError('credentials-refused', host, `${host} does not accept the credentials`, { status })
+  shown.giveUp(error)
+  if (!shown.isSecret) return answer
   await answer.discard()
-  shown.forget()
-  throw new UpstreamError('credentials-refused', answer.host, `${answer.host} does not accept the credentials`, {
-    status: answer.status,
-  })
+  throw error
 }

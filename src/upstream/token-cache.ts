@@ -1,5 +1,6 @@
 // Bearer tokens, remembered for as long as they are good and fetched once for all who wait.
 import { Coalescer } from '../async/coalesce.ts'
+import { refusalLifetime } from './refusals.ts'
 
 export interface Token {
   readonly value: string
@@ -18,8 +19,11 @@ export interface TokenCacheOptions {
 
 interface Held {
   readonly value: string
+  readonly fetchedAt: number
   readonly renewAt: number
   readonly endsAt: number
+  /** Where it was refused in vain: until then no other is fetched for that. */
+  readonly keptUntil?: number | undefined
 }
 
 /** The part of its life after which a token is renewed while it is still in use. */
@@ -51,9 +55,23 @@ export class TokenCache {
     return held.value
   }
 
-  /** Forgets a token that was refused, unless another has taken its place. */
-  drop(key: string, value: string): void {
-    if (this.#held.get(key)?.value === value) this.#held.delete(key)
+  /** What `fetchedAt` is compared with. */
+  now(): number {
+    return this.#clock()
+  }
+
+  /**
+   * Says that a request which began at `asked` was refused with this token. An old token may have been revoked: it is
+   * forgotten. One that is younger than the request is as good as tokens get: it stays, and no other is fetched for a
+   * while, for whoever may not see a thing would have one fetched with every request.
+   */
+  refused(key: string, value: string, asked: number): void {
+    const held = this.#held.get(key)
+    if (held?.value !== value) return // another has taken its place
+    const now = this.#clock()
+    if (held.keptUntil !== undefined && now < held.keptUntil) return
+    if (held.fetchedAt < asked) this.#held.delete(key)
+    else this.#held.set(key, { ...held, keptUntil: now + refusalLifetime })
   }
 
   async #fetch(key: string, fetch: () => Promise<Token>, signal?: AbortSignal): Promise<string> {
@@ -61,7 +79,7 @@ export class TokenCache {
       const { value, lifetime } = await fetch()
       const now = this.#clock()
       this.#held.delete(key)
-      this.#held.set(key, { value, renewAt: now + lifetime * renewAfter, endsAt: now + lifetime })
+      this.#held.set(key, { value, fetchedAt: now, renewAt: now + lifetime * renewAfter, endsAt: now + lifetime })
       for (const oldest of this.#held.keys()) {
         if (this.#held.size <= this.#limit) break
         this.#held.delete(oldest)

@@ -78,7 +78,7 @@ async function read(answer: Answer, { credentials }: TokenRequest): Promise<Toke
   const { host, status } = answer
   if (status === 200) return parseToken(await answer.collect(maxAnswer), host)
   const error = await answerError(answer, 'the token server')
-  if (error.failure !== 'denied' || credentials.kind === 'anonymous') throw error
+  if (status !== 401 || credentials.kind === 'anonymous') throw error // 403: they are good, but not for this
   throw new UpstreamError('credentials-refused', host, error.message, { status })
 }
 

@@ -1,15 +1,17 @@
-// Single requests to an upstream and to wherever it sends us: one pool of HTTP/1.1 connections, with limits on every
-// wait. No redirects, no decompression, no retries but one: a connection that was idle too long is not an error.
+// Single requests to an upstream and to wherever it sends us: HTTP/1.1 connections of this upstream alone, with limits on
+// every wait. No redirects, no decompression, no retries but one: a connection that was idle too long is not an error.
 import { Agent } from 'undici'
 import { waitFor } from '../async/wait.ts'
+import { UpstreamError } from '../registry/upstream-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Answer } from './answer.ts'
+import type { Bounds } from './bounds.ts'
 import { failConnection, isStaleConnection } from './connection-error.ts'
 
 export interface Timeouts {
   /** Until a connection stands, TLS included. All are in milliseconds. */
   readonly connect: number
-  /** From there to the answer's headers. */
+  /** From there to the answer's headers. With `connect` it also bounds the whole, a wait for a free connection included. */
   readonly firstByte: number
   /** Between two pieces of a body. */
   readonly idle: number
@@ -19,6 +21,7 @@ export interface TransportOptions {
   readonly timeouts: Timeouts
   readonly userAgent: string
   readonly logger: Logger
+  readonly bounds: Bounds
 }
 
 export interface OutgoingRequest {
@@ -26,72 +29,109 @@ export interface OutgoingRequest {
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   readonly body?: string | undefined
+  /** The answer's body is a blob, which may take long: it has connections of its own. */
+  readonly isLong?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** Per host. Beyond it requests wait for each other. */
+/** Per host and pool. Beyond it requests wait for each other. */
 const maxConnections = 64
 const keepAlive = 15_000
+
+/** Two pools: a second try must not meet another connection that is stale, so the second never reuses one. */
+interface Pools {
+  readonly kept: Agent
+  readonly fresh: Agent
+}
 
 export class Transport implements AsyncDisposable {
   readonly timeouts: Timeouts
   readonly #userAgent: string
   readonly #logger: Logger
-  readonly #agent: Agent
-  /** Never reuses a connection: the second try must not meet another one that is stale. */
-  readonly #fresh: Agent
+  /**
+   * A blob may take its connection for minutes, and slow ones may take all that there are: neither a tag nor a manifest
+   * nor a token is to wait for that.
+   */
+  readonly #short: Pools
+  readonly #long: Pools
 
-  constructor({ timeouts, userAgent, logger }: TransportOptions) {
+  constructor({ timeouts, userAgent, logger, bounds }: TransportOptions) {
     this.timeouts = timeouts
     this.#userAgent = userAgent
     this.#logger = logger
     const options: Agent.Options = {
       allowH2: false,
       connections: maxConnections,
-      connect: { timeout: timeouts.connect },
+      connect: { timeout: timeouts.connect, lookup: bounds.lookup },
       headersTimeout: timeouts.firstByte,
       bodyTimeout: timeouts.idle,
       keepAliveTimeout: keepAlive,
     }
-    this.#agent = new Agent({ ...options, pipelining: 1 })
-    this.#fresh = new Agent({ ...options, pipelining: 0 })
+    const open = (): Pools => ({
+      kept: new Agent({ ...options, pipelining: 1 }),
+      fresh: new Agent({ ...options, pipelining: 0 }),
+    })
+    this.#short = open()
+    this.#long = open()
   }
 
-  /** @throws UpstreamError; the signal's reason */
+  /**
+   * Resolves with the headers, or fails within `connect` and `firstByte`, however long the queue for a connection is.
+   * @throws UpstreamError; the signal's reason
+   */
   async send(request: OutgoingRequest): Promise<Answer> {
-    const { url, signal } = request
+    const { host } = request.url
+    const late = new AbortController()
+    // undici counts from when it has a connection to write to.
+    const timer = setTimeout(
+      () => late.abort(new UpstreamError('timeout', host, `${host} did not answer in time`)),
+      this.timeouts.connect + this.timeouts.firstByte,
+    )
     try {
-      return await this.#dispatch(this.#agent, request)
+      return await this.#send(request, late.signal)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const agents = [this.#short, this.#long].flatMap(({ kept, fresh }) => [kept, fresh])
+    await Promise.all(agents.map(async (agent) => await agent.destroy()))
+  }
+
+  async #send(request: OutgoingRequest, late: AbortSignal): Promise<Answer> {
+    const { url, signal } = request
+    const { kept, fresh } = request.isLong === true ? this.#long : this.#short
+    try {
+      return await this.#dispatch(kept, request, late)
     } catch (error) {
       if (request.method === 'POST' || !isStaleConnection(error)) failConnection(error, url.host, signal)
       signal?.throwIfAborted()
     }
     this.#logger.debug({ host: url.host }, 'a connection was reset before it answered: asking once more')
     try {
-      return await this.#dispatch(this.#fresh, request)
+      return await this.#dispatch(fresh, request, late, true)
     } catch (error) {
       return failConnection(error, url.host, signal)
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#agent.destroy(), this.#fresh.destroy()])
-  }
-
-  async #dispatch(agent: Agent, { method, url, headers, body, signal }: OutgoingRequest): Promise<Answer> {
-    signal?.throwIfAborted()
+  async #dispatch(agent: Agent, request: OutgoingRequest, late: AbortSignal, isLast = false): Promise<Answer> {
+    const { method, url, headers, body, signal } = request
+    const either = signal === undefined ? late : AbortSignal.any([signal, late])
+    either.throwIfAborted()
     const answered = agent.request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
       method,
       headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': this.#userAgent },
       body: body ?? null,
-      signal: signal ?? null,
+      signal: either,
       // undici would close the connection after each HEAD, for fear of a body that should not be there. It also looks
       // at an idle connection before it writes to it, which finds such a body.
-      ...(method === 'HEAD' ? { reset: agent === this.#fresh } : {}),
+      ...(method === 'HEAD' ? { reset: isLast } : {}),
     })
-    const response = await waitFor(answered, signal) // undici heeds a signal only when a connection is free
+    const response = await waitFor(answered, either) // undici heeds a signal only when a connection is free
     const { statusCode: status, headers: received } = response
     const patience = this.timeouts.firstByte + 2 * this.timeouts.idle
     return new Answer({ url, status, headers: received, body: response.body, signal, patience })

@@ -174,6 +174,25 @@ suite('the redis store of facts', { skip }, () => {
     assert.equal(await facts.find('b'), undefined)
     assert.equal(await redis.ask('EXISTS', 'entrepot:number:a', 'entrepot:number:b'), '0')
   })
+
+  test('T-47: what was written without a confirmation is deleted when the redis is back', async () => {
+    await using redis = await startRedis()
+    await using store = await upStore(redis, { patience: 50 })
+    await using other = await upStore(redis)
+    const facts = new Facts(store, 'number', parseNumber)
+    const pid = Number(/process_id:(\d+)/.exec(await redis.ask('INFO', 'server'))?.[1])
+    process.kill(pid, 'SIGSTOP')
+    try {
+      await facts.set('a', 1) // waits in vain, and arrives later
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await until('the redis is used again', async () => store.isUp)
+    assert.equal(await facts.find('a'), undefined)
+    assert.equal(await new Facts(other, 'number', parseNumber).find('a'), undefined)
+    await facts.set('a', 2)
+    assert.equal(await facts.find('a'), 2)
+  })
 })
 
 suite('a redis that is not there', () => {

@@ -118,8 +118,7 @@ notifications: { endpoints: [{ name: a, disabled: true, url: https://a }, { name
     db: 3,
     tls: true,
     dialTimeout: 10,
-    readTimeout: 10,
-    writeTimeout: 3000,
+    patience: 10,
   })
   assert.equal(config.http.externalUrl?.href, 'https://mirror.example.com/')
   const { host, port, prefix, secret, drainTimeout, relativeUrls } = config.http
@@ -224,4 +223,31 @@ proxy: { upstreams: { a: &a { url: 'https://a', freshness: 1h }, b: { <<: *a, ur
       ['https://b/', 3_600_000],
     ],
   )
+})
+
+test('redis.readtimeout is how long an answer is waited for, within what a request can bear', () => {
+  const cases: ReadonlyArray<[string, number]> = [
+    ['', 50],
+    ['readtimeout: 0', 50],
+    ['readtimeout: 200ms', 200],
+    ['readtimeout: 3s', 1000],
+  ]
+  for (const [line, patience] of cases) {
+    const { config, warnings } = load(`
+version: 0.1
+storage: { inmemory: {}, cache: { blobdescriptor: redis } }
+redis: { addr: 'redis:6379', ${line} }
+`)
+    assert.equal(config.redis?.patience, patience, line)
+    assert.deepEqual(warnings, [])
+  }
+})
+
+test('redis.writetimeout is said to have no effect', () => {
+  const { warnings } = load(`
+version: 0.1
+storage: { inmemory: {}, cache: { blobdescriptor: redis } }
+redis: { addr: 'redis:6379', writetimeout: 3s }
+`)
+  assert.deepEqual(warnings, ['redis.writetimeout is not supported yet and has no effect'])
 })

@@ -57,6 +57,29 @@ test('P9: a credentials file that is torn leaves what it said before in use', as
   assert.ok(!recording.text().includes(canary))
 })
 
+test('P7: a credentials file that cannot be read is said so once for each change', async () => {
+  await using folder = await temporaryFolder()
+  const { logger, lines } = recordingLogger()
+  const good = JSON.stringify({ auths: { 'r.example': auth('u:p') } })
+  const path = await folder.write(good)
+  const file = new AuthFile({ path, host: 'r.example', logger })
+  const told = async (): Promise<number> => {
+    for (let request = 0; request < 3; request += 1) await file.get(name)
+    return lines.length
+  }
+  assert.equal(await told(), 0)
+  await folder.write('{')
+  assert.equal(await told(), 1)
+  await folder.write('{"')
+  assert.equal(await told(), 2)
+  await rm(path)
+  assert.equal(await told(), 3)
+  await folder.write(good)
+  assert.equal(await told(), 3)
+  await rm(path)
+  assert.equal(await told(), 4)
+})
+
 test('a credentials file that is not there is an error', async () => {
   const file = new AuthFile({ path: '/nonexistent/config.json', host: 'r.example', logger: silentLogger })
   await assert.rejects(file.get(name), { name: 'CredentialsError' })

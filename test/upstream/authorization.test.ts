@@ -264,7 +264,7 @@ const tokenFailures: ReadonlyArray<{
   secret: Parameters<typeof failure>[1]
 }> = [
   { why: 'answers 401', answer: (to) => reply(to, 401), anonymous: 'denied', secret: 'credentials-refused' },
-  { why: 'answers 403', answer: (to) => reply(to, 403), anonymous: 'denied', secret: 'credentials-refused' },
+  { why: 'answers 403', answer: (to) => reply(to, 403), anonymous: 'denied', secret: 'denied' },
   { why: 'answers 429', answer: (to) => reply(to, 429), anonymous: 'rate-limited', secret: 'rate-limited' },
   { why: 'answers 503', answer: (to) => reply(to, 503), anonymous: 'unavailable', secret: 'unavailable' },
   { why: 'answers 400', answer: (to) => reply(to, 400), anonymous: 'invalid', secret: 'invalid' },
@@ -300,6 +300,64 @@ for (const { why, answer, anonymous, secret } of tokenFailures) {
     await failure(alice.repository(name).manifests.get(manifestDigest), secret)
   })
 }
+
+test('P7: refused credentials are shown to the token server once in a while, not with every request', async () => {
+  for (const status of [401, 403]) {
+    await using server = await tokenRegistry({ token: (_request, response) => reply(response, status) })
+    await using upstream = upstreamAt(server.url, { credentials: password() })
+    const { manifests } = upstream.repository(name)
+    const expected = status === 401 ? 'credentials-refused' : 'denied'
+    for (let request = 0; request < 20; request += 1) await failure(manifests.get(manifestDigest), expected)
+    assert.equal(tokenRequests(server).length, 1)
+  }
+})
+
+test('a token server that is down is asked again by the next request', async () => {
+  await using server = await tokenRegistry({ token: (_request, response) => reply(response, 503) })
+  await using upstream = upstreamAt(server.url, { credentials: password() })
+  for (let request = 0; request < 3; request += 1) {
+    await failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
+  }
+  assert.equal(tokenRequests(server).length, 3)
+})
+
+test('P7: refused Basic credentials are shown to the registry once in a while', async () => {
+  await using server = await scriptedServer((_request, response) =>
+    reply(response, 401, { 'www-authenticate': 'Basic realm="r"' }),
+  )
+  await using upstream = upstreamAt(server.url, { credentials: password() })
+  for (let request = 0; request < 20; request += 1) {
+    await failure(upstream.repository(name).manifests.get(manifestDigest), 'credentials-refused')
+  }
+  assert.equal(server.requests.filter(({ authorization }) => authorization === basic).length, 1)
+})
+
+test('credentials that have changed since they were refused are tried at once', async () => {
+  let secret = 'old'
+  const source = {
+    get: async (): Promise<Credentials> => ({ kind: 'password', username: 'alice', password: secret }),
+    refused: (): void => {},
+  }
+  await using server = await tokenRegistry({
+    token: ({ authorization }, response) =>
+      authorization === basic ? reply(response, 200, {}, { token: 't' }) : reply(response, 401),
+  })
+  await using upstream = upstreamAt(server.url, { credentials: source })
+  const { manifests } = upstream.repository(name)
+  await failure(manifests.get(manifestDigest), 'credentials-refused')
+  secret = canary
+  await manifests.get(manifestDigest)
+})
+
+test('P7: a repository that is not for everyone costs one token, and one request each time it is asked for', async () => {
+  await using server = await tokenRegistry({ accepts: () => false })
+  await using upstream = upstreamAt(server.url)
+  for (let request = 0; request < 20; request += 1) {
+    await failure(upstream.repository(name).manifests.get(manifestDigest), 'denied')
+  }
+  assert.equal(tokenRequests(server).length, 1)
+  assert.equal(server.requests.length, 1 + 1 + 20)
+})
 
 test('P7: a token server that never answers is given up', async () => {
   await using server = await tokenRegistry({ token: () => {} })

@@ -65,17 +65,26 @@ test('an answer is remembered for its lifetime, and forgotten where it was refus
   const tally = join(folder.path, 'tally')
   const code = `require('fs').appendFileSync(${JSON.stringify(tally)}, 'x'); console.log('{"Username":"u","Secret":"p"}')`
   const runs = async (): Promise<number> => (await readFile(tally, 'utf8')).length
+  const known = { kind: 'password', username: 'u', password: 'p' } as const
   let now = 0
-  const source = helper(code, { lifetime: 1000, clock: () => now })
+  const source = helper(code, { lifetime: 100_000, clock: () => now })
   await Promise.all([source.get(), source.get(), source.get()])
   assert.equal(await runs(), 1)
-  now = 999
+  now = 99_999
   await source.get()
   assert.equal(await runs(), 1)
-  now = 1000
+  now = 100_000
   await source.get()
   assert.equal(await runs(), 2)
-  source.refused()
+  now = 129_999
+  source.refused(known) // it has just answered
+  await source.get()
+  assert.equal(await runs(), 2)
+  now = 130_000
+  source.refused({ ...known, password: 'another' })
+  await source.get()
+  assert.equal(await runs(), 2)
+  source.refused(known)
   await source.get()
   assert.equal(await runs(), 3)
 
@@ -83,6 +92,16 @@ test('an answer is remembered for its lifetime, and forgotten where it was refus
   await never.get()
   await never.get()
   assert.equal(await runs(), 5)
+})
+
+test('P7: a helper that fails is not started again for half a minute', async () => {
+  await using folder = await temporaryFolder()
+  const tally = join(folder.path, 'tally')
+  const code = `require('fs').appendFileSync(${JSON.stringify(tally)}, 'x'); process.exitCode = 3`
+  let now = 0
+  const source = helper(code, { lifetime: 0, clock: () => now })
+  for (now of [0, 1, 29_999, 30_000]) await assert.rejects(source.get(), { name: 'CredentialsError' })
+  assert.equal((await readFile(tally, 'utf8')).length, 2)
 })
 
 test('a command line is split at white space, and meant for no shell', () => {

@@ -4,7 +4,10 @@ import { deferred } from '../../src/async/deferred.ts'
 import { TokenCache, type Token } from '../../src/upstream/token-cache.ts'
 
 /** A cache with a clock of its own, and a token server that numbers its tokens. */
-function counting(limit?: number): {
+function counting(
+  limit?: number,
+  lifetime = 1000,
+): {
   cache: TokenCache
   get: (key?: string) => Promise<string>
   fetches: () => number
@@ -13,7 +16,7 @@ function counting(limit?: number): {
   let now = 0
   let count = 0
   const cache = new TokenCache({ clock: () => now, limit })
-  const fetch = async (): Promise<Token> => ({ value: `t${(count += 1)}`, lifetime: 1000 })
+  const fetch = async (): Promise<Token> => ({ value: `t${(count += 1)}`, lifetime })
   return {
     cache,
     get: async (key = 'key') => await cache.get(key, fetch),
@@ -78,12 +81,25 @@ test('a renewal that fails leaves the token in use, is told of, and is not repea
   await assert.rejects(get(), { message: 'no' })
 })
 
-test('a refused token is dropped, its successor is not', async () => {
+test('a refused token that is older than the request is forgotten, its successor is not', async () => {
   const { cache, get } = counting()
   await get()
-  cache.drop('key', 't1')
+  cache.refused('key', 't1', 1)
   assert.equal(await get(), 't2')
-  cache.drop('key', 't1')
+  cache.refused('key', 't1', 1)
+  assert.equal(await get(), 't2')
+})
+
+test('P7: a token that was refused although it is new is not fetched again for half a minute', async () => {
+  const { cache, get, at, fetches } = counting(undefined, 3_600_000)
+  await get()
+  cache.refused('key', 't1', 0) // fetched for this very request
+  at(29_999)
+  cache.refused('key', 't1', 29_000)
+  assert.equal(await get(), 't1')
+  assert.equal(fetches(), 1)
+  at(30_000)
+  cache.refused('key', 't1', 30_000)
   assert.equal(await get(), 't2')
 })
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { RegistryError } from '../../src/oci/error.ts'
+import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { deferred } from '../../src/async/deferred.ts'
-import { reply, scriptedServer } from '../support/scripted-server.ts'
+import { reply, scriptedServer, type ScriptedServer } from '../support/scripted-server.ts'
 import { blob, blobDigest, failure, latest, manifest, manifestDigest, name, upstreamAt } from './fixture.ts'
 
 test('connections are kept, also after a HEAD', async () => {
@@ -178,4 +180,63 @@ test('disposing the upstream cuts off what is running', async () => {
   await asked.promise
   await upstream[Symbol.asyncDispose]()
   await waiting
+})
+
+/** Serves its documents as it should, and blobs that begin and then stand still. */
+async function slowBlobs(): Promise<ScriptedServer> {
+  const server: ScriptedServer = await scriptedServer(({ path, authorization }, response) => {
+    if (path === '/token') reply(response, 200, {}, { token: `t${server.requests.length}` })
+    else if (authorization === undefined) {
+      reply(response, 401, { 'www-authenticate': `Bearer realm="${server.url.origin}/token"` })
+    } else if (!path.includes('/blobs/')) reply(response, 200, {}, manifest)
+    else response.writeHead(200, { 'content-length': blob.length }).write(blob.subarray(0, 1)) // and no more
+  })
+  return server
+}
+
+test('P4: blobs that come slowly hold up no manifest, no tag and no token', async () => {
+  await using server = await slowBlobs()
+  await using upstream = upstreamAt(server.url, { timeouts: { connect: 2000, firstByte: 2000, idle: 60_000 } })
+  const { blobs, manifests, tags } = upstream.repository(name)
+  const slow = await Promise.all(Array.from({ length: 64 }, async () => await blobs.fetch(blobDigest)))
+  await manifests.get(manifestDigest)
+  await tags.get(latest)
+  await upstream.repository(parseRepositoryName('needs/another-token')).manifests.get(manifestDigest)
+  for (const { body } of slow) await body[Symbol.asyncDispose]()
+})
+
+test('P7: waiting for a free connection ends like any other wait, and a connection that is free again is used', async () => {
+  await using server = await slowBlobs()
+  await using upstream = upstreamAt(server.url, { timeouts: { connect: 200, firstByte: 200, idle: 60_000 } })
+  const { blobs } = upstream.repository(name)
+  const slow = await Promise.all(Array.from({ length: 64 }, async () => await blobs.fetch(blobDigest)))
+  await failure(blobs.fetch(blobDigest), 'timeout')
+  for (const { body } of slow) await body[Symbol.asyncDispose]()
+  await (await blobs.fetch(blobDigest)).body[Symbol.asyncDispose]()
+})
+
+test('P7: a blob that drips is a timeout after a minute, one that comes fast enough is not', async (t) => {
+  let now = performance.now()
+  t.mock.method(performance, 'now', () => now)
+  for (const [size, fate] of [
+    [59 * 1024, 'timeout'],
+    [60 * 1024, 'goes on'],
+  ] as const) {
+    const more = deferred<ServerResponse>()
+    await using server = await scriptedServer((_request, response) => {
+      response.writeHead(200, { 'content-length': 1_000_000 }).write(Buffer.alloc(size))
+      more.resolve(response)
+    })
+    await using upstream = upstreamAt(server.url)
+    const { body } = await upstream.repository(name).blobs.fetch(blobDigest)
+    const chunks = body[Symbol.asyncIterator]()
+    for (let read = 0; read < size; read += (await chunks.next()).value?.byteLength ?? 0);
+    const next = chunks.next()
+    now += 60_000
+    const response = await more.promise
+    response.write('x')
+    if (fate === 'timeout') await failure(next, 'timeout')
+    else assert.equal((await next).value?.byteLength, 1)
+    await body[Symbol.asyncDispose]()
+  }
 })
