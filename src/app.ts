@@ -61,7 +61,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const registry = config.proxy === undefined ? store : openProxy(config, store, facts, opening, logger)
+  const registry = openRegistry(config, store, facts, opening, logger)
   const listener = opening.use(
     await listen(
       api(registry, {
@@ -131,7 +131,8 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
   return fresh
 }
 
-function openProxy(
+/** Without a proxy, the store itself. */
+function openRegistry(
   config: Config,
   store: LocalStore,
   facts: FactStore,

@@ -1,7 +1,7 @@
 // What a pushed manifest must be before it is stored: one document to every reader, with everything it names in place.
 import { findAmbiguousKey } from '../oci/ambiguous-keys.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
-import { isAbsence, RegistryError, RegistryErrors } from '../oci/error.ts'
+import { ifPresent, RegistryError, RegistryErrors } from '../oci/error.ts'
 import { ManifestError, parseManifest, type ManifestDescriptor, type ParsedManifest } from '../oci/manifest.ts'
 import { bareMediaType, isForeignLayer, isManifestType, mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
@@ -113,11 +113,5 @@ async function hasChild(repository: Repository, child: Descriptor, call: CallOpt
 }
 
 async function isHere(found: Promise<unknown>): Promise<boolean> {
-  try {
-    await found
-    return true
-  } catch (error) {
-    if (isAbsence(error)) return false
-    throw error
-  }
+  return (await ifPresent(found)) !== undefined
 }
