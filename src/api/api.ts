@@ -58,9 +58,17 @@ export function api(registry: Registry, options: ApiOptions): Handler {
     for (const field of ['from', 'upstream', 'warning'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
     }
-    const warning = trace.warning === undefined ? {} : { warning: `299 - "${trace.warning.replace(/["\\]/g, "'")}"` }
+    const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
     return { ...reply, headers: { ...common, ...warning, ...reply.headers } }
   }
+}
+
+/** A `Warning` of OCI's form (distribution-spec, «Warnings»); what no header can hold is left out of the text. */
+function warningValue(text: string): string {
+  return `299 - "${text
+    .replace(/[^\x20-\x7e]/g, '?')
+    .replace(/["\\]/g, "'")
+    .slice(0, 1000)}"`
 }
 
 async function answer(registry: Registry, options: ApiOptions, request: Request, trace: Trace): Promise<Reply> {

@@ -362,3 +362,15 @@ test('a mount from a repository whose upstream fails is an ordinary upload', asy
   const answer = await ask(`${app.url}/v2/local/app/blobs/uploads/?${query}`, { method: 'POST' })
   assert.equal(answer.status, 202)
 })
+
+test('a Warning is a header whatever the upstream calls its trouble', async () => {
+  await using origin = await startOrigin()
+  const image = await origin.addImage('app', 'v1', [])
+  await using app = await mirror(origin)
+  await pullImage(app.url, 'app', 'v1', image)
+  const body = Buffer.from(JSON.stringify({ errors: [{ code: 'SCHLECHT\u00e4\n"\\\u2028', message: '\u{1f4a5}' }] }))
+  origin.dial = () => ({ reply: { status: 500, headers: { 'content-type': 'application/json' }, body } })
+  const stale = await ask(`${app.url}/v2/app/manifests/v1`)
+  assert.equal(stale.status, 200)
+  assert.match(stale.headers.warning ?? '', /^299 - "[^"\\]+"$/)
+})
