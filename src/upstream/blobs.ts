@@ -9,11 +9,8 @@ import { UpstreamError } from '../registry/upstream-error.ts'
 import type { FetchedBlob, FetchOptions, UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Answer } from './answer.ts'
 import { parseContentLength, parseContentRange } from './content-range.ts'
-import { answerError } from './refusal.ts'
+import { answerError, headUnusable } from './refusal.ts'
 import type { Session } from './session.ts'
-
-/** Where the registry itself answers a HEAD so, it has no HEAD. */
-const headUnusable: ReadonlySet<number> = new Set([400, 405, 406, 501])
 
 export class UpstreamBlobSource implements UpstreamBlobs {
   readonly #session: Session

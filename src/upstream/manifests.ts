@@ -11,7 +11,7 @@ import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamTags } from '../registry/upstream-source.ts'
 import type { Answer } from './answer.ts'
 import { parseContentLength } from './content-range.ts'
-import { answerError } from './refusal.ts'
+import { answerError, headUnusable } from './refusal.ts'
 import type { Session } from './session.ts'
 import { listTags } from './tag-list.ts'
 
@@ -23,9 +23,6 @@ const accept: string = [
   mediaTypes.dockerManifest,
   '*/*;q=0.1',
 ].join(', ')
-
-/** A HEAD that ends so says nothing about the manifest: the server, or what is in between, has no HEAD. */
-const headUnusable: ReadonlySet<number> = new Set([400, 405, 406, 501])
 
 export class UpstreamManifests implements ManifestSource {
   readonly #session: Session

@@ -42,3 +42,6 @@ function codeIn(document: unknown): string | undefined {
   if (typeof first !== 'object' || first === null || !('code' in first)) return undefined
   return typeof first.code === 'string' && /^[A-Z][A-Z0-9_]{0,63}$/.test(first.code) ? first.code : undefined
 }
+
+/** A HEAD that ends so says nothing about the content: the server, or what is in between, has no HEAD. */
+export const headUnusable: ReadonlySet<number> = new Set([400, 405, 406, 501])

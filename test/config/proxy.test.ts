@@ -16,15 +16,13 @@ function upstreamOf(keys: string, name = 'ghcr.io'): UpstreamConfig {
 }
 
 test('remoteurl makes one default upstream without a name', () => {
-  const { upstreams, hosted, freshness, offline, timeouts } = proxyOf(
-    'remoteurl: https://registry.example.com:8443/sub',
-  )
+  const { upstreams, hosted, freshness, offline, timeouts } = proxyOf('remoteurl: https://mirror.example:8443/sub')
   assert.deepEqual(
     upstreams.map(({ url, ...upstream }) => ({ ...upstream, url: url.href })),
     [
       {
         name: undefined,
-        url: 'https://registry.example.com:8443/sub',
+        url: 'https://mirror.example:8443/sub',
         default: true,
         freshness: 300_000,
         credentials: { kind: 'anonymous' },

@@ -1,10 +1,11 @@
 // The process as a whole: how it ends when it is asked to, and what is left when it is not.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
-import { startEntrepot, temporaryFolder, type Entrepot, type Folder } from '../support/real-parts.ts'
+import { checkout, startEntrepot, temporaryFolder, type Entrepot, type Folder } from '../support/real-parts.ts'
 
 interface SlowOrigin extends AsyncDisposable {
   readonly url: string
@@ -103,4 +104,26 @@ test('killed in the middle of a fill, it starts again and serves the whole blob'
   const response = await fetch(entrepot.url + origin.path)
   assert.equal(response.status, 200)
   assert.ok(Buffer.from(await response.arrayBuffer()).equals(origin.bytes))
+})
+
+test('P9: a log that nobody reads any more is no reason to stop serving', async () => {
+  await using folder = await temporaryFolder()
+  const config = await folder.write('config.yml', 'version: 0.1\nstorage: inmemory\nhttp: { addr: 127.0.0.1:0 }\n')
+  const child = spawn(process.execPath, ['src/main.ts', 'serve', config], {
+    cwd: checkout,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  try {
+    let log = ''
+    for await (const chunk of child.stdout) {
+      log += String(chunk)
+      if (log.includes('"listening"')) break // and the pipe is closed
+    }
+    const url = /"url":"([^"]+)"/.exec(log)?.[1] ?? ''
+    for (let request = 0; request < 3; request += 1) assert.equal((await fetch(`${url}/v2/`)).status, 200)
+  } finally {
+    child.kill('SIGTERM')
+  }
+  if (child.exitCode === null) await once(child, 'exit')
+  assert.equal(child.exitCode, 0)
 })

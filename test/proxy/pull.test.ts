@@ -1,7 +1,9 @@
 // Tags and manifests through the whole server, against a real origin behind a fault dial; the outcome table.
 import assert from 'node:assert/strict'
+import { rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
@@ -373,4 +375,21 @@ test('a Warning is a header whatever the upstream calls its trouble', async () =
   const stale = await ask(`${app.url}/v2/app/manifests/v1`)
   assert.equal(stale.status, 200)
   assert.match(stale.headers.warning ?? '', /^299 - "[^"\\]+"$/)
+})
+
+test('P3: a storage that cannot be written costs the copy of a manifest, not the answer', async () => {
+  await using folder = await temporaryFolder()
+  await using origin = await startOrigin()
+  const image = await origin.addImage('app', 'v1', [])
+  const storage = { filesystem: { rootdirectory: folder.path } }
+  await using app = await startAppUnderTest({
+    storage,
+    proxy: { upstreams: { up: { url: origin.url, default: true } } },
+  })
+  await rm(join(folder.path, 'docker'), { recursive: true, force: true })
+  await writeFile(join(folder.path, 'docker'), 'a file where the tree should be')
+  for (const reference of ['v1', image.manifest]) {
+    assert.equal((await pull(`${app.url}/v2/app/manifests/${reference}`)).digest, image.manifest, reference)
+  }
+  assert.ok(app.lines.some((line) => line['msg'] === 'manifest could not be stored'))
 })
