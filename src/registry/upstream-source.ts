@@ -10,6 +10,15 @@ import type { ByteStream } from '../bytes/stream.ts'
 /** Every method throws UpstreamError where the upstream cannot answer, beside what the contract names. */
 export interface UpstreamSource {
   repository(name: RepositoryName): UpstreamRepository
+  /** What is known of the upstream now; nobody is asked. */
+  condition(): UpstreamCondition
+}
+
+export interface UpstreamCondition {
+  /** Where not, requests fail at once, but for one now and then that finds out. */
+  readonly isReachable: boolean
+  /** Pulls that it has left for us, where it said so lately. */
+  readonly pullsLeft: number | undefined
 }
 
 export interface UpstreamRepository {
@@ -29,8 +38,12 @@ export interface UpstreamBlobs extends Pick<BlobSource, 'stat'> {
 }
 
 export interface FetchOptions extends CallOptions {
-  /** The first byte wanted. The answer may nevertheless begin at 0: look at `start`. */
+  /** The first byte wanted. The answer may nevertheless begin at 0, and go to the end: look at `start` and `end`. */
   readonly start?: number | undefined
+  /** Behind the last byte wanted, which may lie beyond the end of the blob. */
+  readonly end?: number | undefined
+  /** How often these bytes were asked for before: where there are several places to ask, another one is tried first. */
+  readonly attempt?: number | undefined
 }
 
 export interface FetchedBlob {
@@ -38,6 +51,12 @@ export interface FetchedBlob {
   readonly size: number | undefined
   /** The first byte of `body`. */
   readonly start: number
+  /** Behind the last byte of `body`; unknown where `size` is. */
+  readonly end: number | undefined
+  /** Who sends it, for sentences. */
+  readonly host: string
+  /** Parts with different ones are not parts of one whole (a strong `ETag`, with where it came from). */
+  readonly validator: string | undefined
   readonly body: ByteStream
 }
 

@@ -35,15 +35,18 @@ export class UpstreamBlobSource implements UpstreamBlobs {
   }
 
   async fetch(digest: Digest, options?: FetchOptions): Promise<FetchedBlob> {
-    const start = options?.start ?? 0
-    const headers: Record<string, string> = start > 0 ? { range: `bytes=${start}-` } : {}
+    const { start = 0, end } = options ?? {}
+    const isPart = start > 0 || end !== undefined
+    const headers: Record<string, string> = isPart
+      ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` }
+      : {}
     const answer = await this.#ask('GET', digest, headers, options)
-    if (answer.status !== 200 && !(answer.status === 206 && start > 0)) throw await this.#refusal(answer, digest)
+    if (answer.status !== 200 && !(answer.status === 206 && isPart)) throw await this.#refusal(answer, digest)
     answer.requireIdentity()
-    if (answer.status === 206) return await partOf(answer, start)
+    if (answer.status === 206) return await partOf(answer, start, end)
     this.#requireDigest(answer, digest)
     const size = parseContentLength(answer.header('content-length'))
-    return { size, start: 0, body: answer.stream(size) }
+    return { ...sender(answer), size, start: 0, end: size, body: answer.stream(size) }
   }
 
   /** A presigned URL is good for one method: what refuses HEAD may answer a GET of one byte, which names the size. */
@@ -99,19 +102,26 @@ export class UpstreamBlobSource implements UpstreamBlobs {
 }
 
 /**
- * A part that may be put behind the bytes that came before: it is not encoded, begins where it was asked to, goes to the
- * end of a whole whose size is known, and has the length that it claims.
+ * A part that may be put behind the bytes that came before: it is not encoded, begins where it was asked to, goes as far
+ * as it was asked to in a whole whose size is known, and has the length that it claims.
  */
-async function partOf(answer: Answer, start: number): Promise<FetchedBlob> {
+async function partOf(answer: Answer, start: number, end = Infinity): Promise<FetchedBlob> {
   const range = parseContentRange(answer.header('content-range'))
   const length = parseContentLength(answer.header('content-length'))
-  const size = range?.size
-  const { interval } = range ?? {}
-  if (interval?.start === start && interval.end === size && length === interval.end - start) {
-    return { size, start, body: answer.stream(length) }
+  const { interval, size } = range ?? {}
+  if (size !== undefined && interval?.start === start && interval.end === Math.min(end, size)) {
+    if (length === interval.end - start) {
+      return { ...sender(answer), size, start, end: interval.end, body: answer.stream(length) }
+    }
   }
   await answer.abandon()
   throw new UpstreamError('invalid', answer.host, `${answer.host} sent another part than the one asked for`, {
     status: answer.status,
   })
+}
+
+function sender(answer: Answer): Pick<FetchedBlob, 'host' | 'validator'> {
+  const etag = answer.header('etag')
+  const isStrong = etag?.startsWith('"') === true
+  return { host: answer.host, validator: isStrong ? `${answer.url.origin} ${etag}` : undefined }
 }

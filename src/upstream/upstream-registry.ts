@@ -1,6 +1,6 @@
 // One upstream: the readable half of the contract, over HTTP.
 import type { RepositoryName } from '../oci/reference.ts'
-import type { UpstreamRepository, UpstreamSource } from '../registry/upstream-source.ts'
+import type { UpstreamCondition, UpstreamRepository, UpstreamSource } from '../registry/upstream-source.ts'
 import { UpstreamBlobSource } from './blobs.ts'
 import { UpstreamManifests, UpstreamTagSource } from './manifests.ts'
 import { UpstreamReferrerSource } from './referrers.ts'
@@ -25,6 +25,10 @@ export class UpstreamRegistry implements UpstreamSource, AsyncDisposable {
       tags: new UpstreamTagSource(this.#session, name, manifests),
       referrers: new UpstreamReferrerSource(this.#session, name),
     }
+  }
+
+  condition(): UpstreamCondition {
+    return { isReachable: true, pullsLeft: undefined }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@ import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { Selector, type Upstream } from '../../src/proxy/selection.ts'
 
 const source: Upstream['source'] = {
+  condition: () => ({ isReachable: true, pullsLeft: undefined }),
   repository() {
     throw new Error('nothing is dialled to decide')
   },
