@@ -162,8 +162,9 @@ function openRegistry(
     }
   })
   const { hosted, offline } = proxy
+  const fill = { ...proxy.fill, patience: 2 * proxy.timeouts.idle }
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
-  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, logger }))
+  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, fill, logger }))
 }
 
 function credentialsOf({ url, credentials }: UpstreamConfig, logger: Logger): CredentialSource {

@@ -91,6 +91,17 @@ export interface ProxyConfig {
   /** Never dial out. */
   readonly offline: boolean
   readonly timeouts: ProxyTimeouts
+  readonly fill: FillConfig
+}
+
+/** How a blob is fetched. */
+export interface FillConfig {
+  /** Range requests that run at once for one large blob; 1: none are needed. */
+  readonly connections: number
+  /** From which size on a blob is large. */
+  readonly minSize: number
+  /** How often in all what broke is asked for again. */
+  readonly retries: number
 }
 
 export interface ProxyTimeouts {

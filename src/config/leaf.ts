@@ -37,10 +37,11 @@ export const flag: z.ZodType<boolean> = leaf('true or false', (value) => words.g
 export function integer(
   least: number = Number.MIN_SAFE_INTEGER,
   expected: string = 'a whole number',
+  most: number = Number.MAX_SAFE_INTEGER,
 ): z.ZodType<number> {
   return leaf(expected, (value) => {
     const number = /^[+-]?\d+$/.test(value) ? Number(value) : Number.NaN
-    return Number.isSafeInteger(number) && number >= least ? number : undefined
+    return Number.isSafeInteger(number) && number >= least && number <= most ? number : undefined
   })
 }
 

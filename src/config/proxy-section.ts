@@ -4,7 +4,7 @@ import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { ProxyConfig, UpstreamConfig } from './config.ts'
-import { count, duration, flag, goDuration, leaf, size, text, timeout, url } from './leaf.ts'
+import { duration, flag, goDuration, integer, leaf, size, text, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
 import { parseSize } from './size.ts'
 import {
@@ -23,6 +23,12 @@ interface TimeoutsInput {
   readonly idle?: number | undefined
 }
 
+interface FillInput {
+  readonly connections?: number | undefined
+  readonly minsize?: number | undefined
+  readonly retries?: number | undefined
+}
+
 export interface ProxyInput extends CredentialsInput {
   readonly remoteurl?: URL | undefined
   readonly realms?: URL[] | undefined
@@ -31,11 +37,15 @@ export interface ProxyInput extends CredentialsInput {
   readonly freshness?: number | undefined
   readonly offline?: boolean | undefined
   readonly timeouts?: TimeoutsInput | undefined
+  readonly fill?: FillInput | undefined
 }
 
 const hostedGlob = leaf('a glob of repository names, such as local/**', (value) =>
   /^[a-z0-9._*?-]+(?:\/[a-z0-9._*?-]+)*$/.test(value) ? value : undefined,
 )
+
+const connections = integer(1, 'a whole number from 1 to 16', 16)
+const retries = integer(0, 'a whole number from 0 to 100', 100)
 
 export const proxySchema: z.ZodType<ProxyInput> = section({
   remoteurl: url,
@@ -52,11 +62,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   freshness: duration,
   offline: flag,
   timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout }),
-  fill: section({
-    connections: later(count, 1),
-    minsize: later(size, parseSize('64MiB')),
-    retries: later(count, 3),
-  }),
+  fill: section({ connections, minsize: size, retries }),
   cache: section({ maxsize: later(size), ttl: later(duration) }),
 })
 
@@ -79,6 +85,11 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
       connect: input.timeouts?.connect ?? 5000,
       firstByte: input.timeouts?.firstbyte ?? 10_000,
       idle: input.timeouts?.idle ?? 15_000,
+    },
+    fill: {
+      connections: input.fill?.connections ?? 1,
+      minSize: input.fill?.minsize ?? parseSize('64MiB'),
+      retries: input.fill?.retries ?? 3,
     },
   }
 }

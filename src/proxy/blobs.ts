@@ -13,6 +13,7 @@ import type { Fill } from './fill.ts'
 import type { Fills } from './fills.ts'
 import { clientError } from './outcome.ts'
 import type { NamedBlobs } from './proof.ts'
+import type { StorageTrouble } from './storage-trouble.ts'
 
 export interface ProxyBlobsOptions {
   readonly local: WritableRepository
@@ -22,6 +23,7 @@ export interface ProxyBlobsOptions {
   readonly content: ContentStore
   readonly fills: Fills
   readonly named: NamedBlobs
+  readonly trouble: StorageTrouble
   /** The running questions to upstreams, and searches for proof, of every repository. */
   readonly stats: Coalescer<Descriptor>
   readonly searches: Coalescer<boolean>
@@ -51,12 +53,12 @@ export class ProxyBlobs implements BlobSource {
   }
 
   async open(digest: Digest, options?: OpenOptions): Promise<OpenBlob> {
-    const { local } = this.#options
+    const { local, content } = this.#options
     const linked = await ifPresent(local.blobs.open(digest, options))
     if (linked !== undefined) return linked
     try {
       const fill = await this.#obtainFill(digest, options)
-      if (fill === undefined) return await local.blobs.open(digest, options)
+      if (fill === undefined) return await content.open(digest, options)
       noteFrom(options?.trace, 'fill')
       return await fill.follow(options)
     } catch (error) {
@@ -64,7 +66,7 @@ export class ProxyBlobs implements BlobSource {
     }
   }
 
-  /** A fill of the blob that this repository has a right to, running or new; `undefined` where it is linked here now. */
+  /** A fill of the blob, running or new; `undefined` where it is stored. Either way this repository has a right to it. */
   async #obtainFill(digest: Digest, options: CallOptions | undefined): Promise<Fill | undefined> {
     const { fills, local, remote, host } = this.#options
     for (;;) {
@@ -85,10 +87,18 @@ export class ProxyBlobs implements BlobSource {
 
   /** Links a blob that is stored but not visible here, after proof: its bytes are not fetched again. */
   async #reveal(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
-    const { content, local } = this.#options
-    if ((await content.find(digest, options)) === undefined) return undefined
+    const { content, local, trouble } = this.#options
+    const stored = await content.find(digest, options)
+    if (stored === undefined) return undefined
     await this.#prove(digest, options)
-    return await ifPresent(local.blobs.link(digest, options))
+    try {
+      return await ifPresent(local.blobs.link(digest, options))
+    } catch (error) {
+      options?.signal?.throwIfAborted()
+      if (error instanceof RegistryError) throw error
+      trouble.failed(error, { repository: local.name, digest })
+      return stored // the proof is the right; the link only saves the next one
+    }
   }
 
   /** @throws RegistryError BLOB_UNKNOWN, UpstreamError: this repository has no claim to the blob, or cannot show it */

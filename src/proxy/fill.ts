@@ -1,20 +1,23 @@
 // A fill: one running copy of a blob from an upstream into local storage, owned by nobody's request. Readers follow the
-// bytes as they come; the last byte of every answer is held back until the digest matches (P1).
+// bytes as they come; the last byte of every answer is held back until the digest matches (P1). Where storage fails, the
+// bytes are passed through to the readers there are, as fast as the slowest of them takes them.
 import { deferred } from '../async/deferred.ts'
 import { waitFor } from '../async/wait.ts'
 import { resolveRange, type ByteRange } from '../bytes/range.ts'
 import type { ByteStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
-import type { BlobStore, Upload } from '../registry/store.ts'
+import type { BlobStore } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
-import type { FetchedBlob, UpstreamBlobs } from '../registry/upstream-source.ts'
+import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { RecentBytes } from './recent-bytes.ts'
+import { Spool } from './spool.ts'
+import type { StorageTrouble } from './storage-trouble.ts'
+import { openTransfer, type Places, type Transfer, type TransferSettings } from './transfer.ts'
 
 /** Blobs up to this size are answered when they are whole: a failure is then an honest status, not a cut connection. */
 const smallBlob: number = 64 * 1024
@@ -22,30 +25,50 @@ const smallBlob: number = 64 * 1024
 /** Bytes at the head of a fill that are kept in memory, so that readers who keep up need no file. */
 const recentBytes: number = 2 * 1024 * 1024
 
+/** Bytes that a fill is ahead of its slowest reader at most, where there is no file for that reader. */
+const throughBytes: number = 4 * 1024 * 1024
+
+/** Fewer bytes are not worth keeping for a next try. */
+const worthKeeping: number = 1024 * 1024
+
 export interface FillOptions {
   readonly digest: Digest
   readonly from: UpstreamBlobs
   /** The upstream's host, for sentences. */
   readonly host: string
   readonly content: ContentStore
+  readonly settings: TransferSettings
+  readonly parallel: Places
+  readonly trouble: StorageTrouble
+  /** How often the blob came wrong lately. */
+  readonly attempt: number
   /** Ends the fill, at shutdown. */
   readonly signal: AbortSignal
-  /** Called once, when the fill takes no more readers: from then on the blob is in its place, or is not. */
+  /** Called when the fill takes no more readers: from then on the blob is in its place, or is not. */
   readonly onEnd: () => void
   readonly logger: Logger
+}
+
+/** The bytes that came are not the blob's. */
+export class WrongBytesError extends UpstreamError {}
+
+interface Reader {
+  /** The byte that it wants next; all before it may be forgotten as far as it is concerned. */
+  at: number
 }
 
 export class Fill {
   readonly digest: Digest
   readonly #options: FillOptions
-  readonly #recent = new RecentBytes(recentBytes)
   readonly #linkTo = new Map<string, BlobStore>()
+  readonly #readers = new Set<Reader>()
   readonly #started = deferred()
   readonly #verified = deferred()
-  readonly #stored = deferred<Descriptor>()
-  /** Readers who wait for more. */
+  readonly #stored = deferred()
+  #spool: Spool | undefined
+  #recent = new RecentBytes(recentBytes)
+  /** Readers who wait for more, and a fill that waits for its readers. */
   #waiting: (() => void)[] = []
-  #upload: Upload | undefined
   #size: number | undefined
   #received = 0
   #isVerified = false
@@ -56,22 +79,31 @@ export class Fill {
     this.digest = options.digest
   }
 
-  /** Settles when the blob is stored and linked, or when the fill has failed and nothing of it is left. */
-  async run(): Promise<Descriptor> {
+  /**
+   * Settles when the blob is stored and linked, or has been passed through to its readers (`undefined`), or when the fill
+   * has failed; no file of it is open then.
+   */
+  async run(): Promise<Descriptor | undefined> {
+    const { digest, content, signal, trouble } = this.#options
     try {
-      const fetched = await this.#options.from.fetch(this.digest, { signal: this.#options.signal })
-      await using body = fetched.body
-      await using upload = await this.#options.content.receive({ signal: this.#options.signal })
-      this.#upload = upload
-      this.#size = fetched.size
-      this.#started.resolve()
-      await upload.append(this.#watch(body), { signal: this.#options.signal })
-      await this.#verify(upload, fetched)
-      const descriptor = await upload.commit(this.digest)
-      await this.#link()
-      this.#stored.resolve(descriptor)
-      this.#recent.clear() // readers who are behind go on from the store
-      return descriptor
+      await using spool = await Spool.open({
+        digest,
+        content,
+        signal,
+        onFailure: (error) => trouble.failed(error, { digest }),
+      })
+      this.#spool = spool
+      const transfer = await this.#begin(spool)
+      try {
+        return await this.#copy(transfer, spool)
+      } catch (error) {
+        this.#fail(error)
+        const isUnfinished = error instanceof UpstreamError ? !(error instanceof WrongBytesError) : signal.aborted
+        if (isUnfinished && spool.isStoring && spool.size >= worthKeeping) await spool.keep()
+        throw error
+      } finally {
+        await transfer.body.return()
+      }
     } catch (error) {
       this.#fail(error)
       throw error
@@ -94,12 +126,114 @@ export class Fill {
    */
   async follow(options?: OpenOptions): Promise<OpenBlob> {
     const signal = options?.signal
-    await waitFor(this.#started.promise, signal)
-    if (this.#size === undefined || this.#size <= smallBlob) await waitFor(this.#verified.promise, signal)
-    const size = this.#size ?? this.#received
-    const range = options?.range === undefined ? { start: 0, end: size } : resolveRange(options.range, size)
-    const descriptor = { mediaType: mediaTypes.octetStream, digest: this.digest, size }
-    return { descriptor, range, body: this.#read(range, signal) }
+    const reader: Reader = { at: 0 }
+    this.#readers.add(reader)
+    try {
+      await waitFor(this.#started.promise, signal)
+      if (this.#size === undefined || this.#size <= smallBlob) await waitFor(this.#verified.promise, signal)
+      const size = this.#size ?? this.#received
+      const range = options?.range === undefined ? { start: 0, end: size } : resolveRange(options.range, size)
+      reader.at = range.start
+      const descriptor = { mediaType: mediaTypes.octetStream, digest: this.digest, size }
+      return { descriptor, range, body: this.#bodyFor(reader, range, signal) }
+    } catch (error) {
+      this.#leave(reader)
+      throw error
+    }
+  }
+
+  /** Opens the transfer behind what an earlier fill has left, where that is worth anything. */
+  async #begin(spool: Spool): Promise<Transfer> {
+    const { size: left } = spool
+    try {
+      const transfer = await this.#open(left)
+      this.#start(transfer, left)
+      if (left > 0) await spool.count()
+      return transfer
+    } catch (error) {
+      // Whoever has no byte behind these has no byte left to send, or had fewer to begin with.
+      if (left === 0 || !(error instanceof UpstreamError && error.status === 416)) throw error
+    }
+    await spool.count()
+    if (spool.isRight()) {
+      const nothing: Transfer = { size: left, body: (async function* () {})() }
+      this.#start(nothing, left)
+      return nothing
+    }
+    await spool.restart()
+    const transfer = await this.#open(0)
+    this.#start(transfer, 0)
+    return transfer
+  }
+
+  async #open(start: number): Promise<Transfer> {
+    const { digest, from, attempt, settings, parallel, logger, signal } = this.#options
+    return await openTransfer({ digest, from, start, attempt, settings, parallel, logger, signal })
+  }
+
+  #start({ size }: Transfer, left: number): void {
+    this.#size = size
+    this.#received = left
+    this.#recent = new RecentBytes(recentBytes, left)
+    this.#started.resolve()
+  }
+
+  async #copy(transfer: Transfer, spool: Spool): Promise<Descriptor | undefined> {
+    const { host, trouble } = this.#options
+    await spool.append(this.#watch(transfer.body, spool))
+    if (this.#size !== undefined && this.#received !== this.#size) {
+      throw new UpstreamError('invalid', host, `${host} sent ${this.#received} of ${this.#size} bytes`)
+    }
+    if (!spool.isRight()) {
+      throw new WrongBytesError('invalid', host, `${host} sent bytes that do not match ${this.digest}`)
+    }
+    this.#size = this.#received
+    this.#isVerified = true
+    this.#verified.resolve()
+    this.#wake()
+    const descriptor = await spool.commit()
+    if (descriptor === undefined) return await this.#passOn(spool)
+    trouble.works()
+    await this.#link()
+    this.#stored.resolve()
+    this.#recent.clear() // readers who are behind go on from the store
+    return descriptor
+  }
+
+  /** Passes the bytes on to storage, and lets readers have them. */
+  async *#watch(body: AsyncIterable<Uint8Array>, spool: Spool): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of body) {
+      if (!spool.isStoring) await this.#waitForReaders(spool)
+      this.#recent.push(chunk, spool.isStoring ? Infinity : this.#slowest())
+      this.#received = this.#recent.end
+      this.#wake()
+      yield chunk
+    }
+  }
+
+  /**
+   * Storage has failed: the readers are all that the bytes are still for.
+   * @throws what storage failed with, where there is none
+   */
+  async #waitForReaders(spool: Spool): Promise<void> {
+    for (;;) {
+      this.#options.signal.throwIfAborted()
+      if (this.#readers.size === 0) throw spool.failure
+      if (this.#slowest() >= this.#recent.start && spool.size > 0) await spool.discard() // its room is wanted
+      if (this.#recent.start > 0 && spool.size === 0) this.#options.onEnd()
+      if (this.#received - this.#slowest() < throughBytes) return
+      await this.#change()
+    }
+  }
+
+  /** The blob is right and cannot be stored: the readers there are get the rest of it. */
+  async #passOn(spool: Spool): Promise<undefined> {
+    this.#options.onEnd()
+    this.#stored.reject(spool.failure)
+    while (this.#readers.size > 0) {
+      this.#options.signal.throwIfAborted()
+      await this.#change()
+    }
   }
 
   /** A repository that cannot be linked hurts no other; it finds the blob stored when it is next asked for it. */
@@ -108,38 +242,24 @@ export class Fill {
       try {
         await blobs.link(this.digest)
       } catch (error) {
-        this.#options.logger.error({ repository, digest: this.digest, error }, 'blob could not be linked')
+        this.#options.trouble.failed(error, { repository, digest: this.digest })
       }
     }
     this.#options.onEnd() // at once: whoever joined until now is linked
   }
 
-  /** Passes the bytes on to storage, and lets readers have them. */
-  async *#watch(body: ByteStream): AsyncGenerator<Uint8Array, void> {
-    for await (const chunk of body) {
-      this.#recent.push(chunk)
-      this.#received = this.#recent.end
-      this.#wake()
-      yield chunk
-    }
+  #slowest(): number {
+    let slowest = this.#received
+    for (const { at } of this.#readers) slowest = Math.min(slowest, at)
+    return slowest
   }
 
-  async #verify(upload: Upload, fetched: FetchedBlob): Promise<void> {
-    const { host } = this.#options
-    if (fetched.size !== undefined && upload.size !== fetched.size) {
-      throw new UpstreamError('invalid', host, `${host} sent ${upload.size} of ${fetched.size} bytes`)
-    }
-    try {
-      await upload.verify(this.digest)
-    } catch (error) {
-      if (!(error instanceof RegistryError)) throw error
-      const message = `${host} sent bytes that do not match ${this.digest}`
-      throw new UpstreamError('invalid', host, message, { cause: error })
-    }
-    this.#size = upload.size
-    this.#isVerified = true
-    this.#verified.resolve()
-    this.#wake()
+  /** Resolves when bytes have come, a reader has got on or left, or the fill has ended. */
+  async #change(signal: AbortSignal = this.#options.signal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#waiting.push(resolve)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    await promise
   }
 
   #wake(): void {
@@ -149,42 +269,55 @@ export class Fill {
   }
 
   #fail(error: unknown): void {
-    this.#failure = { error }
+    this.#failure ??= { error }
     this.#options.onEnd()
     for (const waiting of [this.#started, this.#verified, this.#stored]) waiting.reject(error)
     this.#wake()
   }
 
-  async *#read(range: ByteRange, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
-    let wake: (() => void) | undefined
-    const onAbort = (): void => wake?.()
-    signal?.addEventListener('abort', onAbort, { once: true })
+  #leave(reader: Reader): void {
+    if (this.#readers.delete(reader)) this.#wake()
+  }
+
+  #bodyFor(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): ByteStream {
+    const chunks = this.#read(reader, range, signal)
+    return {
+      [Symbol.asyncIterator]: () => chunks,
+      [Symbol.asyncDispose]: async () => {
+        this.#leave(reader) // a generator that has not begun knows no end
+        await chunks.return()
+      },
+    }
+  }
+
+  async *#read(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
     try {
-      let at = range.start
-      while (at < range.end) {
+      while (reader.at < range.end) {
         this.#check(signal)
         const end = Math.min(this.#received, this.#isVerified ? range.end : range.end - 1)
-        const recent = this.#recent.at(at)
-        if (at >= end) {
-          await new Promise<void>((resolve) => {
-            wake = resolve
-            this.#waiting.push(resolve)
-          })
+        const recent = this.#recent.at(reader.at)
+        if (reader.at >= end) {
+          await this.#change(signal)
         } else if (recent !== undefined) {
-          const chunk = recent.subarray(0, end - at)
-          at += chunk.byteLength
+          const chunk = recent.subarray(0, end - reader.at)
           yield chunk
+          this.#advance(reader, chunk)
         } else {
-          for await (const chunk of await this.#reopen({ start: at, end }, range.end, signal)) {
-            at += chunk.byteLength
+          for await (const chunk of await this.#reopen({ start: reader.at, end }, range.end, signal)) {
             yield chunk
+            this.#advance(reader, chunk)
             this.#check(signal)
           }
         }
       }
     } finally {
-      signal?.removeEventListener('abort', onAbort)
+      this.#leave(reader)
     }
+  }
+
+  #advance(reader: Reader, chunk: Uint8Array): void {
+    reader.at += chunk.byteLength
+    if (this.#spool?.isStoring === false) this.#wake() // the fill waits for its readers
   }
 
   /** @throws what the fill failed with, or why the reader is to stop */
@@ -195,10 +328,10 @@ export class Fill {
 
   /** Reads what has left memory: from the spool while the fill runs, from the store once it is there. */
   async #reopen(here: ByteRange, last: number, signal: AbortSignal | undefined): Promise<ByteStream> {
-    if (!this.#isVerified && this.#upload !== undefined) {
-      const end = Math.min(here.end, this.#upload.size)
+    const spool = this.#spool
+    if (spool !== undefined && spool.size > here.start) {
       try {
-        return await this.#upload.open({ start: here.start, end })
+        return await spool.open({ start: here.start, end: Math.min(here.end, spool.size) })
       } catch (error) {
         if (!this.#isVerified) throw error // it is, when the spool was moved to its place between the two lines
       }

@@ -1,17 +1,28 @@
 // The running fills: at most one per digest, whoever asks and from whichever repository (P4).
+import { LRUCache } from 'lru-cache'
 import pLimit from 'p-limit'
 import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { BlobStore } from '../registry/store.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { Fill } from './fill.ts'
+import { Fill, WrongBytesError } from './fill.ts'
+import type { StorageTrouble } from './storage-trouble.ts'
+import type { Places, TransferSettings } from './transfer.ts'
 
 /** Fills that transfer at the same time; each keeps up to 2 MiB in memory. The next ones wait for a place. */
 const maxRunning = 64
 
+/** Fills with several connections at once: each connection but one keeps up to 8 MiB in memory. */
+const maxParallel = 4
+
+/** Blobs of which is remembered that they came wrong, so that another source is asked first. */
+const rememberedWrong = 1000
+
 export interface FillsOptions {
   readonly content: ContentStore
+  readonly settings: TransferSettings
+  readonly trouble: StorageTrouble
   readonly logger: Logger
   /** Ends every fill, at shutdown. */
   readonly signal: AbortSignal
@@ -30,6 +41,9 @@ export class Fills implements AsyncDisposable {
   readonly #running = new Map<Digest, Fill>()
   readonly #ends = new Set<Promise<void>>()
   readonly #limit = pLimit(maxRunning)
+  readonly #parallel = places(maxParallel)
+  /** How often a blob came wrong. */
+  readonly #wrong = new LRUCache<Digest, number>({ max: rememberedWrong })
 
   constructor(options: FillsOptions) {
     this.#options = options
@@ -42,13 +56,15 @@ export class Fills implements AsyncDisposable {
   /** Starts a fill; the caller has seen that none runs for this digest. */
   start(digest: Digest, order: FillOrder): Fill {
     const fill = new Fill({
+      ...this.#options,
       digest,
       from: order.from,
       host: order.host,
-      content: this.#options.content,
-      signal: this.#options.signal,
-      onEnd: () => this.#running.delete(digest),
-      logger: this.#options.logger,
+      parallel: this.#parallel,
+      attempt: this.#wrong.get(digest) ?? 0,
+      onEnd: () => {
+        if (this.#running.get(digest) === fill) this.#running.delete(digest)
+      },
     })
     fill.addRepository(order.repository, order.blobs)
     this.#running.set(digest, fill)
@@ -61,10 +77,13 @@ export class Fills implements AsyncDisposable {
     const startedAt = performance.now()
     const fields = { digest: fill.digest, repository: order.repository, host: order.host }
     try {
-      const { size } = await this.#limit(async () => await fill.run())
+      const stored = await this.#limit(async () => await fill.run())
+      this.#wrong.delete(fill.digest)
       const ms = Math.round(performance.now() - startedAt)
-      this.#options.logger.info({ ...fields, bytes: size, ms }, 'fill stored')
+      if (stored === undefined) this.#options.logger.info({ ...fields, ms }, 'blob passed through, not stored')
+      else this.#options.logger.info({ ...fields, bytes: stored.size, ms }, 'fill stored')
     } catch (error) {
+      if (error instanceof WrongBytesError) this.#wrong.set(fill.digest, (this.#wrong.get(fill.digest) ?? 0) + 1)
       this.#options.logger.warn({ ...fields, error }, 'fill failed')
     }
   }
@@ -72,5 +91,19 @@ export class Fills implements AsyncDisposable {
   /** Waits until the fills that `signal` has ended are gone with all they held. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#ends)
+  }
+}
+
+function places(most: number): Places {
+  let taken = 0
+  return {
+    take() {
+      if (taken === most) return false
+      taken += 1
+      return true
+    },
+    give() {
+      taken -= 1
+    },
   }
 }

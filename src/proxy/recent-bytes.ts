@@ -4,24 +4,34 @@
 export class RecentBytes {
   readonly #limit: number
   readonly #chunks: Uint8Array[] = []
-  #start = 0
-  #end = 0
+  #start: number
+  #end: number
 
-  constructor(limit: number) {
+  /** `start`: the offset of the first byte that will be pushed. */
+  constructor(limit: number, start: number = 0) {
     this.#limit = limit
+    this.#start = start
+    this.#end = start
   }
 
-  /** How many bytes were pushed in all. */
+  /** The first byte that is here. */
+  get start(): number {
+    return this.#start
+  }
+
+  /** Behind the last byte that was pushed. */
   get end(): number {
     return this.#end
   }
 
-  push(chunk: Uint8Array): void {
+  /** Also keeps what lies at `needed` and behind it, however much that is. */
+  push(chunk: Uint8Array, needed: number = Infinity): void {
     this.#chunks.push(Buffer.from(chunk))
     this.#end += chunk.byteLength
     for (let first = this.#chunks[0]; first !== undefined; first = this.#chunks[0]) {
-      if (this.#end - this.#start - first.byteLength < this.#limit) break
-      this.#start += first.byteLength
+      const next = this.#start + first.byteLength
+      if (this.#end - next < this.#limit || next > needed) break
+      this.#start = next
       this.#chunks.shift()
     }
   }

@@ -16,7 +16,9 @@ import { NamedBlobs } from './proof.ts'
 import { ReferrerCopies } from './referrer-copies.ts'
 import { ProxyReferrers } from './referrers.ts'
 import { Selector, type Selection, type Upstream } from './selection.ts'
+import { StorageTrouble } from './storage-trouble.ts'
 import { ProxyTags } from './tags.ts'
+import type { TransferSettings } from './transfer.ts'
 
 export interface ProxyOptions {
   readonly upstreams: readonly Upstream[]
@@ -25,6 +27,7 @@ export interface ProxyOptions {
   /** Never dial out: what is here is served, all else is unknown. */
   readonly offline: boolean
   readonly confirmations: Confirmations
+  readonly fill: TransferSettings
   readonly logger: Logger
 }
 
@@ -36,6 +39,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #fills: Fills
   readonly #named = new NamedBlobs()
+  readonly #trouble: StorageTrouble
   readonly #freshness: Freshness
   readonly #fetches = new Coalescer<Manifest>()
   readonly #revalidations = new Coalescer<Descriptor>()
@@ -49,7 +53,14 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#options = options
     this.#selector = new Selector(options.upstreams, options.hosted)
     this.#freshness = new Freshness(options.confirmations)
-    this.#fills = new Fills({ content: local.content, logger: options.logger, signal: this.#stop.signal })
+    this.#trouble = new StorageTrouble(options.logger)
+    this.#fills = new Fills({
+      content: local.content,
+      settings: options.fill,
+      trouble: this.#trouble,
+      logger: options.logger,
+      signal: this.#stop.signal,
+    })
     this.#copies = new ReferrerCopies({ logger: options.logger, signal: this.#stop.signal })
   }
 
@@ -98,6 +109,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       content: this.#local.content,
       fills: this.#fills,
       named: this.#named,
+      trouble: this.#trouble,
       stats: this.#stats,
       searches: this.#searches,
       signal,

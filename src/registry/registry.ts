@@ -1,5 +1,6 @@
 // THE CONTRACT, the waist of the house: the wings know each other only through it. Whatever adds behaviour to a registry
 // takes one and is one.
+import type { Digester } from '../bytes/digester.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
@@ -40,6 +41,16 @@ export interface LocalRegistry extends Registry {
 export interface ContentStore extends BlobSource {
   find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined>
   open(digest: Digest, options?: OpenOptions): Promise<OpenBlob>
-  /** Begins a blob that belongs to no repository; `commit` stores it unlinked. What a dead process leaves is swept. */
-  receive(options?: CallOptions): Promise<Upload>
+  /**
+   * Begins a blob that belongs to no repository; `commit` stores it unlinked. It begins with what an earlier one kept of
+   * the same blob (`close`), or a dead process left: bytes that nobody has verified. What nobody wants is swept.
+   */
+  receive(options: ReceiveOptions): Promise<Upload>
+}
+
+export interface ReceiveOptions extends CallOptions {
+  /** What it is to become. */
+  readonly digest: Digest
+  /** Counts every byte that is appended, also one that cannot be stored; the caller counts those that are there. */
+  readonly digester?: Digester | undefined
 }

@@ -89,7 +89,8 @@ export interface Upload extends AsyncDisposable {
   verify(digest: Digest): Promise<void>
   /**
    * Verifies the bytes against `digest`, makes them durable, and publishes the blob; where the upload belongs to a
-   * repository it is linked there. The session is gone afterwards, also where this throws.
+   * repository it is linked there. The session is gone afterwards, also where the bytes are wrong; where storage fails,
+   * the bytes can be read until `abort`.
    * @throws RegistryError DIGEST_INVALID
    */
   commit(digest: Digest, options?: CallOptions): Promise<Descriptor>

@@ -18,12 +18,14 @@ import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
 import { RangeNotSatisfiableError, RegistryError } from '../oci/error.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
-import type { ContentStore } from '../registry/registry.ts'
+import type { ContentStore, ReceiveOptions } from '../registry/registry.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { Upload } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
+import { claimLeftovers, keptOwner } from './leftovers.ts'
 import type { LinkFiles } from './link-files.ts'
+import { owner } from './owner.ts'
 import { Proofs, ProvenStream, type ProofShare } from './proofs.ts'
 import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
 
@@ -91,17 +93,26 @@ export class Content implements ContentStore {
     return { ...open, descriptor: { ...open.descriptor, digest } }
   }
 
-  async receive(options?: CallOptions): Promise<Upload> {
-    options?.signal?.throwIfAborted()
+  async receive({ digest, digester, signal }: ReceiveOptions): Promise<Upload> {
+    signal?.throwIfAborted()
+    const { room } = this.#options
     const id = randomUUID()
     if (!isUploadId(id)) throw new Error('not a UUID')
-    const path = fillPath(id)
-    const publish = this.publish.bind(this)
+    const path = fillPath(digest, owner, id)
+    await claimLeftovers(room, digest, path)
+    const kept = fillPath(digest, keptOwner, id)
+    const publish = async (from: DriverPath, target: Digest, size: number): Promise<void> =>
+      await this.publish(from, target, size, { isOurs: true })
     const reveal = this.alias.bind(this)
-    return await StoredUpload.open(
-      { id, path, folder: path, startedAt: new Date(), publish, reveal },
-      this.#options.room,
-    )
+    try {
+      return await StoredUpload.open(
+        { id, path, folder: path, kept, digester, startedAt: new Date(), publish, reveal },
+        room,
+      )
+    } catch (error) {
+      await room.driver.remove(path).catch(() => {}) // not made yet, or left to the sweep
+      throw error
+    }
   }
 
   /** The sha256 that `digest` is stored under, if it is stored. */
@@ -192,16 +203,18 @@ export class Content implements ContentStore {
    * Puts a file whose bytes are verified and durable into its place. A file that is there already is kept only if this
    * process has found it right. To be called again once the blob is linked: a sweep of another process takes what nothing
    * links, and looks for links a last time after it has moved a blob away.
+   * @param options `isOurs`: no other process writes to the file, so that what was verified need not be proven again
    */
-  async publish(path: DriverPath, target: Digest, size: number): Promise<void> {
+  async publish(path: DriverPath, target: Digest, size: number, options?: { readonly isOurs: boolean }): Promise<void> {
     const { driver, descriptors } = this.#options
     const place = blobPath(target)
     const stat = await this.#statFile(target)
     if (stat?.kind !== 'file' || stat.size !== size || !this.#proofs.has(target, stat.version)) {
       if (stat !== undefined && stat.kind !== 'file') await driver.remove(place)
       try {
+        if ((await driver.stat(path)).size !== size) throw new PathNotFoundError(path) // begun anew by another request
         await driver.move(path, place)
-        this.#proofs.add(target, (await driver.stat(place)).version)
+        if (options?.isOurs === true) this.#proofs.add(target, (await driver.stat(place)).version)
       } catch (error) {
         // Ours was published before; another's copy has taken its place since.
         const isThere = stat?.kind === 'file' && stat.size === size

@@ -15,7 +15,8 @@
 //         startedat                                         2026-01-02T03:04:05Z
 //   /entrepot/
 //     tmp/<uuid>                                            a file of the driver that is not whole yet
-//     fills/<uuid>                                          a blob on its way from an upstream
+//     fills/<algorithm>-<hex>.<owner>.<uuid>                a blob on its way from an upstream to a process
+//     fills/<algorithm>-<hex>.kept.<uuid>                   as far as one came
 //     aliases/<algorithm>/<first two hex>/<hex>/link        the sha256 of a blob that is known by another digest
 //     damaged/<hex>                                         a blob's file whose bytes were found wrong
 //     swept/<uuid>/                                         taken out of the tree, and looked at once more before it goes
@@ -105,8 +106,14 @@ export function uploadStartedAtPath(name: RepositoryName, id: UploadId): DriverP
   return `${uploadFolder(name, id)}/startedat`
 }
 
-export function fillPath(id: UploadId): DriverPath {
-  return `${fillsFolder}/${id}`
+/** The file of a blob that `whose` process is filling. */
+export function fillPath(digest: Digest, whose: string, id: UploadId): DriverPath {
+  return `${fillsFolder}/${fillPrefix(digest)}${whose}.${id}`
+}
+
+/** What the names of a blob's fills begin with; the owner comes next, then the id. */
+export function fillPrefix(digest: Digest): string {
+  return `${algorithmOf(digest)}-${hexOf(digest)}.`
 }
 
 export function aliasPath(digest: Digest): DriverPath {

@@ -8,7 +8,14 @@ import { digestOfStream, Digester } from '../bytes/digester.ts'
 import type { ByteRange } from '../bytes/range.ts'
 import type { ByteStream } from '../bytes/stream.ts'
 import { BufferPool } from '../drivers/buffer-pool.ts'
-import { PathNotFoundError, type DriverPath, type FileWriter, type StorageDriver } from '../drivers/driver.ts'
+import {
+  DriverError,
+  PathNotFoundError,
+  type DriverPath,
+  type FileStat,
+  type FileWriter,
+  type StorageDriver,
+} from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -23,6 +30,12 @@ export function isUploadId(text: string): text is UploadId {
   return uuidPattern.test(text)
 }
 
+/** The digest of a file's bytes, as long as it has this version: another process may write to it too. */
+interface KnownBytes {
+  readonly digester: Digester
+  readonly version: string
+}
+
 /** What the uploads of one registry share. */
 export class UploadRoom {
   readonly driver: StorageDriver
@@ -30,7 +43,7 @@ export class UploadRoom {
   /** One append or commit at a time per session, whichever requests they come from. */
   readonly lock: KeyedLock = new KeyedLock()
   /** Digests of closed sessions, so that the next request of one need not read what came before. */
-  readonly digesters: LRUCache<UploadId, Digester> = new LRUCache<UploadId, Digester>({ max: 1000 })
+  readonly digesters: LRUCache<UploadId, KnownBytes> = new LRUCache<UploadId, KnownBytes>({ max: 1000 })
   /** Files that are open here: no sweep may take them away. */
   readonly open: Set<DriverPath> = new Set<DriverPath>()
 
@@ -47,6 +60,10 @@ export interface UploadPlace {
   readonly path: DriverPath
   /** What to remove when the session is over. */
   readonly folder: DriverPath
+  /** Counts all bytes of the file and each that is appended; without it the upload makes one of its own. */
+  readonly digester?: Digester | undefined
+  /** Where `close` leaves the file; without it, where it is. */
+  readonly kept?: DriverPath | undefined
   /** Moves the durable, verified file away to its blob's place, unless that blob is there already. */
   readonly publish: (path: DriverPath, target: Digest, size: number) => Promise<void>
   /** Makes the published blob visible under the digest that it was committed by. */
@@ -66,23 +83,34 @@ export class StoredUpload implements Upload {
   readonly #verified = new Set<Digest>()
   /** Of all bytes in the file; absent where this process has not seen them all. */
   #digester: Digester | undefined
+  /** Of the file, as this process left it. */
+  #version: string
   #isOver = false
 
-  private constructor(place: UploadPlace, room: UploadRoom, writer: FileWriter) {
+  private constructor(place: UploadPlace, room: UploadRoom, writer: FileWriter, version: string) {
     this.id = place.id
     this.startedAt = place.startedAt
     this.#place = place
     this.#room = room
     this.#writer = writer
-    const before = writer.size === 0 ? new Digester() : room.digesters.get(place.id)
-    this.#digester = before?.size === writer.size ? before : undefined
+    this.#version = version
+    const before = room.digesters.get(place.id)
+    this.#digester = place.digester ?? (before?.version === version ? before.digester : undefined)
+    if (writer.size === 0) this.#digester ??= new Digester()
     room.digesters.delete(place.id)
     room.open.add(place.path)
   }
 
   /** Opens the file, and makes it where it is not there. */
   static async open(place: UploadPlace, room: UploadRoom): Promise<StoredUpload> {
-    return new StoredUpload(place, room, await room.driver.writer(place.path, { append: true }))
+    const writer = await room.driver.writer(place.path, { append: true })
+    try {
+      const { version } = await room.driver.stat(place.path)
+      return new StoredUpload(place, room, writer, version)
+    } catch (error) {
+      await writer.close()
+      throw error
+    }
   }
 
   get size(): number {
@@ -105,6 +133,7 @@ export class StoredUpload implements Upload {
         } finally {
           // A write that failed may have taken a part of its bytes.
           if (this.#digester?.size !== this.#writer.size) this.#digester = undefined
+          this.#version = (await this.#stat()).version
         }
       }
     })
@@ -135,17 +164,23 @@ export class StoredUpload implements Upload {
         await this.#place.reveal?.(digest, target)
         // It was there already, maybe, and swept before the link could be seen.
         await this.#place.publish(this.#place.path, target, size)
+        await this.abort() // what is left of the session; published bytes are elsewhere
         return { mediaType: mediaTypes.octetStream, digest, size }
       })
-    } finally {
-      await this.abort() // what is left of the session; published bytes are elsewhere
+    } catch (error) {
+      if (!(error instanceof DriverError)) await this.abort()
+      throw error
     }
   }
 
   async close(): Promise<void> {
     if (!this.#end()) return
-    if (this.#digester !== undefined) this.#room.digesters.set(this.id, this.#digester)
+    const { path, kept } = this.#place
+    if (this.#digester !== undefined) {
+      this.#room.digesters.set(this.id, { digester: this.#digester, version: this.#version })
+    }
     await this.#writer.close()
+    if (kept !== undefined) await this.#room.driver.move(path, kept)
   }
 
   async abort(): Promise<void> {
@@ -168,20 +203,29 @@ export class StoredUpload implements Upload {
   /** @throws RegistryError BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID where another request got ahead of this one */
   async #checkFile(): Promise<void> {
     if (this.#isOver) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', 'this upload is over')
-    let stored: number
+    const { size, version } = await this.#stat()
+    if (size !== this.#writer.size) {
+      throw new RegistryError('BLOB_UPLOAD_INVALID', 'another request has written to this upload')
+    }
+    if (version === this.#version) return
+    // Another process has written over these bytes: only the file itself says what they are.
+    this.#digester = undefined
+    this.#verified.clear()
+    this.#version = version
+  }
+
+  async #stat(): Promise<FileStat> {
     try {
-      stored = (await this.#room.driver.stat(this.#place.path)).size
+      return await this.#room.driver.stat(this.#place.path)
     } catch (cause) {
       if (cause instanceof PathNotFoundError) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', undefined, { cause })
       throw cause
     }
-    if (stored !== this.#writer.size) {
-      throw new RegistryError('BLOB_UPLOAD_INVALID', 'another request has written to this upload')
-    }
   }
 
   async #digest(algorithm: DigestAlgorithm): Promise<Digest> {
-    if (algorithm === this.#digester?.algorithm) return this.#digester.digest()
+    const known = this.#digester
+    if (known?.algorithm === algorithm && known.size === this.#writer.size) return known.digest()
     const range = { start: 0, end: this.#writer.size }
     return await digestOfStream(await this.open(range), algorithm)
   }

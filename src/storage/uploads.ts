@@ -39,7 +39,20 @@ export class RepositoryUploads implements UploadStore {
   async resume(id: string, options?: CallOptions): Promise<Upload> {
     options?.signal?.throwIfAborted()
     if (!isUploadId(id)) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', { id: id.slice(0, 100) })
-    return await this.#open(id, await this.#startedAt(id))
+    const startedAt = await this.#startedAt(id)
+    await this.#checkData(id)
+    return await this.#open(id, startedAt)
+  }
+
+  /** A session whose bytes have gone to their blob's place is over: it does not begin anew. */
+  async #checkData(id: UploadId): Promise<void> {
+    const { name, driver } = this.#options
+    try {
+      await driver.stat(uploadDataPath(name, id))
+    } catch (cause) {
+      if (cause instanceof PathNotFoundError) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', { id }, { cause })
+      throw cause
+    }
   }
 
   async #open(id: UploadId, startedAt: Date): Promise<Upload> {

@@ -116,7 +116,7 @@ suite('a folder shared with distribution', { skip: without('docker-registry') },
     const left = await repository.uploads.create()
     await left.append(chunksOf(layer, 100_000))
     await left.close()
-    await using fill = await store.content.receive()
+    await using fill = await store.content.receive({ digest: digestOf('unlinked') })
     await fill.append(chunksOf(Buffer.from('unlinked'), 8))
     await fill.commit(digestOf('unlinked'))
 

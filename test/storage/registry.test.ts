@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { basename } from 'node:path'
+import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
 import { fillPath } from '../../src/storage/layout.ts'
+import { owner } from '../../src/storage/owner.ts'
 import { chunksOf, listed, manifestOf, storageSuite, type Fixture } from './fixture.ts'
 
 async function fill({ store }: Fixture, ...names: string[]): Promise<void> {
@@ -98,12 +101,13 @@ storageSuite('the sweep of temporary files', (check) => {
       await driver.write('/entrepot/fills/left', Buffer.from('123456'))
       await driver.write('/entrepot/damaged/left', Buffer.from('1'))
       await driver.write('/entrepot/aliases/sha512/left', Buffer.from('kept'))
-      await using upload = await store.content.receive()
+      await using upload = await store.content.receive({ digest: digestOf('running') })
       await upload.append(chunksOf(Buffer.from('running'), 7))
       assert.deepEqual(await store.sweepTemporary({ age: 60_000 }), { files: 0, bytes: 0 })
       assert.deepEqual(await store.sweepTemporary({ age: -60_000 }), { files: 3, bytes: 11 })
-      assert.deepEqual(await driver.list('/entrepot/fills'), [upload.id])
-      assert.equal((await driver.stat(fillPath(upload.id))).size, 7)
+      const path = fillPath(digestOf('running'), owner, upload.id)
+      assert.deepEqual(await driver.list('/entrepot/fills'), [basename(path)])
+      assert.equal((await driver.stat(path)).size, 7)
       assert.equal((await driver.read('/entrepot/aliases/sha512/left', 10)).toString(), 'kept')
       assert.equal((await restart().sweepTemporary({ age: -60_000 })).files, 1)
     },

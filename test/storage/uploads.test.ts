@@ -3,7 +3,10 @@ import { randomUUID } from 'node:crypto'
 import { deferred } from '../../src/async/deferred.ts'
 import { collect } from '../../src/bytes/stream.ts'
 import { digestOf } from '../../src/oci/digest.ts'
-import { blobPath, uploadDataPath, uploadFolder, uploadStartedAtPath } from '../../src/storage/layout.ts'
+import type { UploadId } from '../../src/registry/store.ts'
+import { blobPath, fillPath, uploadDataPath, uploadFolder, uploadStartedAtPath } from '../../src/storage/layout.ts'
+import { owner } from '../../src/storage/owner.ts'
+import { isUploadId } from '../../src/storage/upload.ts'
 import { pattern } from '../drivers/conformance.ts'
 import { hasError } from '../support/errors.ts'
 import { absent, chunksOf, name, push, storageSuite } from './fixture.ts'
@@ -247,11 +250,73 @@ storageSuite('uploads', (check) => {
   })
 })
 
+storageSuite('two servers on one storage', (check) => {
+  check('P1: what another one wrote over an upload is what is verified', async ({ repository, restart, store }) => {
+    const good = Buffer.alloc(1000, 'g')
+    const upload = await repository.uploads.create()
+    await using other = await restart().repository(name).uploads.resume(upload.id)
+    const begun = deferred()
+    const gate = deferred()
+    async function* evil(): AsyncGenerator<Uint8Array, void> {
+      begun.resolve()
+      await gate.promise
+      yield Buffer.alloc(1000, 'e')
+    }
+    const late = other.append(evil())
+    await begun.promise
+    await upload.append(chunksOf(good, 100))
+    gate.resolve()
+    await late
+    await assert.rejects(upload.commit(digestOf(good)), hasError('DIGEST_INVALID'))
+    assert.equal(await store.content.find(digestOf(good)), undefined)
+  })
+
+  check('P2: a session that is being committed does not begin anew', async ({ repository, driver, restart }) => {
+    const bytes = pattern(200_000)
+    const upload = await repository.uploads.create()
+    await upload.append(chunksOf(bytes, 65_536))
+    const digest = await upload.commit(digestOf(bytes)).then((descriptor) => descriptor.digest)
+    await driver.write(uploadStartedAtPath(name, upload.id), Buffer.from('2026-01-02T03:04:05Z')) // not gone yet
+    const again = restart().repository(name).uploads
+    await assert.rejects(again.resume(upload.id), hasError('BLOB_UPLOAD_UNKNOWN'))
+    assert.ok((await collect((await repository.blobs.open(digest)).body, bytes.byteLength)).equals(bytes))
+  })
+})
+
 storageSuite('fills', (check) => {
+  check('P5: what a fill has kept is where the next one of the blob begins', async ({ store, restart, driver }) => {
+    const bytes = pattern(mebibyte)
+    const digest = digestOf(bytes)
+    const first = await store.content.receive({ digest })
+    await first.append(chunksOf(bytes.subarray(0, 700_000), 65_536))
+    await first.close()
+    await using other = await store.content.receive({ digest: absent })
+    assert.equal(other.size, 0)
+    await using second = await restart().content.receive({ digest })
+    assert.equal(second.size, 700_000)
+    await using third = await store.content.receive({ digest })
+    assert.equal(third.size, 0, 'they are taken')
+    await second.append(chunksOf(bytes.subarray(700_000), 65_536))
+    assert.equal((await second.commit(digest)).size, mebibyte)
+    assert.equal((await driver.list('/entrepot/fills')).length, 2)
+  })
+
+  check('P5: what a dead process left is taken up, what a living one writes is not', async ({ store, driver }) => {
+    const digest = digestOf('whole')
+    const [machine] = owner.split('-')
+    await driver.write(fillPath(digest, `${machine}-1-alive`, parseId(1)), Buffer.from('w'))
+    await driver.write(fillPath(digest, `elsewhere-999999999-dead`, parseId(2)), Buffer.from('wh'))
+    const living = await store.content.receive({ digest })
+    assert.equal(living.size, 0)
+    await living.abort()
+    await driver.write(fillPath(digest, `${machine}-${process.pid}-before`, parseId(3)), Buffer.from('who'))
+    await using upload = await store.content.receive({ digest })
+    assert.equal(upload.size, 3)
+  })
   check('what is received is stored without a link', async ({ store, repository, driver }) => {
     const bytes = pattern(mebibyte)
-    await using upload = await store.content.receive()
-    assert.deepEqual(await driver.list('/entrepot/fills'), [upload.id])
+    await using upload = await store.content.receive({ digest: digestOf(bytes) })
+    assert.equal((await driver.list('/entrepot/fills')).length, 1)
     await upload.append(chunksOf(bytes, 64 * 1024))
     const { digest } = await upload.commit(digestOf(bytes))
     assert.deepEqual(await driver.list('/entrepot/fills'), [])
@@ -264,7 +329,7 @@ storageSuite('fills', (check) => {
   check('what is received under its sha512 can be linked under it', async ({ store, repository }) => {
     const bytes = Buffer.from('two names')
     const digest = digestOf(bytes, 'sha512')
-    await using upload = await store.content.receive()
+    await using upload = await store.content.receive({ digest })
     await upload.append(chunksOf(bytes, 4))
     assert.equal((await upload.commit(digest)).digest, digest)
     assert.equal((await store.content.stat(digest)).digest, digest)
@@ -273,7 +338,7 @@ storageSuite('fills', (check) => {
   })
 
   check('P1: what does not match is never stored', async ({ store, driver }) => {
-    await using upload = await store.content.receive()
+    await using upload = await store.content.receive({ digest: absent })
     await upload.append(chunksOf(Buffer.from('lies'), 4))
     await assert.rejects(upload.commit(absent), hasError('DIGEST_INVALID'))
     assert.deepEqual(await driver.list('/entrepot/fills'), [])
@@ -284,7 +349,7 @@ storageSuite('fills', (check) => {
     const bytes = pattern(300_000)
     await Promise.all(
       [1, 2].map(async () => {
-        await using upload = await store.content.receive()
+        await using upload = await store.content.receive({ digest: digestOf(bytes) })
         await upload.append(chunksOf(bytes, 64 * 1024))
         await upload.commit(digestOf(bytes))
       }),
@@ -297,9 +362,15 @@ storageSuite('fills', (check) => {
     const bytes = pattern(2 * mebibyte)
     const digest = await push(repository, bytes)
     const { body } = await repository.blobs.open(digest)
-    await using upload = await store.content.receive()
+    await using upload = await store.content.receive({ digest })
     await upload.append(chunksOf(bytes, mebibyte))
     await upload.commit(digest)
     assert.ok((await collect(body, bytes.byteLength)).equals(bytes))
   })
 })
+
+function parseId(number: number): UploadId {
+  const id = `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`
+  assert.ok(isUploadId(id))
+  return id
+}

@@ -1,0 +1,220 @@
+// A blob's bytes from an upstream, in order, through as many requests as it takes: a connection that breaks goes on where
+// it broke, there or at another source (P5). Nobody has verified them: whoever takes them hashes them.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { waitFor } from '../async/wait.ts'
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { UpstreamError, type UpstreamFailure } from '../registry/upstream-error.ts'
+import type { FetchedBlob, UpstreamBlobs } from '../registry/upstream-source.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { inParts, type PartRange } from './parts.ts'
+
+export interface TransferSettings {
+  /** Range requests that run at once for one large blob. */
+  readonly connections: number
+  /** Bytes from which on a blob is large. */
+  readonly minSize: number
+  /** How often, in all, bytes are asked for again. */
+  readonly retries: number
+  /** Milliseconds without a byte after which nothing is tried again: readers have waited long enough. */
+  readonly patience: number
+}
+
+export interface TransferOptions {
+  readonly digest: Digest
+  readonly from: UpstreamBlobs
+  /** Bytes that are here already. */
+  readonly start: number
+  /** How often these bytes came wrong before: another source is asked first. */
+  readonly attempt: number
+  readonly settings: TransferSettings
+  /** Places for transfers with several connections, which keep bytes in memory. */
+  readonly parallel: Places
+  readonly logger: Logger
+  readonly signal: AbortSignal
+}
+
+export interface Places {
+  /** Whether there was one. */
+  take(): boolean
+  give(): void
+}
+
+/** From `start` to the end, or to `end`. */
+interface Wanted {
+  readonly start: number
+  readonly end?: number | undefined
+}
+
+export interface Transfer {
+  /** Of the whole blob; unknown where the upstream does not say. */
+  readonly size: number | undefined
+  /** The bytes behind `start`. To be iterated, or returned, by whoever opened the transfer. */
+  readonly body: AsyncGenerator<Uint8Array, void>
+}
+
+/** The parts of a blob are this large, or smaller where it has fewer bytes than so many for each connection. */
+const partSize = 8 * 1024 * 1024
+
+/** A first request that fails later than this is not repeated: clients wait for its answer. In milliseconds. */
+const openingPatience = 5000
+
+const passing: ReadonlySet<UpstreamFailure> = new Set(['unreachable', 'timeout', 'unavailable', 'invalid'])
+
+/**
+ * Resolves when the upstream begins to answer.
+ * @throws UpstreamError; RegistryError BLOB_UNKNOWN; the signal's reason
+ */
+export async function openTransfer(options: TransferOptions): Promise<Transfer> {
+  const source = new Source(options)
+  const { start, settings, parallel } = options
+  const { connections, minSize } = settings
+  const size = connections > 1 ? await source.size() : undefined
+  if (size !== undefined && size - start >= Math.max(minSize, connections) && parallel.take()) {
+    try {
+      return await openParts(source, { start, size, connections }, () => parallel.give())
+    } catch (error) {
+      parallel.give()
+      throw error
+    }
+  }
+  const whole = await source.open({ start })
+  return { size: whole.size, body: source.follow(whole, { start }) }
+}
+
+async function openParts(
+  source: Source,
+  { start, size, connections }: { readonly start: number; readonly size: number; readonly connections: number },
+  onEnd: () => void,
+): Promise<Transfer> {
+  const length = Math.min(partSize, Math.ceil((size - start) / connections))
+  const range = { start, end: start + length }
+  const first = await source.open(range)
+  if (first.start !== start || first.end !== range.end) {
+    return { size: first.size, body: ending(source.follow(first, { start }), onEnd) } // it knows no ranges
+  }
+  const open = (part: PartRange, signal: AbortSignal): AsyncGenerator<Uint8Array, void> =>
+    source.follow(undefined, part, signal)
+  const body = inParts({ start, size, length, connections, first: source.follow(first, range), open })
+  return { size, body: ending(body, onEnd) }
+}
+
+async function* ending(body: AsyncGenerator<Uint8Array, void>, onEnd: () => void): AsyncGenerator<Uint8Array, void> {
+  try {
+    yield* body
+  } finally {
+    onEnd()
+  }
+}
+
+/** What the requests of one transfer share: the tries that are left, and what is known of the blob. */
+class Source {
+  readonly #options: TransferOptions
+  readonly #validators = new Map<string, string>()
+  #tries: number
+  #attempt: number
+  #size: number | undefined
+  /** Ranges have come wrong: the blob is asked for from its beginning, and what is here is skipped. */
+  #isWhole = false
+  #heardAt = performance.now()
+
+  constructor(options: TransferOptions) {
+    this.#options = options
+    this.#tries = options.settings.retries
+    this.#attempt = options.attempt
+  }
+
+  /** `undefined` where it cannot be had: the blob itself is asked for then, and its answer is what counts. */
+  async size(): Promise<number | undefined> {
+    const { from, digest, signal } = this.#options
+    try {
+      return (await from.stat(digest, { signal })).size
+    } catch (error) {
+      if (error instanceof UpstreamError || error instanceof RegistryError) return undefined
+      throw error
+    }
+  }
+
+  /** The first answer, tried for again only where the upstream said at once that it cannot. */
+  async open(range: Wanted): Promise<FetchedBlob> {
+    const began = performance.now()
+    for (;;) {
+      try {
+        return await this.#fetch(range.start, range.end)
+      } catch (error) {
+        const isBrief = error instanceof UpstreamError && error.failure === 'unavailable'
+        if (!isBrief || performance.now() - began > openingPatience) throw error
+        await this.#beforeNext(error, range.start)
+      }
+    }
+  }
+
+  /** The bytes of a range, from an answer that is here, and from others where that one breaks. */
+  async *follow(
+    opened: FetchedBlob | undefined,
+    range: Wanted,
+    signal: AbortSignal = this.#options.signal,
+  ): AsyncGenerator<Uint8Array, void> {
+    let at = range.start
+    let answer = opened
+    for (;;) {
+      try {
+        answer ??= await this.#fetch(at, range.end, signal)
+        for await (const chunk of clipped(answer, at, range.end)) {
+          at += chunk.byteLength
+          yield chunk
+          this.#heardAt = performance.now()
+        }
+        return
+      } catch (error) {
+        answer = undefined
+        await this.#beforeNext(error, at, signal)
+      }
+    }
+  }
+
+  async #fetch(start: number, end: number | undefined, signal = this.#options.signal): Promise<FetchedBlob> {
+    const { from, digest } = this.#options
+    const range = this.#isWhole ? {} : { start, end }
+    const answer = await from.fetch(digest, { ...range, attempt: this.#attempt, signal })
+    const trouble = this.#contradiction(answer)
+    if (trouble === undefined) return answer
+    await answer.body[Symbol.asyncDispose]()
+    throw new UpstreamError('invalid', answer.host, `${answer.host} ${trouble} of ${digest}`, { status: 206 })
+  }
+
+  /** Why an answer is no part of the same whole as those before. */
+  #contradiction({ size, start, host, validator }: FetchedBlob): string | undefined {
+    if (this.#size !== undefined && size !== undefined && size !== this.#size) return 'has another size'
+    this.#size ??= size
+    const known = this.#validators.get(host)
+    if (validator !== undefined) this.#validators.set(host, validator)
+    return start > 0 && known !== undefined && known !== validator ? 'has another version' : undefined
+  }
+
+  /** Waits a little, longer each time. @throws `error` where nothing is to be tried again */
+  async #beforeNext(error: unknown, at: number, signal = this.#options.signal): Promise<void> {
+    signal.throwIfAborted()
+    if (!(error instanceof UpstreamError) || !passing.has(error.failure)) throw error
+    const { digest, logger, settings } = this.#options
+    if (this.#tries === 0 || performance.now() - this.#heardAt > settings.patience) throw error
+    if (error.status === 206) this.#isWhole = true
+    this.#tries -= 1
+    this.#attempt += 1
+    logger.info({ digest, host: error.host, at, error }, 'transfer broke, it goes on')
+    const longest = 200 * 2 ** (settings.retries - this.#tries - 1)
+    await waitFor(sleep(Math.min(2000, longest) * (0.5 + Math.random() / 2)), signal)
+  }
+}
+
+/** The bytes from `start` to `end` of an answer that may begin earlier and go on longer. */
+async function* clipped(answer: FetchedBlob, start: number, end = Infinity): AsyncGenerator<Uint8Array, void> {
+  await using body = answer.body
+  let at = answer.start
+  for await (const chunk of body) {
+    const wanted = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at))
+    at += chunk.byteLength
+    if (wanted.byteLength > 0) yield wanted
+    if (at >= end) return
+  }
+}

@@ -1,0 +1,123 @@
+// T-31, T-33, T-38: storage that fails costs the copy, never the answer.
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { test } from 'node:test'
+import { DriverError } from '../../src/drivers/driver.ts'
+import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
+import { ask, open, pull } from '../support/client.ts'
+import { watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
+import { startMirror } from '../support/mirror.ts'
+import { randomBlob, startOrigin } from '../support/origin.ts'
+
+const mebibyte = 1024 * 1024
+
+/** A driver whose calls fail where `isFailing` says so. */
+function failing(isFailing: (call: DriverCall) => boolean, code = 'ENOSPC'): ReturnType<typeof watchedDriver> {
+  return watchedDriver(inMemoryDriver(), (call) => {
+    if (isFailing(call)) throw new DriverError(code, `${call.method} of ${call.path} was made to fail`)
+  })
+}
+
+const isFill = ({ path }: DriverCall): boolean => path.startsWith('/entrepot/fills/')
+const writes: ReadonlySet<string> = new Set(['write', 'writer', 'append', 'sync', 'move'])
+
+/** Lets every write fail from the nth on. */
+function failingFrom(nth: number): { readonly isFailing: (call: DriverCall) => boolean; readonly seen: () => number } {
+  let seen = 0
+  return { isFailing: ({ method }) => writes.has(method) && ++seen >= nth, seen: () => seen }
+}
+
+test('T-31: a disk that is full from any write on: every client gets the right bytes, and nothing stays', async () => {
+  await using origin = await startOrigin()
+  const layers = [randomBlob(3 * mebibyte).bytes, randomBlob(1000).bytes]
+  const image = await origin.addImage('app', 'v1', layers)
+  let isOver = false
+  for (let nth = 1; !isOver; nth++) {
+    const { isFailing, seen } = failingFrom(nth)
+    const driver = failing(isFailing)
+    await using mirror = await startMirror(origin.url, driver)
+    const manifest = await pull(`${mirror.url}/v2/app/manifests/v1`)
+    assert.deepEqual([manifest.status, manifest.digest], [200, image.manifest], `full from write ${nth} on`)
+    for (const digest of [image.config, ...image.layers]) {
+      const url = `${mirror.url}/v2/app/blobs/${digest}`
+      const answers = await Promise.all([pull(url), pull(url), pull(url)])
+      for (const answer of answers) assert.deepEqual([answer.status, answer.digest], [200, digest], `write ${nth}`)
+    }
+    assert.deepEqual(await driver.list('/entrepot/fills').catch(() => []), [], 'nothing is left of a fill')
+    isOver = seen() < nth
+  }
+})
+
+test('T-31: the log says once that storage fails, and once that it works again', async () => {
+  await using origin = await startOrigin()
+  const blobs = Array.from({ length: 5 }, () => randomBlob(100_000))
+  for (const { bytes } of blobs) await origin.addBlob('app', bytes)
+  let isFull = true
+  await using mirror = await startMirror(
+    origin.url,
+    failing((call) => isFull && isFill(call) && call.method === 'append'),
+  )
+  for (const { digest } of blobs) assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
+  isFull = false
+  for (const { digest } of blobs) assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
+  const said = mirror.lines.filter(({ msg, level }) => level !== 'debug' && String(msg).startsWith('storage '))
+  assert.deepEqual(
+    said.map(({ msg }) => msg),
+    ['storage fails: what is fetched is passed through and not kept', 'storage works again'],
+  )
+})
+
+test('T-31: a disk that fills up in the middle of a blob: a reader who is far behind gets the rest of it', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(24 * mebibyte)
+  await origin.addBlob('app', bytes)
+  let written = 0
+  const driver = failing((call) => isFill(call) && call.method === 'append' && ++written > 40)
+  await using mirror = await startMirror(origin.url, driver)
+  const url = `${mirror.url}/v2/app/blobs/${digest}`
+  const slow = await open(url) // not read before the other one is on its way
+  const fast = pull(url)
+  const hash = createHash('sha256')
+  for await (const chunk of slow) hash.update(chunk as Buffer)
+  assert.equal(`sha256:${hash.digest('hex')}`, digest)
+  assert.equal((await fast).digest, digest)
+  assert.deepEqual(await driver.list('/entrepot/fills'), [])
+})
+
+test('T-33: what could not be made durable is not shown, and its readers have it', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const driver = failing((call) => isFill(call) && call.method === 'sync', 'EIO')
+  await using mirror = await startMirror(origin.url, driver)
+  assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.deepEqual(await driver.list('/docker/registry/v2/blobs').catch(() => []), [])
+})
+
+test('T-38: a read-only storage serves what it holds, also to a repository that has no link to it', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('one', bytes)
+  await origin.addBlob('two', bytes)
+  let isReadOnly = false
+  const driver = failing((call) => isReadOnly && (writes.has(call.method) || call.method === 'remove'), 'EROFS')
+  await using mirror = await startMirror(origin.url, driver)
+  await pull(`${mirror.url}/v2/one/blobs/${digest}`)
+  isReadOnly = true
+  assert.equal((await pull(`${mirror.url}/v2/one/blobs/${digest}`)).digest, digest)
+  assert.equal((await pull(`${mirror.url}/v2/two/blobs/${digest}`)).digest, digest)
+  assert.equal((await ask(`${mirror.url}/v2/two/blobs/${digest}`, { method: 'HEAD' })).status, 200)
+  assert.equal(origin.bytesSent(`/v2/two/blobs/${digest}`), 0)
+})
+
+test('a fill that is passed through ends when its last reader has left', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(32 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const driver = failing((call) => isFill(call) && call.method === 'append')
+  await using mirror = await startMirror(origin.url, driver)
+  const reader = await open(`${mirror.url}/v2/app/blobs/${digest}`)
+  reader.destroy()
+  await mirror.until(({ msg }) => msg === 'fill failed')
+  assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) < bytes.length)
+})

@@ -1,0 +1,287 @@
+// P5: a broken transfer goes on. Through the whole server, against a real origin behind a fault dial.
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { Request } from '../../src/http/exchange.ts'
+import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
+import { open, pull } from '../support/client.ts'
+import { randomBlob, startOrigin, type Fault, type Origin } from '../support/origin.ts'
+
+const mebibyte = 1024 * 1024
+
+async function mirror(origin: Origin, proxy: Record<string, unknown> = {}, folder?: string): Promise<AppUnderTest> {
+  return await startAppUnderTest({
+    ...(folder === undefined ? {} : { storage: { filesystem: { rootdirectory: folder } } }),
+    proxy: {
+      upstreams: { up: { url: origin.url, default: true } },
+      timeouts: { connect: '2s', firstbyte: '2s', idle: '1s' },
+      ...proxy,
+    },
+  })
+}
+
+/** Breaks the connection off after so many bytes of a body. */
+function cutAfter(bytes: number): Fault {
+  return {
+    async *body(body) {
+      let left = bytes
+      for await (const chunk of body) {
+        if (chunk.byteLength > left) {
+          if (left > 0) yield chunk.subarray(0, left)
+          throw new Error('cut')
+        }
+        left -= chunk.byteLength
+        yield chunk
+      }
+    },
+  }
+}
+
+/** Faults for the first requests, one each; the next ones are answered as they should be. */
+function inTurn(...faults: readonly ((request: Request) => Fault | undefined)[]): Origin['dial'] {
+  let nth = 0
+  return (request) => faults[nth++]?.(request)
+}
+
+/** The ranges that were asked for, whatever the outcome. */
+function watchRanges(origin: Origin): (string | undefined)[] {
+  const ranges: (string | undefined)[] = []
+  const { dial } = origin
+  origin.dial = (request) => {
+    ranges.push(request.headers.range)
+    return dial(request)
+  }
+  return ranges
+}
+
+test('T-10: a transfer that breaks goes on from the byte that it broke at, and its readers see nothing of it', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  for (const at of [1, 65_536, 2 * mebibyte, bytes.length - 1]) {
+    origin.dial = inTurn(() => cutAfter(at))
+    const ranges = watchRanges(origin)
+    await using app = await mirror(origin)
+    const answers = await Promise.all([
+      pull(`${app.url}/v2/app/blobs/${digest}`),
+      pull(`${app.url}/v2/app/blobs/${digest}`),
+    ])
+    for (const answer of answers) assert.deepEqual([answer.status, answer.digest], [200, digest], `cut at ${at}`)
+    assert.equal(ranges.length, 2)
+    const start = Number(/^bytes=(\d+)-$/.exec(ranges[1] ?? '')?.[1])
+    assert.ok(start > 0 && start <= at, `cut at ${at}, asked for ${ranges[1]}`)
+  }
+})
+
+test('T-12: a transfer that stalls goes on too', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('app', bytes)
+  const never = new Promise<never>(() => {})
+  const stall: Fault = {
+    async *body(body) {
+      for await (const chunk of body) {
+        yield chunk.subarray(0, 1000)
+        await never
+      }
+    },
+  }
+  origin.dial = inTurn(() => stall)
+  await using app = await mirror(origin)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('T-12: a transfer that stalls again and again releases its readers together', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('app', bytes)
+  const never = new Promise<never>(() => {})
+  origin.dial = () => ({
+    async *body(body) {
+      for await (const chunk of body) {
+        await never
+        yield chunk
+      }
+    },
+  })
+  await using app = await mirror(origin)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+  const answers = await Promise.all(Array.from({ length: 20 }, async () => await pull(url)))
+  assert.ok(answers.every(({ complete }) => !complete))
+  assert.ok(origin.seen.length <= 3, `${origin.seen.length} requests: patience is two idle times`)
+})
+
+test('T-28: what comes instead of the wanted part is never spliced', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const rest = (size: number): Record<string, string> => ({
+    'content-range': `bytes ${size}-${bytes.length - 1}/${bytes.length}`,
+  })
+  const wrong: readonly (readonly [string, (request: Request) => Fault | undefined])[] = [
+    [
+      'the whole instead of a part',
+      () => ({ reply: { status: 200, headers: { 'content-length': String(bytes.length) }, body: bytes } }),
+    ],
+    ['another start', () => ({ headers: rest(17) })],
+    ['another whole size', () => ({ headers: { 'content-range': `bytes 5-9/77` } })],
+    [
+      'an unknown whole size',
+      ({ headers }) => ({ headers: { 'content-range': `bytes ${headers.range?.slice(6)}${bytes.length - 1}/*` } }),
+    ],
+    ['an encoded part', () => ({ headers: { 'content-encoding': 'gzip' } })],
+    ['another version', () => ({ headers: { etag: '"another"' } })],
+  ]
+  for (const [what, fault] of wrong) {
+    origin.dial = inTurn(() => ({ ...cutAfter(mebibyte), headers: { etag: '"first"' } }), fault)
+    await using app = await mirror(origin)
+    const answer = await pull(`${app.url}/v2/app/blobs/${digest}`)
+    assert.deepEqual([answer.status, answer.digest], [200, digest], what)
+  }
+})
+
+test('T-23: an upstream that is busy for a moment is asked again', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(100_000)
+  await origin.addBlob('app', bytes)
+  const busy: Fault = { reply: { status: 503, headers: {}, body: Buffer.from('busy') } }
+  origin.dial = inTurn(
+    () => busy,
+    () => busy,
+  )
+  await using app = await mirror(origin)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.equal(origin.seen.length, 3)
+})
+
+test('P5: what a failed fill has brought is kept, proven, and not fetched again', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(6 * mebibyte)
+  await origin.addBlob('app', bytes)
+  {
+    await using app = await mirror(origin, { fill: { retries: 0 } }, folder.path)
+    origin.dial = () => cutAfter(4 * mebibyte)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).complete, false)
+  }
+  origin.dial = () => undefined
+  const ranges = watchRanges(origin)
+  await using restarted = await mirror(origin, {}, folder.path)
+  const before = origin.bytesSent(`/v2/app/blobs/${digest}`)
+  assert.equal((await pull(`${restarted.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.match(ranges[0] ?? '', /^bytes=[1-9]\d+-$/)
+  assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) - before < 3 * mebibyte)
+})
+
+test('P5: kept bytes that are wrong are found out, and cost one pull', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  {
+    await using app = await mirror(origin, { fill: { retries: 0 } }, folder.path)
+    origin.dial = () => ({
+      async *body(body) {
+        let sent = 0
+        for await (const chunk of body) {
+          if (sent > 3 * mebibyte) throw new Error('cut')
+          sent += chunk.byteLength
+          yield Buffer.from(chunk).fill(1)
+        }
+      },
+    })
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).complete, false)
+  }
+  origin.dial = () => undefined
+  await using restarted = await mirror(origin, {}, folder.path)
+  assert.equal((await pull(`${restarted.url}/v2/app/blobs/${digest}`)).complete, false)
+  assert.equal((await pull(`${restarted.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('P5: bytes that were whole but for their proof are not asked for again', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(3 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const fills = join(folder.path, 'entrepot/fills')
+  await mkdir(fills, { recursive: true })
+  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), bytes)
+  await using app = await mirror(origin, {}, folder.path)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`) < 1000, true)
+  await origin.stop()
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('P5: more bytes than there are were kept: they are dropped, and the blob is fetched', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const fills = join(folder.path, 'entrepot/fills')
+  await mkdir(fills, { recursive: true })
+  const kept = Buffer.concat([bytes, Buffer.from('more')])
+  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), kept)
+  await using app = await mirror(origin, {}, folder.path)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('a large blob comes by several connections, in order, each byte once', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(8 * mebibyte + 17)
+  await origin.addBlob('app', bytes)
+  const ranges = watchRanges(origin)
+  await using app = await mirror(origin, { fill: { connections: 4, minsize: '1MiB' } })
+  const url = `${app.url}/v2/app/blobs/${digest}`
+  const answers = await Promise.all([pull(url), pull(url), pull(url, { range: 'bytes=8388608-' })])
+  assert.deepEqual([answers[0]?.digest, answers[1]?.digest, answers[2]?.size], [digest, digest, 17])
+  assert.deepEqual(
+    origin.seen.map((line) => line.split(' ')[0]),
+    ['HEAD', 'GET', 'GET', 'GET', 'GET'],
+  )
+  assert.equal(new Set(ranges.slice(1)).size, 4)
+  assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`), bytes.length)
+})
+
+test('T-10: each of several connections goes on where it broke', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  origin.dial = inTurn(
+    () => undefined, // HEAD
+    () => cutAfter(100_000),
+    () => cutAfter(200_000),
+    () => cutAfter(300_000),
+  )
+  await using app = await mirror(origin, { fill: { connections: 4, minsize: '1MiB' } })
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.equal(origin.seen.length, 1 + 4 + 3)
+})
+
+test('an origin without ranges serves a large blob by one connection', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const whole: Fault = { reply: { status: 200, headers: { 'content-length': String(bytes.length) }, body: bytes } }
+  origin.dial = ({ method }) => (method === 'GET' ? whole : undefined)
+  await using app = await mirror(origin, { fill: { connections: 4, minsize: '1MiB' } })
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.equal(origin.seen.length, 2)
+})
+
+test('small blobs take one connection, whatever is configured', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(100_000)
+  await origin.addBlob('app', bytes)
+  await using app = await mirror(origin, { fill: { connections: 4, minsize: '1MiB' } })
+  const reader = await open(`${app.url}/v2/app/blobs/${digest}`)
+  reader.resume()
+  await once(reader, 'end')
+  assert.deepEqual(
+    origin.seen.map((line) => line.split(' ')[0]),
+    ['HEAD', 'GET'],
+  )
+})
