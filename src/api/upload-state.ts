@@ -13,6 +13,9 @@ export interface UploadState {
 
 const macLength = 32
 
+/** Longer than any state is: a repository's name is the longest part of one. */
+const maxTextLength = 1024
+
 export function signUploadState(state: UploadState, secret: string): string {
   const json = Buffer.from(
     JSON.stringify({
@@ -32,8 +35,9 @@ export function verifyUploadState(
   id: string,
   secret: string,
 ): { readonly offset: number } | undefined {
+  if (text.length > maxTextLength) return undefined
   const bytes = Buffer.from(text, 'base64url')
-  if (bytes.byteLength <= macLength || padded(bytes.toString('base64url')) !== padded(text.replace(/=+$/, ''))) {
+  if (bytes.byteLength <= macLength || padded(bytes.toString('base64url')) !== padded(text.replace(/={1,2}$/, ''))) {
     return undefined // not the one text that encodes these bytes
   }
   const json = bytes.subarray(macLength)

@@ -7,7 +7,7 @@ import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Upload, WritableRepository } from '../registry/store.ts'
-import { parseChunkRange } from './content-range.ts'
+import { parseChunkRange, type Chunk } from './content-range.ts'
 import { locationOf, type LocationOptions } from './location.ts'
 import { problemReply } from './problem.ts'
 import { signUploadState, verifyUploadState } from './upload-state.ts'
@@ -25,12 +25,13 @@ export interface UploadRequest {
   readonly call: CallOptions
 }
 
-/** POST: a session, or with `digest` a whole blob at once, or with `mount` a blob that another repository has. */
+/** POST: a session, or with `digest` a whole blob at once, or with `mount` and `from` a blob that another repository has. */
 export async function startUpload(registry: Registry, ask: UploadRequest): Promise<Reply> {
   const { repository, request, call } = ask
   const { query } = request
-  const mount = query.get('mount')
-  if (mount !== null && isDigest(mount) && (await mountBlob(registry, ask, mount, query.get('from')))) {
+  const mount = query.get('mount') ?? ''
+  const from = query.get('from') ?? ''
+  if (isDigest(mount) && isRepositoryName(from) && (await mountBlob(registry, ask, mount, from))) {
     return createdReply(ask, mount)
   }
   const algorithm = query.get('digest-algorithm')
@@ -87,24 +88,43 @@ async function withSession(ask: UploadRequest, id: string, next: (upload: Upload
   try {
     const chunk = parseChunkRange(request.headers['content-range'])
     const length = request.headers['content-length']
-    if (offset !== upload.size || (chunk !== undefined && chunk.start !== upload.size)) return outOfOrder(ask, upload)
+    if (offset !== upload.size || (chunk !== undefined && chunk.start !== upload.size)) throw outOfOrder(upload)
     if (chunk !== undefined && length !== undefined && Number(length) !== chunk.length) {
       throw new RegistryError('SIZE_INVALID', `the body has ${length} bytes, Content-Range says ${chunk.length}`)
     }
-    const before = upload.size
-    await upload.append(request.body, call)
-    if (chunk !== undefined && upload.size - before !== chunk.length) {
-      throw new RegistryError('SIZE_INVALID', `the body has not the ${chunk.length} bytes of its Content-Range`)
-    }
+    await upload.append(chunk === undefined ? request.body : exactly(chunk, request.body), call)
     return await next(upload)
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error
+    if (error.code === 'RANGE_INVALID') return rangeReply(ask, upload, error)
+    if (error.code !== 'BLOB_UPLOAD_INVALID') throw error
+    await upload.close()
+    await using overtaken = await ask.repository.uploads.resume(id, call) // another request was faster
+    await overtaken.close()
+    return rangeReply(ask, overtaken, outOfOrder(overtaken))
   } finally {
     await upload.close() // nothing to do where it was committed
   }
 }
 
+/** A chunk's bytes. @throws RegistryError SIZE_INVALID where the body has more, which are not passed on, or fewer */
+async function* exactly({ length }: Chunk, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  let left = length
+  for await (const bytes of body) {
+    yield bytes.subarray(0, left)
+    left -= bytes.byteLength
+    if (left < 0) break
+  }
+  if (left !== 0) throw new RegistryError('SIZE_INVALID', `the body has not the ${length} bytes of its Content-Range`)
+}
+
+function outOfOrder({ size }: Upload): RegistryError {
+  return new RegistryError('RANGE_INVALID', `this session holds ${size} bytes`)
+}
+
 /** Tells the client where to go on (distribution-spec: 416, and the session stays usable). */
-function outOfOrder(ask: UploadRequest, upload: Upload): Reply {
-  const problem = problemReply(new RegistryError('RANGE_INVALID', `this session holds ${upload.size} bytes`))
+function rangeReply(ask: UploadRequest, upload: Upload, error: RegistryError): Reply {
+  const problem = problemReply(error)
   return { ...problem, headers: { ...problem.headers, ...sessionHeaders(ask, upload) } }
 }
 
@@ -121,21 +141,15 @@ function digestOf({ query }: Request): Digest {
   return digest
 }
 
-/**
- * Whether the blob is visible in the repository now. Without `from` any repository may be its source: while nobody guards
- * them, whoever can push can read every one of them.
- */
+/** Whether the blob is visible in the repository now. The right to it is the link of the repository that it is to come from. */
 async function mountBlob(
   registry: Registry,
   { repository, call }: UploadRequest,
   digest: Digest,
-  from: string | null,
+  from: RepositoryName,
 ): Promise<boolean> {
   try {
-    if (from !== null) {
-      if (!isRepositoryName(from)) return false
-      await registry.repository(from).blobs.stat(digest, call) // the right to it is the source repository's link
-    }
+    await registry.repository(from).blobs.stat(digest, call)
     await repository.blobs.link(digest, call)
     return true
   } catch (error) {

@@ -29,6 +29,24 @@ test('the state has the form that distribution gives it', () => {
   })
 })
 
+test('P7: a text that is longer than any state is refused before its signature is looked at', () => {
+  const name = parseRepositoryName('a/b')
+  const state = { name, id: 'x'.repeat(1000), offset: 7, startedAt: new Date() }
+  assert.equal(verifyUploadState(signUploadState(state, secret), name, state.id, secret), undefined)
+})
+
+test('padding is that of base64url, or left out', () => {
+  const name = parseRepositoryName('a/b')
+  const paddings = ['x', 'xx', 'xxx'].map((id) => {
+    const text = signUploadState({ name, id, offset: 7, startedAt: new Date() }, secret)
+    const bare = text.replace(/=*$/, '')
+    for (const same of [text, bare]) assert.deepEqual(verifyUploadState(same, name, id, secret), { offset: 7 })
+    assert.equal(verifyUploadState(`${text}===`, name, id, secret), undefined)
+    return text.length - bare.length
+  })
+  assert.deepEqual(paddings.toSorted(), [0, 1, 2])
+})
+
 property('a state says its offset to its own session only', (random) => {
   const state = randomState(random)
   const text = signUploadState(state, secret)
