@@ -1,9 +1,9 @@
 // What a pushed manifest must be before it is stored: one document to every reader, with everything it names in place.
-import { findAmbiguousKey } from '../oci/ambiguous-keys.ts'
+import { findAmbiguousKey, type StructuralKeys } from '../oci/ambiguous-keys.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { ifPresent, RegistryError, RegistryErrors } from '../oci/error.ts'
-import { ManifestError, parseManifest, type ManifestDescriptor, type ParsedManifest } from '../oci/manifest.ts'
-import { bareMediaType, isForeignLayer, isManifestType, mediaTypes } from '../oci/media-type.ts'
+import { ManifestError, parsePushedManifest, type ManifestDescriptor, type ParsedManifest } from '../oci/manifest.ts'
+import { isForeignLayer, isIndexType, isManifestType, mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Repository } from '../registry/source.ts'
 
@@ -19,34 +19,39 @@ export interface ManifestRules {
   readonly classes: readonly string[]
 }
 
-/** @throws RegistryError MANIFEST_INVALID, DENIED */
-export function checkDocument(
-  bytes: Uint8Array,
-  contentType: string | undefined,
-  rules: ManifestRules,
-): ParsedManifest {
-  const declared = contentType === undefined ? undefined : bareMediaType(contentType)
+/**
+ * `declared` is the bare media type of the request.
+ * @throws RegistryError MANIFEST_INVALID, DENIED
+ */
+export function checkDocument(bytes: Uint8Array, declared: string | undefined, rules: ManifestRules): ParsedManifest {
   let manifest: ParsedManifest
   try {
-    manifest = parseManifest(bytes, declared)
+    manifest = parsePushedManifest(bytes, declared)
   } catch (error) {
     if (error instanceof ManifestError) throw new RegistryError('MANIFEST_INVALID', error.message, { cause: error })
     throw error
   }
-  const ambiguous = findAmbiguousKey(Buffer.from(bytes).toString())
-  if (ambiguous !== undefined) {
-    throw new RegistryError('MANIFEST_INVALID', `the key ${JSON.stringify(ambiguous.slice(0, 100))} is ambiguous`)
-  }
+  checkKeys(bytes)
   if (declared !== undefined && declared !== 'application/json' && declared !== manifest.mediaType.toLowerCase()) {
     throw new RegistryError('MANIFEST_INVALID', `Content-Type is ${declared}, the document is ${manifest.mediaType}`)
   }
-  checkClass(manifest, rules)
+  if (!isIndexType(manifest.mediaType)) checkClass(manifest.config?.mediaType ?? manifest.mediaType, rules)
   return manifest
 }
 
-function checkClass(manifest: ParsedManifest, { classes }: ManifestRules): void {
-  if (classes.length === 0 || manifest.config === undefined) return
-  const { mediaType } = manifest.config
+/** @throws RegistryError MANIFEST_INVALID where two readers of a document might see two things */
+export function checkKeys(bytes: Uint8Array, keys?: StructuralKeys): void {
+  const ambiguous = findAmbiguousKey(Buffer.from(bytes).toString(), keys)
+  if (ambiguous === undefined) return
+  throw new RegistryError('MANIFEST_INVALID', `the key ${JSON.stringify(ambiguous.slice(0, 100))} is ambiguous`)
+}
+
+/**
+ * Of an image, the type of its config says which class it is. An index has none: its children were asked.
+ * @throws RegistryError DENIED
+ */
+export function checkClass(mediaType: string, { classes }: ManifestRules): void {
+  if (classes.length === 0) return
   const own = manifestClasses.get(mediaType)
   if (own === undefined) throw new RegistryError('DENIED', `unknown manifest class for ${mediaType}`)
   if (!classes.includes(own)) throw new RegistryError('DENIED', `registry does not allow ${own} manifest`)
@@ -56,6 +61,7 @@ const manifestClasses: ReadonlyMap<string, string> = new Map([
   [mediaTypes.dockerImageConfig, 'image'],
   [mediaTypes.ociImageConfig, 'image'],
   [mediaTypes.dockerPluginConfig, 'plugin'],
+  [mediaTypes.dockerSchema1Signed, 'image'],
 ])
 
 /**
@@ -68,16 +74,37 @@ export async function checkReferences(
   rules: ManifestRules,
   call: CallOptions,
 ): Promise<void> {
-  const problems: RegistryError[] = []
+  await refuse(problemsOf(repository, manifest, rules, call))
+}
+
+async function* problemsOf(
+  repository: Repository,
+  manifest: ParsedManifest,
+  rules: ManifestRules,
+  call: CallOptions,
+): AsyncGenerator<RegistryError, void> {
   for (const blob of unlike(manifest.blobs)) {
     const problem = await checkBlob(repository, blob, rules, call)
-    if (problem !== undefined) problems.push(problem)
+    if (problem !== undefined) yield problem
   }
   for (const child of manifest.manifests) {
     if (rules.disabled || !rules.isRequiredChild(child) || (await hasChild(repository, child, call))) continue
-    problems.push(new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest: child.digest }))
+    yield new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest: child.digest })
   }
-  const [first, ...others] = problems
+}
+
+/** Each costs a look into storage, and a line of the answer. */
+const maxProblems = 100
+
+/** @throws RegistryErrors where there are problems; of very many, only the first are looked for and named */
+export async function refuse(problems: AsyncIterable<RegistryError>): Promise<void> {
+  const found: RegistryError[] = []
+  for await (const problem of problems) {
+    const isOneMore = found.length === maxProblems
+    found.push(isOneMore ? new RegistryError(problem.code, `there are more than these ${maxProblems}`) : problem)
+    if (isOneMore) break
+  }
+  const [first, ...others] = found
   if (first !== undefined) throw new RegistryErrors([first, ...others])
 }
 

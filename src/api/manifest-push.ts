@@ -10,8 +10,8 @@ import { isTag, type Reference, type Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { RemovableRepository } from '../registry/store.ts'
 import { locationOf } from './location.ts'
-import { checkDocument, checkReferences, type ManifestRules } from './manifest-check.ts'
-import { checkSigned, type Schema1Options } from './schema1.ts'
+import { checkClass, checkDocument, checkReferences, type ManifestRules } from './manifest-check.ts'
+import { checkLayers, keepEmptyLayer, parseSigned, type Schema1Options } from './schema1.ts'
 import type { UploadRequest } from './uploads.ts'
 
 /** How many tags one push may set (distribution-spec development head asks for at least 10). */
@@ -48,19 +48,24 @@ async function check(
   body: Buffer,
   { rules, schema1 }: PushPolicy,
 ): Promise<{ bytes: Uint8Array; mediaType: string | undefined; subject?: Descriptor | undefined }> {
-  const contentType = request.headers['content-type']
-  if (isSchema1(contentType, body)) {
+  const declared = bareMediaType(request.headers['content-type'] ?? '')
+  if (isSchema1(declared, body)) {
     if (!schema1.enabled) throw new RegistryError('MANIFEST_INVALID', 'schema 1 manifests are not taken here')
-    const { payload } = await checkSigned(repository, body, call)
+    const { payload, layers } = parseSigned(body)
+    checkClass(mediaTypes.dockerSchema1Signed, rules)
+    await keepEmptyLayer(repository, layers, call)
+    await checkLayers(repository, layers, call)
     return { bytes: payload, mediaType: mediaTypes.dockerSchema1Signed }
   }
+  const contentType = declared === '' ? undefined : declared
   const manifest = checkDocument(body, contentType, rules)
+  const named = manifest.blobs.map(({ digest }) => digest)
+  if (schema1.enabled) await keepEmptyLayer(repository, named, call)
   await checkReferences(repository, manifest, rules, call)
   return { bytes: body, mediaType: contentType, subject: manifest.subject }
 }
 
-function isSchema1(contentType: string | undefined, body: Uint8Array): boolean {
-  const declared = bareMediaType(contentType ?? '')
+function isSchema1(declared: string, body: Uint8Array): boolean {
   if (declared === mediaTypes.dockerSchema1 || declared === mediaTypes.dockerSchema1Signed) return true
   return (declared === '' || declared === 'application/json') && schemaVersionOf(body) === 1
 }

@@ -1,15 +1,16 @@
 // Schema 1 at the edge: signed manifests come in, images of today go out in its words to clients that know no others. In
 // storage there are only payloads without signatures; what leaves is signed with our own key.
 import { resolveRange } from '../bytes/range.ts'
-import { collect, streamOf } from '../bytes/stream.ts'
-import { findAmbiguousKey } from '../oci/ambiguous-keys.ts'
+import { collect, streamOf, TooLargeError } from '../bytes/stream.ts'
+import { schema1Keys } from '../oci/ambiguous-keys.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isAbsence, RegistryError, RegistryErrors } from '../oci/error.ts'
+import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
 import { maxManifestSize, parseManifest } from '../oci/manifest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { BlobSource, Manifest, Repository } from '../registry/source.ts'
+import type { WritableRepository } from '../registry/store.ts'
 import { ConversionError, convertToSchema1 } from '../schema1/convert.ts'
 import { emptyLayer, emptyLayerDigest, emptyLayerSize } from '../schema1/empty-layer.ts'
 import { Schema1Error } from '../schema1/envelope.ts'
@@ -17,6 +18,7 @@ import { parseSignedManifest, type SignedManifest } from '../schema1/manifest.ts
 import { signManifest } from '../schema1/sign.ts'
 import { SignatureError } from '../schema1/signature.ts'
 import type { SigningKey } from '../schema1/signing-key.ts'
+import { checkKeys, refuse } from './manifest-check.ts'
 
 export interface Schema1Options {
   /** Whether signed manifests are taken, and images converted. What is stored already is served in any case. */
@@ -31,7 +33,7 @@ export function signedForClient(manifest: Manifest, { key }: Schema1Options): Ma
   return { bytes, descriptor: { ...manifest.descriptor, size: bytes.byteLength } }
 }
 
-/** @throws RegistryError MANIFEST_INVALID where the image cannot be said in schema 1, or its configuration is missing */
+/** @throws RegistryError MANIFEST_INVALID where the image cannot be said in schema 1, or its configuration is missing or too large */
 export async function convertImage(
   repository: Repository,
   image: Manifest,
@@ -59,36 +61,16 @@ async function readConfig(repository: Repository, digest: Digest, call: CallOpti
     return await collect(body, maxManifestSize)
   } catch (cause) {
     if (isAbsence(cause)) throw new RegistryError('MANIFEST_INVALID', `${digest} is missing`, { cause })
+    if (cause instanceof TooLargeError) throw new RegistryError('MANIFEST_INVALID', `${digest} is too large`, { cause })
     throw cause
   }
 }
 
 /**
- * Reads a pushed manifest, proves its signatures, and looks for its layers.
- * @throws RegistryError MANIFEST_INVALID, MANIFEST_UNVERIFIED; RegistryErrors MANIFEST_BLOB_UNKNOWN
+ * Reads a pushed manifest, and proves its signatures.
+ * @throws RegistryError MANIFEST_INVALID, MANIFEST_UNVERIFIED
  */
-export async function checkSigned(
-  repository: Repository,
-  bytes: Uint8Array,
-  call: CallOptions,
-): Promise<SignedManifest> {
-  const manifest = parseSigned(bytes)
-  const problems: RegistryError[] = []
-  for (const digest of new Set(manifest.layers)) {
-    if (digest === emptyLayerDigest) continue
-    try {
-      await repository.blobs.stat(digest, { ...call, renew: true })
-    } catch (error) {
-      if (!isAbsence(error)) throw error
-      problems.push(new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest }))
-    }
-  }
-  const [first, ...others] = problems
-  if (first !== undefined) throw new RegistryErrors([first, ...others])
-  return manifest
-}
-
-function parseSigned(bytes: Uint8Array): SignedManifest {
+export function parseSigned(bytes: Uint8Array): SignedManifest {
   let manifest: SignedManifest
   try {
     manifest = parseSignedManifest(bytes)
@@ -97,11 +79,34 @@ function parseSigned(bytes: Uint8Array): SignedManifest {
     if (cause instanceof Schema1Error) throw new RegistryError('MANIFEST_INVALID', cause.message, { cause })
     throw cause
   }
-  const ambiguous = findAmbiguousKey(Buffer.from(bytes).toString())
-  if (ambiguous !== undefined) {
-    throw new RegistryError('MANIFEST_INVALID', `the key ${JSON.stringify(ambiguous.slice(0, 100))} is ambiguous`)
-  }
+  checkKeys(bytes, schema1Keys)
+  checkKeys(manifest.payload, schema1Keys) // its end comes out of the signature
   return manifest
+}
+
+/** @throws RegistryErrors MANIFEST_BLOB_UNKNOWN for each layer that is missing */
+export async function checkLayers(repository: Repository, layers: readonly Digest[], call: CallOptions): Promise<void> {
+  await refuse(missingLayers(repository, layers, call))
+}
+
+async function* missingLayers(
+  repository: Repository,
+  layers: readonly Digest[],
+  call: CallOptions,
+): AsyncGenerator<RegistryError, void> {
+  for (const digest of new Set(layers)) {
+    const found = await ifPresent(repository.blobs.stat(digest, { ...call, renew: true }))
+    if (found === undefined) yield new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest })
+  }
+}
+
+/** Stores the empty layer where a manifest names it: whoever asked for it heard that it is here, and did not push it. */
+export async function keepEmptyLayer(
+  repository: WritableRepository,
+  named: readonly Digest[],
+  call: CallOptions,
+): Promise<void> {
+  if (named.includes(emptyLayerDigest)) await repository.blobs.put(emptyLayer(), call)
 }
 
 /** A converted image may name a layer that nobody pushed: the empty one, whose bytes everybody knows. */

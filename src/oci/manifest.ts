@@ -2,7 +2,7 @@
 // this says what a document is and what it refers to (OCI image-spec v1.1; Docker manifest v2 schema 2).
 import { isDigest, type Digest } from './digest.ts'
 import type { Descriptor } from './descriptor.ts'
-import { bareMediaType, mediaTypes } from './media-type.ts'
+import { bareMediaType, isImageType, isIndexType, mediaTypes } from './media-type.ts'
 
 /** The largest manifest that is read from anyone, in bytes: what the specification asks registries to accept. */
 export const maxManifestSize: number = 4 * 1024 * 1024
@@ -42,7 +42,22 @@ export interface ParsedManifest {
  * @throws ManifestError where the bytes are no manifest of a kind that is known by its shape
  */
 export function parseManifest(bytes: Uint8Array, declared?: string): ParsedManifest {
+  return readManifest(parseDocument(bytes), declared)
+}
+
+/**
+ * As `parseManifest`, for what a client pushes: a whole document of its type. Others may have stored less, and that stays
+ * readable.
+ * @throws ManifestError
+ */
+export function parsePushedManifest(bytes: Uint8Array, declared?: string): ParsedManifest {
   const document = parseDocument(bytes)
+  const manifest = readManifest(document, declared)
+  checkWhole(manifest.mediaType, document)
+  return manifest
+}
+
+function readManifest(document: Record<string, unknown>, declared: string | undefined): ParsedManifest {
   if (document['schemaVersion'] === 1) return parseSchema1(document)
   if (document['schemaVersion'] !== 2) throw new ManifestError('schemaVersion is not 2')
   const { config, layers, blobs, manifests, subject } = document
@@ -74,11 +89,22 @@ function textOf(value: unknown): string | undefined {
 
 /** Whoever reads the type and whoever looks for the keys must see the same kind of document (CVE-2021-41190). */
 function checkShape(mediaType: string, document: Record<string, unknown>): void {
-  const isIndex = mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerManifestList
-  const isImage = mediaType === mediaTypes.ociManifest || mediaType === mediaTypes.dockerManifest
-  if (isIndex && !Array.isArray(document['manifests'])) throw new ManifestError('an index without manifests')
-  if (isImage && (document['manifests'] !== undefined || !isObject(document['config']))) {
+  if (isIndexType(mediaType) && !Array.isArray(document['manifests'])) {
+    throw new ManifestError('an index without manifests')
+  }
+  if (isImageType(mediaType) && (document['manifests'] !== undefined || !isObject(document['config']))) {
     throw new ManifestError('an image manifest without a config')
+  }
+}
+
+/** What the specifications ask of a document besides, whether or not it names its type itself. */
+function checkWhole(mediaType: string, document: Record<string, unknown>): void {
+  checkShape(mediaType, document)
+  const { schemaVersion, layers, blobs } = document
+  if (isImageType(mediaType) && layers === undefined) throw new ManifestError('an image manifest without layers')
+  if (isIndexType(mediaType) && blobs !== undefined) throw new ManifestError('an index with blobs')
+  if (mediaType === mediaTypes.dockerSchema1 && schemaVersion === 2) {
+    throw new ManifestError('schemaVersion is 2, mediaType that of schema 1')
   }
 }
 

@@ -29,6 +29,14 @@ export function isManifestType(mediaType: string): boolean {
   return manifestTypes.has(mediaType)
 }
 
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerManifestList
+}
+
+export function isImageType(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociManifest || mediaType === mediaTypes.dockerManifest
+}
+
 /** Whether a layer's bytes may live elsewhere: Windows base layers, and OCI's non-distributable ones. */
 export function isForeignLayer(mediaType: string): boolean {
   return /^application\/vnd\.(?:docker\.image\.rootfs\.foreign|oci\.image\.layer\.nondistributable)\./.test(mediaType)

@@ -44,7 +44,7 @@ test('padding is that of base64url, or left out', () => {
     assert.equal(verifyUploadState(`${text}===`, name, id, secret), undefined)
     return text.length - bare.length
   })
-  assert.deepEqual(paddings.toSorted(), [0, 1, 2])
+  assert.deepEqual(new Set(paddings), new Set([0, 1, 2]))
 })
 
 property('a state says its offset to its own session only', (random) => {

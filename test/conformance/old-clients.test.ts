@@ -4,8 +4,11 @@ import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseSignedManifest } from '../../src/schema1/manifest.ts'
-import { emptyLayerDigest } from '../../src/schema1/empty-layer.ts'
-import { startAppUnderTest, type AppUnderTest } from '../support/app-under-test.ts'
+import { emptyLayer, emptyLayerDigest } from '../../src/schema1/empty-layer.ts'
+import { encodeBase64url } from '../../src/schema1/base64url.ts'
+import { signManifest } from '../../src/schema1/sign.ts'
+import { documentWith, payload, protectedHeader, rfcKey } from '../schema1/fixture.ts'
+import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { ask, type Answer } from '../support/client.ts'
 
 const everything = Object.values(mediaTypes).join(', ')
@@ -203,4 +206,99 @@ test('a signed manifest is refused where schema 1 is not enabled', async () => {
   const answer = await put(app, 'v1', mediaTypes.dockerSchema1Signed, signed)
   assert.equal(answer.status, 400)
   assert.deepEqual(answer.codes, ['MANIFEST_INVALID'])
+})
+
+test('the empty layer, which a client need not push, is here for whoever reads a manifest that names it', async () => {
+  const image = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.dockerManifest,
+    config: { mediaType: mediaTypes.dockerImageConfig, digest: digestOf('{}'), size: 2 },
+    layers: [{ mediaType: mediaTypes.octetStream, digest: emptyLayerDigest, size: 32 }],
+  }
+  const signed = signManifest(payload, rfcKey, new Date())
+  for (const [type, document] of [
+    [mediaTypes.dockerManifest, JSON.stringify(image)],
+    [mediaTypes.dockerSchema1Signed, signed],
+  ] as const) {
+    await using folder = await temporaryFolder()
+    const storage = { filesystem: { rootdirectory: folder.path } }
+    {
+      await using app = await startAppUnderTest({ storage, compatibility: { schema1: { enabled: true } } })
+      const head = await ask(`${app.url}/v2/app/blobs/${emptyLayerDigest}`, { method: 'HEAD' })
+      assert.equal(head.status, 200)
+      await pushBlob(app, Buffer.from('{}'))
+      assert.equal((await put(app, 'v1', type, document)).status, 201)
+    }
+    await using app = await startAppUnderTest({ storage })
+    assert.equal((await get(app, 'v1')).status, 200)
+    const layer = await ask(`${app.url}/v2/app/blobs/${emptyLayerDigest}`)
+    assert.deepEqual([layer.status, layer.body], [200, emptyLayer()])
+  }
+})
+
+test('P10: an image whose configuration is too large to be converted says so', async () => {
+  await using app = await registry(true)
+  const config = await pushBlob(app, Buffer.alloc(4 * 1024 * 1024 + 1, ' '))
+  const manifest = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: mediaTypes.dockerManifest,
+    config: { mediaType: mediaTypes.dockerImageConfig, ...config },
+    layers: [],
+  })
+  assert.equal((await put(app, 'v1', mediaTypes.dockerManifest, manifest)).status, 201)
+  const answer = await get(app, 'v1')
+  assert.equal(answer.status, 400)
+  assert.deepEqual(answer.codes, ['MANIFEST_INVALID'])
+  assert.match(answer.body.toString(), /too large/)
+})
+
+test('a signed manifest is one document to every reader, with and without its signatures', async () => {
+  await using app = await registry(true)
+  const layer = await pushBlob(app, Buffer.from('a layer'))
+  assert.equal((await put(app, 'v1', 'application/json', signManifest(payload, rfcKey, new Date()))).status, 201)
+  const fsLayers = JSON.stringify([{ blobSum: layer.digest }])
+  const twofold = Buffer.from(payload.toString().replace('"tag"', `"FSLayers": ${fsLayers},\n   "tag"`))
+  // The second list is not in the document: only the payload gets it, from the signature.
+  const tail = `,"fsLayers":${fsLayers}}`
+  const head = payload.subarray(0, payload.length - 2)
+  const hidden = protectedHeader({ formatLength: head.length, formatTail: encodeBase64url(tail) })
+  const whole = encodeBase64url(Buffer.concat([head, Buffer.from(tail)]))
+  const signature = encodeBase64url(rfcKey.sign(Buffer.from(`${hidden}.${whole}`)))
+  const header = { jwk: rfcKey.jwk, alg: rfcKey.algorithm }
+  for (const document of [
+    signManifest(twofold, rfcKey, new Date()),
+    documentWith([{ header, signature, protected: hidden }]),
+  ]) {
+    const answer = await put(app, 'v2', mediaTypes.dockerSchema1Signed, document)
+    assert.equal(answer.status, 400)
+    assert.deepEqual(answer.codes, ['MANIFEST_INVALID'])
+    assert.match(answer.body.toString(), /ambiguous/)
+  }
+})
+
+test('a signed manifest is an image, and so refused where only plugins are taken', async () => {
+  for (const [classes, status] of [
+    [['plugin'], 403],
+    [['image'], 201],
+  ] as const) {
+    const policy = { repository: { classes } }
+    await using app = await startAppUnderTest({ policy, compatibility: { schema1: { enabled: true } } })
+    const answer = await put(app, 'v1', mediaTypes.dockerSchema1Signed, signManifest(payload, rfcKey, new Date()))
+    assert.equal(answer.status, status)
+    assert.deepEqual(answer.codes, status === 403 ? ['DENIED'] : [])
+  }
+})
+
+test('P7: of very many layers of a signed manifest that are missing, the first hundred are named', async () => {
+  await using app = await registry(true)
+  const count = 1000
+  const many = JSON.stringify({
+    ...(JSON.parse(payload.toString()) as Record<string, unknown>),
+    fsLayers: Array.from({ length: count }, (_, at) => ({ blobSum: digestOf(`missing ${at}`) })),
+    history: Array.from({ length: count }, () => ({ v1Compatibility: '{}' })),
+  })
+  const document = signManifest(Buffer.from(many), rfcKey, new Date())
+  const answer = await put(app, 'v1', mediaTypes.dockerSchema1Signed, document)
+  assert.equal(answer.codes.length, 101)
+  assert.match(answer.body.toString(), /there are more/)
 })

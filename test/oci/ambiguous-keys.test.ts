@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { findAmbiguousKey } from '../../src/oci/ambiguous-keys.ts'
+import { findAmbiguousKey, schema1Keys } from '../../src/oci/ambiguous-keys.ts'
 import { property, type Random } from '../support/seeded.ts'
 
 test('a key that is given twice, or in other letters than its own, is ambiguous', () => {
@@ -22,10 +22,38 @@ test('a key that is given twice, or in other letters than its own, is ambiguous'
     ['{"annotations":{"a":"1","a":"2"}}', 'a'],
     ['{"annotations":{"Layers":"a"},"Layers":[]}', 'Layers'],
     ['{"Annotations":{}}', 'Annotations'],
+    ['{"extra":{"Size":1,"deep":[{"OS":1}]}}', undefined], // nobody looks into what has no name here
+    ['{"extra":[{"Layers":[]}]}', undefined],
+    ['{"extra":{"layers":{"Size":1}}}', undefined],
+    ['{"extra":{"Size":1,"Size":2}}', 'Size'],
+    ['{"extra":{},"Size":1}', 'Size'],
+    ['{"config":{"extra":{"Size":1},"Size":1}}', 'Size'],
+    ['{"manifests":[{"platform":{"features":["a"],"OS":"b"}}]}', 'OS'],
+    ['[[{"OS":1}]]', 'OS'],
+    ['{"layers":[[{"Digest":1}]]}', 'Digest'],
     ['[{"os":1},{"os":1}]', undefined],
     ['"layers"', undefined],
   ]
   for (const [json, key] of cases) assert.equal(findAmbiguousKey(json), key, json)
+})
+
+test('the keys of schema 1 count in documents of schema 1 only', () => {
+  const cases: readonly (readonly [json: string, key: string | undefined])[] = [
+    ['{"name":"a","tag":"b","fsLayers":[{"blobSum":"c"}],"history":[{"v1Compatibility":"d"}]}', undefined],
+    ['{"Name":"a"}', 'Name'],
+    ['{"TAG":"a"}', 'TAG'],
+    ['{"fsLayers":[],"FSLayers":[]}', 'FSLayers'],
+    ['{"fsLayers":[{"blobsum":"a"}]}', 'blobsum'],
+    ['{"History":[]}', 'History'],
+    ['{"history":[{"v1compatibility":"a"}]}', 'v1compatibility'],
+    ['{"Signatures":[]}', 'Signatures'],
+    ['{"signatures":[{"header":{"jwk":{"Name":"a"}}}]}', undefined],
+    ['{"SchemaVersion":1}', 'SchemaVersion'],
+  ]
+  for (const [json, key] of cases) {
+    assert.equal(findAmbiguousKey(json, schema1Keys), key, json)
+    assert.equal(findAmbiguousKey(json), key === 'SchemaVersion' ? key : undefined, json)
+  }
 })
 
 test('P7: what is nested deeper than any reader goes is refused, and long strings are read', () => {
@@ -116,7 +144,7 @@ function ambiguousIn(value: Value, isFree = false): string | undefined {
     const isVariant = [...structural, 'annotations'].some((one) => one.toLowerCase() === plain && one !== key)
     if (isVariant && !isFree) return key
     seen.push(key)
-    const found = ambiguousIn(inner, isFree || key === 'annotations')
+    const found = ambiguousIn(inner, isFree || !structural.includes(key))
     if (found !== undefined) return found
   }
   return undefined

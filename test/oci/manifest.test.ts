@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ManifestError, parseManifest } from '../../src/oci/manifest.ts'
+import { ManifestError, parseManifest, parsePushedManifest } from '../../src/oci/manifest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 
 const digest = `sha256:${'a'.repeat(64)}`
@@ -57,6 +57,43 @@ test('what is no manifest is refused with a sentence', () => {
       () => parse(document),
       (error) => error instanceof ManifestError && message.test(error.message),
     )
+  }
+})
+
+test('what a client pushes is a whole document of its type, what is stored already need not be', () => {
+  const { ociManifest, ociIndex, dockerManifest, dockerManifestList, dockerSchema1 } = mediaTypes
+  const [config, layers, manifests, blobs] = [descriptor, [descriptor], [descriptor], [descriptor]]
+  const incomplete: [unknown, RegExp][] = [
+    [{ schemaVersion: 2, layers }, /without a config/],
+    [{ schemaVersion: 2, config }, /without layers/],
+    [{ schemaVersion: 2, mediaType: ociManifest, config }, /without layers/],
+    [{ schemaVersion: 2, mediaType: dockerManifest, config }, /without layers/],
+    [{ schemaVersion: 2, manifests, blobs }, /index with blobs/],
+    [{ schemaVersion: 2, mediaType: ociIndex, manifests, blobs }, /index with blobs/],
+    [{ schemaVersion: 2, mediaType: dockerManifestList, manifests, blobs }, /index with blobs/],
+    [{ schemaVersion: 2, mediaType: dockerSchema1, config, layers }, /schema 1/],
+  ]
+  for (const [document, message] of incomplete) {
+    const bytes = Buffer.from(JSON.stringify(document))
+    parseManifest(bytes)
+    assert.throws(
+      () => parsePushedManifest(bytes),
+      (error) => error instanceof ManifestError && message.test(error.message),
+      JSON.stringify(document),
+    )
+  }
+  const whole: [unknown, string | undefined][] = [
+    [{ schemaVersion: 2, config, layers }, undefined],
+    [{ schemaVersion: 2, mediaType: ociManifest, config, layers: [] }, undefined],
+    [{ schemaVersion: 2, mediaType: ociManifest, config, layers: null }, undefined], // Go's empty list
+    [{ schemaVersion: 2, mediaType: ociIndex, manifests: [] }, undefined],
+    [{ schemaVersion: 2, manifests }, undefined],
+    [{ schemaVersion: 2, mediaType: mediaTypes.ociArtifactManifest }, undefined],
+    [{ schemaVersion: 2, blobs }, mediaTypes.ociArtifactManifest],
+  ]
+  for (const [document, declared] of whole) {
+    const bytes = Buffer.from(JSON.stringify(document))
+    assert.deepEqual(parsePushedManifest(bytes, declared), parseManifest(bytes, declared))
   }
 })
 
