@@ -2,15 +2,16 @@
 import pLimit from 'p-limit'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isAbsence } from '../oci/error.ts'
-import { maxManifestSize, parseManifest } from '../oci/manifest.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
+import { ManifestError, maxManifestSize, parseManifest } from '../oci/manifest.ts'
 import { isForeignLayer, isManifestType } from '../oci/media-type.ts'
 import type { BlobSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
+import { UpstreamError } from '../registry/upstream-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ProxyManifests } from './manifests.ts'
 
-/** Manifests that are fetched for one subject; the children of an index count. */
+/** Manifests that are asked for on behalf of one subject; the children of an index count, and those that are not there. */
 const maxManifests = 50
 
 /** Blobs are fetched for a manifest whose blobs have no more bytes than this. */
@@ -54,28 +55,33 @@ export class ReferrerCopies implements AsyncDisposable {
   async #run(subject: Digest, order: CopyOrder): Promise<void> {
     const { logger } = this.#options
     const fields = { repository: order.local.name, subject }
+    const onSkip = (digest: Digest, error: unknown): void =>
+      logger.debug({ ...fields, digest, error }, 'referrer left out')
     try {
-      logger.debug({ ...fields, manifests: await this.#copyAll(order) }, 'referrers copied')
+      logger.debug({ ...fields, manifests: await this.#copyAll(order, onSkip) }, 'referrers copied')
     } catch (error) {
       logger.debug({ ...fields, error }, 'referrers not copied')
     }
   }
 
-  async #copyAll(order: CopyOrder): Promise<number> {
+  async #copyAll(order: CopyOrder, onSkip: (digest: Digest, error: unknown) => void): Promise<number> {
     const wanted = [...order.referrers]
-    let count = 0
-    for (const descriptor of wanted) {
-      if (count === maxManifests) break
-      if (descriptor.size > maxManifestSize) continue
+    let asked = 0
+    let copied = 0
+    for (const { digest, size } of wanted) {
+      if (size > maxManifestSize) continue
+      if (asked === maxManifests) break
+      asked += 1
       this.#options.signal.throwIfAborted()
       try {
-        wanted.push(...(await this.#copy(descriptor.digest, order)))
-        count += 1
+        wanted.push(...(await this.#copy(digest, order)))
+        copied += 1
       } catch (error) {
-        if (!isAbsence(error)) throw error // the others are no easier to get
+        if (!isOfOneOnly(error)) throw error // the others are no easier to get
+        onSkip(digest, error)
       }
     }
-    return count
+    return copied
   }
 
   /** @returns the children of an index */
@@ -105,4 +111,11 @@ export class ReferrerCopies implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#running.values())
   }
+}
+
+/** Whether a failure says nothing of other manifests: this one is absent, private or damaged, and the upstream answers. */
+function isOfOneOnly(error: unknown): boolean {
+  const reason = error instanceof RegistryError && error.cause instanceof UpstreamError ? error.cause : error
+  if (reason instanceof UpstreamError) return reason.failure === 'denied' || reason.failure === 'invalid'
+  return reason instanceof RegistryError || reason instanceof ManifestError
 }

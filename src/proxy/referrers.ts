@@ -1,7 +1,7 @@
 // Referrers of an upstream's manifests: fresh, else asked again, else stale, as tags are.
 import type { Coalescer } from '../async/coalesce.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
-import { isAbsence } from '../oci/error.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
 import { ManifestError } from '../oci/manifest.ts'
 import { fallbackTag, formatReferrers, parseReferrers, type Referrer } from '../oci/referrer.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
@@ -82,12 +82,23 @@ export class ProxyReferrers implements ReferrersSource {
     // A client may ask for any digest. That there is nothing is worth keeping only for what is here.
     if (referrers.length > 0 || kept !== undefined || (await this.#isHere(subject))) {
       if (kept === undefined || fingerprint(kept) !== fingerprint(referrers)) {
-        await local.referrers.keep(subject, referrers)
+        await this.#keep(subject, referrers)
       }
     }
     await freshness.refresh(local.name, subject, fingerprint(referrers))
     copies.start(subject, { referrers, local, blobs, manifests })
     return referrers
+  }
+
+  /** A disk that fails costs the copy, not the answer. */
+  async #keep(subject: Digest, referrers: readonly Referrer[]): Promise<void> {
+    const { local, logger } = this.#options
+    try {
+      await local.referrers.keep(subject, referrers)
+    } catch (error) {
+      if (error instanceof RegistryError) throw error
+      logger.error({ repository: local.name, subject, error }, 'referrers could not be kept')
+    }
   }
 
   /** The list that clients keep themselves under a tag, where there is no API (distribution-spec, «Referrers Tag Schema»). */

@@ -1,5 +1,7 @@
 // Referrers through the whole server: asked of a real origin, kept with the image, served when the origin is gone.
 import assert from 'node:assert/strict'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
@@ -240,6 +242,70 @@ test('P7: what is copied ahead of time is bounded: 50 manifests, and blobs of 8 
   assert.equal((await copied(app))[0]?.['manifests'], 50)
   assert.equal(origin.seen.filter((line) => line.startsWith('GET /v2/app/manifests/')).length, 50)
   assert.ok(!origin.seen.includes(`GET /v2/app/blobs/${large.layer}`))
+})
+
+test('P7: of referrers that the upstream does not have, 50 are asked for', async () => {
+  await using origin = await startOrigin()
+  const image = await origin.addImage('app', 'v1', [])
+  const entries = Array.from({ length: 120 }, (_, index) =>
+    listedAs(bytesOf(referrerDocument(image.manifest, `${index}`))),
+  )
+  const list = bytesOf({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: entries })
+  const reply = { status: 200, headers: { 'content-type': mediaTypes.ociIndex }, body: list }
+  origin.dial = ({ path }) => (path.includes('/referrers/') ? { reply } : undefined)
+  await using app = await mirror(origin)
+  assert.equal((await askReferrers(app.url, 'app', image.manifest)).digests.length, 120)
+  assert.equal((await copied(app))[0]?.['manifests'], 0)
+  assert.equal(origin.seen.filter((line) => line.startsWith('GET /v2/app/manifests/')).length, 50)
+})
+
+const refusals: readonly (readonly [string, Fault, number])[] = [
+  ['is denied', { reply: { status: 403, headers: {} } }, 5],
+  ['is gone', { reply: { status: 404, headers: {} } }, 5],
+  ['has other bytes', { reply: { status: 200, headers: { 'content-type': mediaTypes.ociManifest } } }, 5],
+  ['is asked for too often', { reply: { status: 429, headers: { 'retry-after': '17' } } }, 0],
+  ['makes the upstream fail', { reply: { status: 500, headers: {} } }, 0],
+]
+
+for (const [what, fault, others] of refusals) {
+  test(`a referrer that ${what} ${others > 0 ? 'leaves the others to be copied' : 'ends the copying'}`, async () => {
+    await using origin = await startOrigin()
+    const image = await origin.addImage('app', 'v1', [])
+    await origin.addBlob('app', Buffer.from('{}'))
+    const digests: Digest[] = []
+    for (let index = 0; index < 6; index++) {
+      digests.push(await origin.addManifest('app', undefined, referrerDocument(image.manifest, `${index}`)))
+    }
+    const [first, ...rest] = digests.toSorted()
+    origin.dial = ({ path }) => (path.endsWith(`/manifests/${first}`) ? fault : undefined)
+    await using app = await mirror(origin)
+    await askReferrers(app.url, 'app', image.manifest)
+    const [line] = await copied(app)
+    assert.equal(line?.['msg'], others > 0 ? 'referrers copied' : 'referrers not copied')
+    await origin.stop()
+    const statuses = await Promise.all(
+      rest.map(async (digest) => (await pull(`${app.url}/v2/app/manifests/${digest}`)).status),
+    )
+    assert.equal(statuses.filter((status) => status === 200).length, others)
+  })
+}
+
+test('P3: a mirror whose disk cannot keep the list answers with it, and says so', async () => {
+  await using folder = await temporaryFolder()
+  await using origin = await startOrigin()
+  const signed = await addSigned(origin)
+  await mkdir(join(folder.path, 'entrepot'), { recursive: true })
+  await writeFile(join(folder.path, 'entrepot', 'referrers'), 'in the way')
+  const upstreams = { up: { url: origin.url, default: true } }
+  const storage = { filesystem: { rootdirectory: folder.path } }
+  await using app = await startAppUnderTest({ storage, proxy: { upstreams, freshness: '0s' } })
+  const answer = await askReferrers(app.url, 'app', signed.image.manifest)
+  assert.deepEqual(answer.digests, signed.digests)
+  const lines = app.lines.filter((line) => line['msg'] === 'referrers could not be kept')
+  assert.deepEqual(
+    lines.map((line) => [line['repository'], line['subject']]),
+    [['up/app', signed.image.manifest]],
+  )
 })
 
 test('the manifests that an index of attestations names are copied with it', async () => {
