@@ -75,6 +75,7 @@ async function answer(registry: Registry, options: ApiOptions, request: Request,
   try {
     const route = parseRoute(request.path, options.prefix)
     describe(route, request.log)
+    checkExpectation(request.headers.expect)
     const allowed = methods[route.kind].filter((method) => !options.readOnly || readingMethods.includes(method))
     if (!allowed.includes(request.method)) return methodNotAllowed(request.method, allowed)
     return await dispatch(registry, options, route, request, { signal: request.signal, trace })
@@ -193,6 +194,12 @@ function namespaceOf(request: Request, call: CallOptions): RepositoryOptions {
   const [namespace, ...more] = request.query.getAll('ns')
   if (more.length > 0) throw new RegistryError('NAME_UNKNOWN', 'ns is given more than once')
   return { namespace, trace: call.trace }
+}
+
+/** @throws RegistryError EXPECTATION_UNKNOWN: there is only one, which the listener meets (RFC 9110 §10.1.1) */
+function checkExpectation(expect: string | undefined): void {
+  const others = expect?.split(',').filter((one) => !['', '100-continue'].includes(one.trim().toLowerCase())) ?? []
+  if (others.length > 0) throw new RegistryError('EXPECTATION_UNKNOWN', 'Expect is not 100-continue')
 }
 
 function methodNotAllowed(method: string, allowed: readonly string[]): Reply {

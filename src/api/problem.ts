@@ -20,6 +20,7 @@ const table: Readonly<Record<ErrorCode, Row>> = {
   UPSTREAM_TIMEOUT: { status: 504, message: 'the upstream registry did not answer in time', wire: 'UNAVAILABLE' },
   TOOMANYREQUESTS: { status: 429, message: 'too many requests' },
   ROUTE_UNKNOWN: { status: 404, message: 'no such resource in the registry API', wire: 'UNSUPPORTED' },
+  EXPECTATION_UNKNOWN: { status: 417, message: 'the expectation cannot be met', wire: 'UNSUPPORTED' },
   DIGEST_INVALID: { status: 400, message: 'invalid digest, or content that does not match it' },
   SIZE_INVALID: { status: 400, message: 'provided length did not match content length' },
   RANGE_INVALID: { status: 416, message: 'invalid content range' },

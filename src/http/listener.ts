@@ -42,7 +42,10 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
   })
   server.on('error', (error) => options.logger.error({ error }, 'listener failed'))
   const running = new RunningListener(server, handler, options.logger)
-  server.on('request', (request, response) => running.answer(request, response))
+  // Node answers what expects anything but 100-continue by itself, past the handler, the log and the drain.
+  for (const event of ['request', 'checkExpectation'] as const) {
+    server.on(event, (request: IncomingMessage, response: ServerResponse) => running.answer(request, response))
+  }
   return running
 }
 

@@ -2,9 +2,9 @@
 // HTTP status and sentence.
 
 /**
- * The error codes of the OCI distribution specification and of CNCF distribution, and four of ours that travel under one
- * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, a path that names nothing, a
- * manifest that is too large.
+ * The error codes of the OCI distribution specification and of CNCF distribution, and five of ours that travel under one
+ * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, a path that names nothing, an
+ * expectation that nobody can meet, a manifest that is too large.
  */
 export type ErrorCode =
   | 'UNKNOWN'
@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'SIZE_INVALID'
   | 'RANGE_INVALID'
   | 'ROUTE_UNKNOWN'
+  | 'EXPECTATION_UNKNOWN'
   | 'NAME_INVALID'
   | 'TAG_INVALID'
   | 'NAME_UNKNOWN'

@@ -212,6 +212,23 @@ test('answers without content have no Content-Length', async () => {
   }
 })
 
+test("a request with an expectation of its own is the handler's to answer, is logged, and is waited for", async () => {
+  const started = deferred()
+  const gate = deferred()
+  await using listener = await serve(async ({ headers }) => {
+    started.resolve()
+    await gate.promise
+    return { status: 417, headers: {}, body: Buffer.from(`no ${headers.expect}`) }
+  })
+  const answered = request(listener, 'GET / HTTP/1.1\r\nhost: a\r\nexpect: foo\r\n\r\n')
+  await started.promise
+  const closed = listener.close(10_000)
+  gate.resolve()
+  assert.match(await answered, /^HTTP\/1\.1 417 [^]*no foo$/)
+  assert.equal(await closed, 0)
+  assert.equal(listener.lines[0]?.['status'], 417)
+})
+
 test('a refused body that does not end is cut off', async () => {
   await using listener = await serve(async () => ({ status: 405, headers: {} }))
   const socket = connect(listener.port, '127.0.0.1')
