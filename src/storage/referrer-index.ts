@@ -2,6 +2,7 @@
 // An entry proves nothing: whoever reads it looks at the manifest, which may be gone.
 import { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
+import { KeyedLock } from '../async/lock.ts'
 import { DriverError, PathNotFoundError, type StorageDriver } from '../drivers/driver.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import { isAbsence } from '../oci/error.ts'
@@ -9,7 +10,7 @@ import { ManifestError, parseManifest } from '../oci/manifest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { ManifestSource } from '../registry/source.ts'
-import { linksFolder, readManifestsPath, referrerPath, subjectFolder } from './layout.ts'
+import { linkPath, linksFolder, readManifestsPath, referrerPath, subjectFolder } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { namesIn } from './links.ts'
 
@@ -31,6 +32,7 @@ export interface ReferrerIndexesOptions {
 export class ReferrerIndexes {
   readonly #options: ReferrerIndexesOptions
   readonly #builds = new Coalescer<void>()
+  readonly #lists = new KeyedLock()
   readonly #complete = new LRUCache<RepositoryName, true>({ max: rememberedRepositories })
 
   constructor(options: ReferrerIndexesOptions) {
@@ -38,7 +40,8 @@ export class ReferrerIndexes {
   }
 
   of(name: RepositoryName): ReferrerIndex {
-    return new ReferrerIndex({ ...this.#options, name, builds: this.#builds, complete: this.#complete })
+    const [builds, lists, complete] = [this.#builds, this.#lists, this.#complete]
+    return new ReferrerIndex({ ...this.#options, name, builds, lists, complete })
   }
 }
 
@@ -46,6 +49,8 @@ export interface ReferrerIndexOptions extends ReferrerIndexesOptions {
   readonly name: RepositoryName
   /** The running builds of every repository. */
   readonly builds: Coalescer<void>
+  /** One at a time writes a repository's list of manifests that were read. */
+  readonly lists: KeyedLock
   /** Repositories whose index this process has found complete. */
   readonly complete: LRUCache<RepositoryName, true>
 }
@@ -64,6 +69,7 @@ export class ReferrerIndex {
 
   async remove(subject: Digest, referrer: Digest): Promise<void> {
     const { name, files } = this.#options
+    await this.#forget(referrer) // first: what is on the list and not in the index is never read again
     await files.remove(referrerPath(name, subject, referrer))
   }
 
@@ -86,26 +92,51 @@ export class ReferrerIndex {
   }
 
   async #build(manifests: ManifestSource): Promise<void> {
-    const { name, driver, complete } = this.#options
+    const { name, complete } = this.#options
     const linked = await this.#linked()
-    if (linked.length === 0) return // whoever asks for names that are none leaves nothing behind
-    const read = await this.#readList()
-    const unread = linked.filter((digest) => !read.has(digest))
-    for (let at = 0; at < unread.length; at += batchSize) {
-      const batch = unread.slice(at, at + batchSize)
-      await Promise.all(batch.map(async (digest) => await this.#read(manifests, digest)))
-    }
-    if (unread.length > 0) await driver.write(readManifestsPath(name), Buffer.from(linked.join('\n')))
+    const listed = await this.#readList()
+    if (linked.length === 0 && listed.size === 0) return // whoever asks for names that are none leaves nothing behind
+    const unread = linked.filter((digest) => !listed.has(digest))
+    const read = await filterBatches(unread, async (digest) => await this.#read(manifests, digest))
+    await this.#keepList(linked, read)
     complete.set(name, true)
   }
 
-  async #read(manifests: ManifestSource, digest: Digest): Promise<void> {
+  /** What is gone, also since a moment ago, must be read again when it comes back: it is not on the list. */
+  async #keepList(linked: readonly Digest[], read: readonly Digest[]): Promise<void> {
+    const { name, driver, files, lists } = this.#options
+    await lists.run(name, async () => {
+      const before = await this.#readList()
+      const isHere = async (digest: Digest): Promise<boolean> =>
+        (await files.read(linkPath(name, 'manifests', digest))) !== undefined
+      const after = [...linked.filter((digest) => before.has(digest)), ...(await filterBatches(read, isHere))]
+      if (before.size > 0 && after.length === before.size && read.length === 0) return
+      await driver.write(readManifestsPath(name), Buffer.from(after.join('\n')))
+    })
+  }
+
+  /** Takes a manifest that is not linked any more off the list. */
+  async #forget(manifest: Digest): Promise<void> {
+    const { name, driver, lists } = this.#options
+    await lists.run(name, async () => {
+      const read = await this.#readList()
+      if (!read.delete(manifest)) return
+      await driver.write(readManifestsPath(name), Buffer.from([...read].join('\n')))
+    })
+  }
+
+  /** Whether it could be read: where not, it is deleted and its folder is left, or it is damaged and may be healed. */
+  async #read(manifests: ManifestSource, digest: Digest): Promise<boolean> {
     try {
       const { bytes } = await manifests.get(digest)
       const { subject } = parseManifest(bytes, mediaTypes.ociArtifactManifest)
       if (subject !== undefined) await this.add(subject.digest, digest)
+      return true
     } catch (error) {
-      if (!isAbsence(error) && !(error instanceof ManifestError)) throw error // deleted meanwhile, damaged, or schema 1
+      const reason = isAbsence(error) && error instanceof Error ? (error.cause ?? error) : error
+      if (reason instanceof ManifestError) return true // of a kind that has no subject
+      if (isAbsence(error)) return false
+      throw error
     }
   }
 
@@ -121,11 +152,11 @@ export class ReferrerIndex {
     return digests
   }
 
-  async #readList(): Promise<ReadonlySet<string>> {
+  async #readList(): Promise<Set<string>> {
     const { name, driver } = this.#options
     try {
       const bytes = await driver.read(readManifestsPath(name), maxReadList)
-      return new Set(bytes.toString('latin1').split('\n'))
+      return new Set(bytes.length === 0 ? [] : bytes.toString('latin1').split('\n'))
     } catch (error) {
       if (error instanceof PathNotFoundError || (error instanceof DriverError && error.code === 'EFBIG'))
         return new Set()
@@ -143,4 +174,18 @@ export class ReferrerIndex {
       throw error
     }
   }
+}
+
+/** Those of the digests for which `test` holds. */
+async function filterBatches(
+  digests: readonly Digest[],
+  test: (digest: Digest) => Promise<boolean>,
+): Promise<Digest[]> {
+  const kept: Digest[] = []
+  for (let at = 0; at < digests.length; at += batchSize) {
+    const batch = digests.slice(at, at + batchSize)
+    const results = await Promise.all(batch.map(test))
+    kept.push(...batch.filter((_, index) => results[index]))
+  }
+  return kept
 }

@@ -4,7 +4,7 @@ import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { fallbackTag, type Referrer } from '../../src/oci/referrer.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
-import { blobPath, readManifestsPath, referrerPath, upstreamReferrersPath } from '../../src/storage/layout.ts'
+import { blobPath, linkPath, readManifestsPath, referrerPath, upstreamReferrersPath } from '../../src/storage/layout.ts'
 import { bytesOf, listedAs, referrerDocument, sbomType } from '../support/referrers.ts'
 import { absent, listed, manifestOf, name, openStore, otherName, storageSuite } from './fixture.ts'
 
@@ -152,6 +152,61 @@ storageSuite('the index of referrers', (check) => {
       [blobPath(two)],
     )
     assert.deepEqual(await digestsOf(again), [one, two].toSorted())
+  })
+
+  for (const texts of [['a'], ['a', 'b']]) {
+    const what = texts.length === 1 ? 'the only manifest' : 'one of several'
+    check(`a referrer that was deleted, ${what}, is found when another registry puts it back`, async (fixture) => {
+      const { repository, driver, restart } = fixture
+      const all: Digest[] = []
+      for (const text of texts) all.push((await put(repository, referrerDocument(subject, text))).digest)
+      const [one = absent] = all
+      assert.deepEqual(await digestsOf(repository), all.toSorted())
+      await repository.manifests.delete(one)
+      await driver.write(linkPath(name, 'manifests', one), Buffer.from(one))
+      assert.deepEqual(await digestsOf(restart().repository(name)), all.toSorted())
+    })
+
+    check(`so it is, ${what}, where a process has looked for it meanwhile`, async (fixture) => {
+      const { repository, driver, restart } = fixture
+      const all: Digest[] = []
+      for (const text of texts) all.push((await put(repository, referrerDocument(subject, text))).digest)
+      const [one = absent, ...others] = all
+      assert.deepEqual(await digestsOf(repository), all.toSorted())
+      await repository.manifests.delete(one)
+      assert.deepEqual(await digestsOf(restart().repository(name)), others)
+      await driver.write(linkPath(name, 'manifests', one), Buffer.from(one))
+      assert.deepEqual(await digestsOf(restart().repository(name)), all.toSorted())
+    })
+  }
+
+  check('P9: so it is where the deletion fails at any call', async ({ driver, restart }) => {
+    const bytes = bytesOf(referrerDocument(subject, 'a'))
+    const digest = digestOf(bytes)
+    for (let nth = 1, isOver = false; !isOver; nth++) {
+      driver.arm(0)
+      const { manifests, referrers } = restart().repository(name)
+      await manifests.put(bytes)
+      assert.equal((await listed(referrers.list(subject))).length, 1)
+      driver.arm(nth)
+      await manifests.delete(digest).catch(() => {})
+      isOver = driver.calls.length < nth
+      driver.arm(0)
+      await driver.write(linkPath(name, 'manifests', digest), Buffer.from(digest))
+      assert.deepEqual(await digestsOf(restart().repository(name)), [digest])
+    }
+  })
+
+  check('many that are deleted at once are all found when they are put back', async (fixture) => {
+    const { repository, driver, restart } = fixture
+    const all: Digest[] = []
+    for (let index = 0; index < 20; index++) {
+      all.push((await put(repository, referrerDocument(subject, `${index}`))).digest)
+    }
+    assert.deepEqual(await digestsOf(repository), all.toSorted())
+    await Promise.all(all.map(async (digest) => await repository.manifests.delete(digest)))
+    for (const digest of all) await driver.write(linkPath(name, 'manifests', digest), Buffer.from(digest))
+    assert.deepEqual(await digestsOf(restart().repository(name)), all.toSorted())
   })
 
   check('P4: many who ask while it is made wait for one making', async ({ repository, driver, restart }) => {
