@@ -42,6 +42,7 @@ export const manifestsFolder: string = '_manifests'
 export const fillsFolder: DriverPath = '/entrepot/fills'
 const damagedFolder: DriverPath = '/entrepot/damaged'
 export const sweptFolder: DriverPath = '/entrepot/swept'
+export const referrersRoot: DriverPath = '/entrepot/referrers'
 export const blobsRoot: DriverPath = `${root}/blobs`
 
 /** Folders whose files nobody misses once they are old. */
@@ -124,13 +125,18 @@ export function damagedPath(digest: Digest): DriverPath {
   return `${damagedFolder}/${hexOf(digest)}`
 }
 
-function referrersFolder(name: RepositoryName): DriverPath {
-  return `/entrepot/referrers/${name}`
+export function referrersFolder(name: RepositoryName): DriverPath {
+  return `${referrersRoot}/${name}`
+}
+
+/** The folder of subjects of one algorithm; their names are the digests' hex. */
+export function subjectsFolder(name: RepositoryName, algorithm: string): DriverPath {
+  return `${referrersFolder(name)}/_subjects/${algorithm}`
 }
 
 /** The folder of a subject's referrers. */
 export function subjectFolder(name: RepositoryName, subject: Digest): DriverPath {
-  return `${referrersFolder(name)}/_subjects/${algorithmOf(subject)}/${hexOf(subject)}`
+  return `${subjectsFolder(name, algorithmOf(subject))}/${hexOf(subject)}`
 }
 
 export function referrerPath(name: RepositoryName, subject: Digest, referrer: Digest): DriverPath {
@@ -141,8 +147,13 @@ export function readManifestsPath(name: RepositoryName): DriverPath {
   return `${referrersFolder(name)}/_read`
 }
 
+/** As `subjectsFolder`, of files with what an upstream said. */
+export function upstreamReferrersFolder(name: RepositoryName, algorithm: string): DriverPath {
+  return `${referrersFolder(name)}/_upstream/${algorithm}`
+}
+
 export function upstreamReferrersPath(name: RepositoryName, subject: Digest): DriverPath {
-  return `${referrersFolder(name)}/_upstream/${algorithmOf(subject)}/${hexOf(subject)}`
+  return `${upstreamReferrersFolder(name, algorithmOf(subject))}/${hexOf(subject)}`
 }
 
 function sharded(digest: Digest): string {

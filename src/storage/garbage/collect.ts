@@ -3,6 +3,7 @@
 import pLimit from 'p-limit'
 import type { DescriptorCache } from '../../cache/descriptors.ts'
 import { PathNotFoundError, type StorageDriver } from '../../drivers/driver.ts'
+import type { RepositoryName } from '../../oci/reference.ts'
 import { silentLogger } from '../../telemetry/logger.ts'
 import { repositoriesRoot } from '../layout.ts'
 import { LinkFiles } from '../link-files.ts'
@@ -12,6 +13,7 @@ import { markRepository, type Problem } from './mark.ts'
 import { recover } from './set-aside.ts'
 import { sweepBlobs, type SeenBlob } from './sweep-blobs.ts'
 import { sweepLinks } from './sweep-links.ts'
+import { sweepReferrers, sweepReferrersOfNobody, type SweepReferrersOptions } from './sweep-referrers.ts'
 
 /** Calls of the driver at once: servers want their share of the disk. */
 const concurrency = 16
@@ -88,6 +90,7 @@ class GarbageCollection {
         this.#problem({ repository: undefined, text: `${path}: ${String(error)}`, isBlinding: true }),
     })
     for await (const folder of walk) await this.#clean(folder)
+    await this.#forget(undefined, sweepReferrersOfNobody)
     this.#update({ phase: 'blobs' })
     if (this.#report.isComplete) {
       await sweepBlobs({
@@ -143,9 +146,28 @@ class GarbageCollection {
           links: removed.links + swept.blobs,
         },
       })
+      const { name, named } = marks
+      if (named !== undefined) {
+        await this.#forget(name, async (options) => await sweepReferrers(name, named, options))
+      }
     } catch (error) {
       signal?.throwIfAborted()
       this.#problem({ repository: folder.name, text: String(error), isBlinding: true })
+    }
+  }
+
+  /** Nothing depends on what is known of referrers: where that fails, the collection goes on. */
+  async #forget(
+    repository: RepositoryName | undefined,
+    sweep: (options: SweepReferrersOptions) => Promise<void>,
+  ): Promise<void> {
+    const { driver, dryRun, signal } = this.#options
+    if (dryRun) return
+    try {
+      await sweep({ ...this.#shared(), driver })
+    } catch (error) {
+      signal?.throwIfAborted()
+      this.#problem({ repository, text: `referrers cannot be forgotten: ${String(error)}`, isBlinding: false })
     }
   }
 

@@ -49,6 +49,8 @@ export interface RepositoryMarks {
   readonly name: RepositoryName
   /** Manifests that stay, by their sha256. */
   readonly kept: ReadonlySet<Digest>
+  /** All that they name, and they themselves; `undefined` where not all of them were understood. */
+  readonly named: ReadonlySet<Digest> | undefined
   /** Manifests whose links go. */
   readonly manifests: ReadonlyMap<Digest, StoredLink>
   /** Blobs whose links go. */
@@ -95,6 +97,7 @@ class RepositoryMark {
     return {
       name: this.#name,
       kept,
+      named: this.#isUnsure ? undefined : named,
       manifests: new Map([...revisions].filter(([, { target }]) => !this.#isUnsure && !kept.has(target))),
       blobs: new Map([...layers].filter(isDoomed)),
     }
