@@ -46,6 +46,12 @@ export class Answer {
     return this.url.host
   }
 
+  /** Calls back when the body has given its connection back. */
+  onClosed(callback: () => void): void {
+    if (this.#body.closed) callback()
+    else this.#body.once('close', callback)
+  }
+
   /** A header that is meant to come once; `undefined` where it is missing, and where its lines contradict each other. */
   header(name: string): string | undefined {
     const [first, ...rest] = this.headerLines(name)

@@ -1,7 +1,7 @@
 // Refusals, remembered for a moment: whoever asks again at once hears the same, and a token server that is asked with
 // wrong credentials again and again locks the account.
 import { createHash } from 'node:crypto'
-import type { UpstreamError } from '../registry/upstream-error.ts'
+import { UpstreamError } from '../registry/upstream-error.ts'
 import type { Credentials } from './credentials.ts'
 
 export interface RefusalsOptions {
@@ -25,13 +25,14 @@ export class Refusals {
     this.#limit = options.limit ?? 1000
   }
 
-  /** Other credentials for the same thing have a chance of their own. @throws the error of the last refusal */
+  /** Other credentials for the same thing have a chance of their own. @throws UpstreamError as the last refusal, without its status */
   check(what: string, credentials: Credentials): void {
     const key = keyOf(what, credentials)
     const known = this.#known.get(key)
     if (known === undefined) return
-    if (this.#clock() < known.until) throw known.error
-    this.#known.delete(key)
+    if (this.#clock() >= known.until) return void this.#known.delete(key)
+    const { failure, host, message } = known.error
+    throw new UpstreamError(failure, host, message, { cause: known.error })
   }
 
   remember(what: string, credentials: Credentials, error: UpstreamError): void {

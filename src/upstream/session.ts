@@ -5,11 +5,12 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { Answer } from './answer.ts'
 import { Authorizer, type Access, type Authorization } from './authorizer.ts'
 import { Bounds, type Resolve } from './bounds.ts'
+import { Breaker } from './breaker.ts'
 import { anonymousAccess, type CredentialSource } from './credentials.ts'
 import { isRedirect, maxRedirects, nextHop } from './redirect.ts'
 import { Refusals } from './refusals.ts'
 import { TokenCache } from './token-cache.ts'
-import { Transport, type OutgoingRequest, type Timeouts } from './transport.ts'
+import { CrowdedError, Transport, type OutgoingRequest, type Timeouts } from './transport.ts'
 
 export interface SessionOptions {
   /** May have a path before `/v2/`. */
@@ -21,6 +22,8 @@ export interface SessionOptions {
   /** Looks names up; the system's way without it. */
   readonly resolve?: Resolve | undefined
   readonly userAgent: string
+  /** A clock in milliseconds that never goes back. */
+  readonly clock?: (() => number) | undefined
   readonly logger: Logger
 }
 
@@ -39,6 +42,9 @@ export interface SessionRequest {
 /** Registries that redirects led to, whose challenges are remembered. */
 const maxStrangers = 32
 
+/** Milliseconds that a probe may take to its headers, a token included. */
+const probePatience = 3000
+
 export class Session implements AsyncDisposable {
   /** Of the upstream itself. */
   readonly host: string
@@ -49,11 +55,12 @@ export class Session implements AsyncDisposable {
   readonly #transport: Transport
   readonly #tokens: TokenCache
   readonly #refusals = new Refusals()
+  readonly #breaker: Breaker
   readonly #own: Authorizer
   readonly #strangers = new Map<string, Authorizer>()
 
   constructor(options: SessionOptions) {
-    const { url, logger, credentials, realms, resolve } = options
+    const { url, logger, credentials, realms, resolve, clock } = options
     this.#options = options
     this.host = url.host
     this.#origin = url.origin
@@ -63,11 +70,17 @@ export class Session implements AsyncDisposable {
     this.#tokens = new TokenCache({
       onRenewalFailure: (error) => logger.warn({ host: url.host, error }, 'a token could not be renewed ahead of time'),
     })
+    this.#breaker = new Breaker({ host: url.host, logger, clock })
     this.#own = this.#authorizer(url, credentials, realms)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#transport[Symbol.asyncDispose]()
+  }
+
+  /** Whether requests reach the upstream, as far as the last ones tell. */
+  get isReachable(): boolean {
+    return !this.#breaker.isOpen
   }
 
   /** Whether an answer came from another host than the upstream, where a redirect led to. */
@@ -85,7 +98,9 @@ export class Session implements AsyncDisposable {
     const began = this.#tokens.now()
     for (let redirects = 0; ; redirects += 1) {
       const access = { repository, scope, began, signal }
-      const answer = await this.#sendAuthorized({ method, url, headers, isLong, signal }, access)
+      const request = { method, url, headers, isLong, signal }
+      const isOwn = url.origin === this.#origin
+      const answer = await (isOwn ? this.#sendOwn(request, access) : this.#sendAuthorized(request, access))
       if (!isRedirect(answer.status)) return answer
       await answer.discard()
       if (redirects === maxRedirects) {
@@ -93,6 +108,35 @@ export class Session implements AsyncDisposable {
       }
       url = this.#bounds.admit(nextHop(url, answer.header('location')))
       scope = scopeOf(url, scope)
+    }
+  }
+
+  /** A request to the upstream itself, as far as its breaker lets it through; hosts that it redirects to have none. */
+  async #sendOwn(request: OutgoingRequest, access: Access): Promise<Answer> {
+    using passage = this.#breaker.enter()
+    using deadline = passage.isProbe ? this.#deadline(request.signal) : undefined
+    const signal = deadline?.signal ?? request.signal
+    try {
+      const answer = await this.#sendAuthorized({ ...request, signal }, { ...access, signal })
+      const trouble = troubleOf(answer)
+      if (trouble === undefined) passage.succeed()
+      else passage.fail(trouble)
+      return answer
+    } catch (error) {
+      if (isTrouble(error)) passage.fail(error)
+      else if (isAnswer(error)) passage.succeed()
+      throw error
+    }
+  }
+
+  /** Fires with the caller's signal, and when a probe takes too long; disposed of, only with the caller's. */
+  #deadline(callers: AbortSignal | undefined): Disposable & { readonly signal: AbortSignal } {
+    const late = new AbortController()
+    const error = new UpstreamError('timeout', this.host, `${this.host} did not answer in time`)
+    const timer = setTimeout(() => late.abort(error), probePatience)
+    return {
+      signal: callers === undefined ? late.signal : AbortSignal.any([callers, late.signal]),
+      [Symbol.dispose]: () => clearTimeout(timer),
     }
   }
 
@@ -143,6 +187,23 @@ function scopeOf(url: URL, scope: string): string {
 
 function withAuthorization(request: OutgoingRequest, shown: Authorization | undefined): OutgoingRequest {
   return shown === undefined ? request : { ...request, headers: { ...request.headers, authorization: shown.header } }
+}
+
+/** What an answer says of its host's health: 501 is about the method, all below 500 about the request. */
+function troubleOf({ host, status }: Answer): UpstreamError | undefined {
+  if (status < 500 || status === 501) return undefined
+  return new UpstreamError('unavailable', host, `${host} answered ${status}`, { status })
+}
+
+/** No answer from the upstream or its token server, or none that is worth the name. */
+function isTrouble(error: unknown): error is UpstreamError {
+  if (!(error instanceof UpstreamError) || error instanceof CrowdedError) return false
+  return /^(?:unreachable|timeout|unavailable)$/.test(error.failure)
+}
+
+/** An answer that became an error on the way; what was remembered of an older one has no status. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof UpstreamError && error.status !== undefined
 }
 
 /** Credentials that were shown themselves and refused with 401 are wrong, whatever the object. */

@@ -34,6 +34,9 @@ export interface OutgoingRequest {
   readonly signal?: AbortSignal | undefined
 }
 
+/** All connections to the host are taken by bodies that are still being read: it says nothing of the host. */
+export class CrowdedError extends UpstreamError {}
+
 /** Per host and pool. Beyond it requests wait for each other. */
 const maxConnections = 64
 const keepAlive = 15_000
@@ -42,6 +45,8 @@ const keepAlive = 15_000
 interface Pools {
   readonly kept: Agent
   readonly fresh: Agent
+  /** How many bodies of each origin still take a connection of `kept`. */
+  readonly reading: Map<string, number>
 }
 
 export class Transport implements AsyncDisposable {
@@ -70,6 +75,7 @@ export class Transport implements AsyncDisposable {
     const open = (): Pools => ({
       kept: new Agent({ ...options, pipelining: 1 }),
       fresh: new Agent({ ...options, pipelining: 0 }),
+      reading: new Map(),
     })
     this.#short = open()
     this.#long = open()
@@ -84,7 +90,7 @@ export class Transport implements AsyncDisposable {
     const late = new AbortController()
     // undici counts from when it has a connection to write to.
     const timer = setTimeout(
-      () => late.abort(new UpstreamError('timeout', host, `${host} did not answer in time`)),
+      () => late.abort(this.#isCrowded(request) ? crowded(host) : unanswered(host)),
       this.timeouts.connect + this.timeouts.firstByte,
     )
     try {
@@ -99,11 +105,21 @@ export class Transport implements AsyncDisposable {
     await Promise.all(agents.map(async (agent) => await agent.destroy()))
   }
 
+  #isCrowded(request: OutgoingRequest): boolean {
+    return (this.#pools(request).reading.get(request.url.origin) ?? 0) >= maxConnections
+  }
+
+  #pools({ isLong }: OutgoingRequest): Pools {
+    return isLong === true ? this.#long : this.#short
+  }
+
   async #send(request: OutgoingRequest, late: AbortSignal): Promise<Answer> {
     const { url, signal } = request
-    const { kept, fresh } = request.isLong === true ? this.#long : this.#short
+    const { kept, fresh, reading } = this.#pools(request)
     try {
-      return await this.#dispatch(kept, request, late)
+      const answer = await this.#dispatch(kept, request, late)
+      countUntilClosed(answer, reading)
+      return answer
     } catch (error) {
       if (request.method === 'POST' || !isStaleConnection(error)) failConnection(error, url.host, signal)
       signal?.throwIfAborted()
@@ -136,4 +152,22 @@ export class Transport implements AsyncDisposable {
     const patience = this.timeouts.firstByte + 2 * this.timeouts.idle
     return new Answer({ url, status, headers: received, body: response.body, signal, patience })
   }
+}
+
+function countUntilClosed(answer: Answer, reading: Map<string, number>): void {
+  const { origin } = answer.url
+  reading.set(origin, (reading.get(origin) ?? 0) + 1)
+  answer.onClosed(() => {
+    const left = (reading.get(origin) ?? 0) - 1
+    if (left > 0) reading.set(origin, left)
+    else reading.delete(origin)
+  })
+}
+
+function unanswered(host: string): UpstreamError {
+  return new UpstreamError('timeout', host, `${host} did not answer in time`)
+}
+
+function crowded(host: string): UpstreamError {
+  return new CrowdedError('timeout', host, `too many answers of ${host} are still being read`)
 }

@@ -28,7 +28,7 @@ export class UpstreamRegistry implements UpstreamSource, AsyncDisposable {
   }
 
   condition(): UpstreamCondition {
-    return { isReachable: true, pullsLeft: undefined }
+    return { isReachable: this.#session.isReachable, pullsLeft: undefined }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
