@@ -12,6 +12,7 @@ import {
   type CredentialSource,
 } from './credentials.ts'
 import type { Bounds } from './bounds.ts'
+import type { Holds } from './holds.ts'
 import { parseRealm } from './realm.ts'
 import type { Refusals } from './refusals.ts'
 import type { TokenCache } from './token-cache.ts'
@@ -27,6 +28,7 @@ export interface AuthorizerOptions {
   readonly transport: Transport
   readonly tokens: TokenCache
   readonly refusals: Refusals
+  readonly holds: Holds
   readonly logger: Logger
 }
 
@@ -84,10 +86,15 @@ export class Authorizer {
     shown?.forget()
     const challenge = choose(parseChallenges(lines)) ?? this.#challenge ?? (await this.#ping(access))
     if (challenge === undefined) return undefined
-    const next = await this.#answer(challenge, access)
-    if (next === undefined || next.header === shown?.header) return undefined
-    this.#challenge = challenge
-    return next
+    try {
+      const next = await this.#answer(challenge, access)
+      if (next === undefined || next.header === shown?.header) return undefined
+      this.#challenge = challenge
+      return next
+    } catch (error) {
+      if (isHeldBack(error)) this.#challenge = challenge // the registry need not be asked again to hear the same
+      throw error
+    }
   }
 
   /** Registries exist whose 401 names no challenge: `/v2/` does (distribution: «API version check»). */
@@ -159,10 +166,14 @@ export class Authorizer {
   }
 
   async #ask(request: TokenRequest, key: string): ReturnType<typeof fetchToken> {
-    const { transport, refusals } = this.#options
+    const { transport, refusals, holds } = this.#options
+    holds.check(request.realm, 'token')
     try {
-      return await fetchToken(transport, request)
+      const token = await fetchToken(transport, request)
+      holds.release(request.realm, 'token')
+      return token
     } catch (error) {
+      if (isHeldBack(error)) holds.hold(request.realm, 'token', error.retryAfter)
       const isFinal = error instanceof UpstreamError && /^(?:denied|credentials-refused)$/.test(error.failure)
       if (isFinal) refusals.remember(key, request.credentials, error)
       throw error
@@ -179,6 +190,10 @@ export class Authorizer {
       throw new UpstreamError('credentials-refused', host, `no credentials for ${host}: ${cause.message}`, { cause })
     }
   }
+}
+
+function isHeldBack(error: unknown): error is UpstreamError {
+  return error instanceof UpstreamError && error.failure === 'rate-limited'
 }
 
 /** A token server's own no, as opposed to its giving no answer. */

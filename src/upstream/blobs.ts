@@ -72,10 +72,10 @@ export class UpstreamBlobSource implements UpstreamBlobs {
     const target = `blobs/${digest}`
     return await this.#session.send({
       method,
+      kind: 'blob',
       repository,
       target,
       headers: { accept: '*/*', ...headers },
-      isLong: method === 'GET',
       signal: options?.signal,
     })
   }

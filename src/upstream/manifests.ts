@@ -96,7 +96,8 @@ export class UpstreamManifests implements ManifestSource {
   async #ask(method: 'GET' | 'HEAD', reference: Digest | Tag, options: CallOptions | undefined): Promise<Answer> {
     const repository = this.#repository
     const target = `manifests/${reference}`
-    return await this.#session.send({ method, repository, target, headers: { accept }, signal: options?.signal })
+    const { signal } = options ?? {}
+    return await this.#session.send({ method, kind: 'manifest', repository, target, headers: { accept }, signal })
   }
 
   async #refusal(answer: Answer, reference: Digest | Tag): Promise<Error> {

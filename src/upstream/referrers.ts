@@ -58,7 +58,8 @@ export class UpstreamReferrerSource implements UpstreamReferrers {
   async #ask(target: string | URL, options: CallOptions | undefined): Promise<Answer> {
     const headers = { accept: mediaTypes.ociIndex }
     const repository = this.#repository
-    return await this.#session.send({ method: 'GET', repository, target, headers, signal: options?.signal })
+    const { signal } = options ?? {}
+    return await this.#session.send({ method: 'GET', kind: 'list', repository, target, headers, signal })
   }
 }
 

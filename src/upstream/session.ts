@@ -7,8 +7,10 @@ import { Authorizer, type Access, type Authorization } from './authorizer.ts'
 import { Bounds, type Resolve } from './bounds.ts'
 import { Breaker } from './breaker.ts'
 import { anonymousAccess, type CredentialSource } from './credentials.ts'
+import { Holds, type RequestClass } from './holds.ts'
 import { isRedirect, maxRedirects, nextHop } from './redirect.ts'
 import { Refusals } from './refusals.ts'
+import { parseRetryAfter } from './retry-after.ts'
 import { TokenCache } from './token-cache.ts'
 import { CrowdedError, Transport, type OutgoingRequest, type Timeouts } from './transport.ts'
 
@@ -29,13 +31,12 @@ export interface SessionOptions {
 
 export interface SessionRequest {
   readonly method: 'GET' | 'HEAD'
+  readonly kind: 'manifest' | 'blob' | 'list'
   readonly repository: RepositoryName
   /** Behind `/v2/<repository>/`, or a whole URL that an answer named. */
   readonly target: string | URL
   /** Kept across redirects. None of them may be a secret. */
   readonly headers: Readonly<Record<string, string>>
-  /** As `OutgoingRequest.isLong`. */
-  readonly isLong?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -56,6 +57,7 @@ export class Session implements AsyncDisposable {
   readonly #tokens: TokenCache
   readonly #refusals = new Refusals()
   readonly #breaker: Breaker
+  readonly #holds: Holds
   readonly #own: Authorizer
   readonly #strangers = new Map<string, Authorizer>()
 
@@ -71,6 +73,7 @@ export class Session implements AsyncDisposable {
       onRenewalFailure: (error) => logger.warn({ host: url.host, error }, 'a token could not be renewed ahead of time'),
     })
     this.#breaker = new Breaker({ host: url.host, logger, clock })
+    this.#holds = new Holds({ logger, clock })
     this.#own = this.#authorizer(url, credentials, realms)
   }
 
@@ -92,15 +95,19 @@ export class Session implements AsyncDisposable {
    * Any answer but a redirect, its body still to be dealt with by the caller.
    * @throws UpstreamError; the signal's reason
    */
-  async send({ method, repository, target, headers, isLong, signal }: SessionRequest): Promise<Answer> {
+  async send({ method, kind, repository, target, headers, signal }: SessionRequest): Promise<Answer> {
     let url = typeof target === 'string' ? new URL(`${this.#base}/${repository}/${target}`) : target
     let scope = `repository:${repository}:pull`
     const began = this.#tokens.now()
+    const isLong = kind === 'blob' && method === 'GET'
+    const what = kind === 'manifest' && method === 'HEAD' ? 'manifest-head' : kind
     for (let redirects = 0; ; redirects += 1) {
       const access = { repository, scope, began, signal }
       const request = { method, url, headers, isLong, signal }
       const isOwn = url.origin === this.#origin
+      this.#holds.check(url, what)
       const answer = await (isOwn ? this.#sendOwn(request, access) : this.#sendAuthorized(request, access))
+      this.#note(answer, what)
       if (!isRedirect(answer.status)) return answer
       await answer.discard()
       if (redirects === maxRedirects) {
@@ -109,6 +116,11 @@ export class Session implements AsyncDisposable {
       url = this.#bounds.admit(nextHop(url, answer.header('location')))
       scope = scopeOf(url, scope)
     }
+  }
+
+  #note(answer: Answer, what: RequestClass): void {
+    if (answer.status !== 429) return this.#holds.release(answer.url, what)
+    this.#holds.hold(answer.url, what, parseRetryAfter(answer.header('retry-after')))
   }
 
   /** A request to the upstream itself, as far as its breaker lets it through; hosts that it redirects to have none. */
@@ -174,6 +186,7 @@ export class Session implements AsyncDisposable {
       transport: this.#transport,
       tokens: this.#tokens,
       refusals: this.#refusals,
+      holds: this.#holds,
       logger: this.#options.logger,
     })
   }

@@ -28,7 +28,7 @@ export async function* listTags(
   let target: string | URL | undefined = `tags/list?n=${pageSize}`
   while (target !== undefined) {
     const headers = { accept: 'application/json' }
-    const answer: Answer = await session.send({ method: 'GET', repository, target, headers, signal })
+    const answer: Answer = await session.send({ method: 'GET', kind: 'list', repository, target, headers, signal })
     if (answer.status !== 200) throw await refusal(answer, repository)
     seen.add(answer.url.href)
     for (const tag of await readPage(answer)) tags.add(tag)
