@@ -147,6 +147,7 @@ function openRegistry(
       credentials: credentialsOf(upstream, logger),
       realms: upstream.realms,
       timeouts: proxy.timeouts,
+      reserve: upstream.reserve,
       userAgent: `entrepot/${version}`,
       logger,
     })

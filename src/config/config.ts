@@ -122,6 +122,8 @@ export interface UpstreamConfig {
   readonly realms: readonly URL[]
   /** Other names that mean this upstream in `?ns=`; no two upstreams share one. */
   readonly aliases: readonly string[]
+  /** How many of the pulls that it grants us are kept for what cannot wait. */
+  readonly reserve: number
   /** Whether `library/` is added to names of one component, as Docker Hub's clients do. */
   readonly library: boolean
 }

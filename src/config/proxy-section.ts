@@ -32,6 +32,7 @@ interface FillInput {
 export interface ProxyInput extends CredentialsInput {
   readonly remoteurl?: URL | undefined
   readonly realms?: URL[] | undefined
+  readonly reserve?: number | undefined
   readonly upstreams?: Record<string, UpstreamInput> | undefined
   readonly hosted?: string[] | undefined
   readonly freshness?: number | undefined
@@ -55,6 +56,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   authfile: text,
   exec: execSchema,
   realms: realmsSchema,
+  reserve: count,
   ttl: later(goDuration),
   cachewritetimeout: later(goDuration),
   upstreams: mapOf(upstreamSchema),
@@ -97,19 +99,19 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
 function resolveUpstreams(input: ProxyInput, freshness: number, context: ResolveContext): UpstreamConfig[] {
   const named = Object.entries(input.upstreams ?? {})
   if (input.remoteurl === undefined) {
-    if (named.length > 0) refuseOuterCredentials(input)
+    if (named.length > 0) refuseOuterKeys(input)
     const upstreams = named.map(([name, upstream]) => resolveNamed(name, upstream, freshness, context))
     return withAliases(upstreams)
   }
   if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
-  const { remoteurl, username, password, passwordfile, authfile, exec, realms } = input
-  const only = { url: remoteurl, default: true, username, password, passwordfile, authfile, exec, realms }
+  const { remoteurl, username, password, passwordfile, authfile, exec, realms, reserve } = input
+  const only = { url: remoteurl, default: true, username, password, passwordfile, authfile, exec, realms, reserve }
   return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], freshness, context)])
 }
 
 /** Beside `upstreams` it would be unclear whose they are. */
-function refuseOuterCredentials(input: ProxyInput): void {
-  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms'] as const
+function refuseOuterKeys(input: ProxyInput): void {
+  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms', 'reserve'] as const
   const found = keys.find((key) => input[key] !== undefined)
   if (found === undefined) return
   throw new ConfigError(`proxy.${found}: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams`)

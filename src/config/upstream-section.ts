@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { ConfigError, formatPath, reasonOf, type KeyPath } from './config-error.ts'
 import type { UpstreamConfig, UpstreamCredentials } from './config.ts'
-import { duration, flag, goDuration, hasUserinfo, leaf, plainUrl, text, url } from './leaf.ts'
+import { count, duration, flag, goDuration, hasUserinfo, leaf, plainUrl, text, url } from './leaf.ts'
 import { freeMap, later, list, section, type ResolveContext } from './section.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
 
@@ -29,6 +29,7 @@ export interface UpstreamInput extends CredentialsInput {
   readonly realms?: URL[] | undefined
   readonly aliases?: string[] | undefined
   readonly library?: boolean | undefined
+  readonly reserve?: number | undefined
 }
 
 export const execSchema: z.ZodType<ExecInput> = section({ command: text, lifetime: goDuration })
@@ -51,6 +52,7 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   realms: realmsSchema,
   aliases: list(alias),
   library: flag,
+  reserve: count,
   // Rules for tags, and other places that hold the same content.
   tags: later(list(freeMap)),
   mirrors: later(list(url)),
@@ -77,6 +79,7 @@ export function resolveUpstream(
     credentials: resolveCredentials(input, at.slice(0, -1), context),
     realms: uniqueUrls([...(input.realms ?? []), findRealm(input.url)]),
     aliases: input.aliases ?? [],
+    reserve: input.reserve ?? 0,
     library: input.library ?? isDockerHub(name, input.url),
   }
 }

@@ -1,11 +1,13 @@
 // Requests to one upstream with all that HTTP asks for on the way: authorization, and redirects followed by hand.
 import type { RepositoryName } from '../oci/reference.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
+import type { UpstreamCondition } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Answer } from './answer.ts'
 import { Authorizer, type Access, type Authorization } from './authorizer.ts'
 import { Bounds, type Resolve } from './bounds.ts'
 import { Breaker } from './breaker.ts'
+import { Budget } from './budget.ts'
 import { anonymousAccess, type CredentialSource } from './credentials.ts'
 import { Holds, type RequestClass } from './holds.ts'
 import { isRedirect, maxRedirects, nextHop } from './redirect.ts'
@@ -23,6 +25,8 @@ export interface SessionOptions {
   readonly timeouts: Timeouts
   /** Looks names up; the system's way without it. */
   readonly resolve?: Resolve | undefined
+  /** How many of the pulls that it grants us are kept for what cannot wait. */
+  readonly reserve: number
   readonly userAgent: string
   /** A clock in milliseconds that never goes back. */
   readonly clock?: (() => number) | undefined
@@ -58,11 +62,12 @@ export class Session implements AsyncDisposable {
   readonly #refusals = new Refusals()
   readonly #breaker: Breaker
   readonly #holds: Holds
+  readonly #budget: Budget
   readonly #own: Authorizer
   readonly #strangers = new Map<string, Authorizer>()
 
   constructor(options: SessionOptions) {
-    const { url, logger, credentials, realms, resolve, clock } = options
+    const { url, logger, credentials, realms, resolve, reserve, clock } = options
     this.#options = options
     this.host = url.host
     this.#origin = url.origin
@@ -74,6 +79,7 @@ export class Session implements AsyncDisposable {
     })
     this.#breaker = new Breaker({ host: url.host, logger, clock })
     this.#holds = new Holds({ logger, clock })
+    this.#budget = new Budget({ host: url.host, reserve, logger, clock })
     this.#own = this.#authorizer(url, credentials, realms)
   }
 
@@ -81,9 +87,8 @@ export class Session implements AsyncDisposable {
     await this.#transport[Symbol.asyncDispose]()
   }
 
-  /** Whether requests reach the upstream, as far as the last ones tell. */
-  get isReachable(): boolean {
-    return !this.#breaker.isOpen
+  condition(): UpstreamCondition {
+    return { isReachable: !this.#breaker.isOpen, pullsLeft: this.#budget.left }
   }
 
   /** Whether an answer came from another host than the upstream, where a redirect led to. */
@@ -130,6 +135,7 @@ export class Session implements AsyncDisposable {
     const signal = deadline?.signal ?? request.signal
     try {
       const answer = await this.#sendAuthorized({ ...request, signal }, { ...access, signal })
+      this.#budget.note(answer.header('ratelimit-limit'), answer.header('ratelimit-remaining'))
       const trouble = troubleOf(answer)
       if (trouble === undefined) passage.succeed()
       else passage.fail(trouble)

@@ -28,7 +28,7 @@ export class UpstreamRegistry implements UpstreamSource, AsyncDisposable {
   }
 
   condition(): UpstreamCondition {
-    return { isReachable: this.#session.isReachable, pullsLeft: undefined }
+    return this.#session.condition()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -28,6 +28,7 @@ test('remoteurl makes one default upstream without a name', () => {
         credentials: { kind: 'anonymous' },
         realms: [],
         aliases: [],
+        reserve: 0,
         library: false,
       },
     ],
@@ -86,6 +87,12 @@ test('realms add to those that are known', () => {
   assert.deepEqual(upstreamOf(keys).realms.map(String), ['https://auth.example.com/'])
 })
 
+test('a reserve of pulls belongs to one upstream', () => {
+  assert.equal(upstreamOf('').reserve, 0)
+  assert.equal(upstreamOf('reserve: 20').reserve, 20)
+  assert.equal(proxyOf('remoteurl: https://a\n  reserve: 20').upstreams[0]?.reserve, 20)
+})
+
 test('credentials come in one of four forms', () => {
   using files = folder({ secret: 'from a file\r\n\n' })
   const cases: readonly (readonly [keys: string, credentials: UpstreamConfig['credentials']])[] = [
@@ -116,6 +123,11 @@ test('upstreams that contradict themselves or each other are refused', () => {
       'username: me\n  upstreams: { b: { url: https://b } }',
       'proxy.username: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams',
     ],
+    [
+      'reserve: 5\n  upstreams: { b: { url: https://b } }',
+      'proxy.reserve: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams',
+    ],
+    [one('reserve: -1'), 'proxy.upstreams.a.reserve: found "-1", expected a whole number, 0 or more'],
     ['upstreams: { a: }', 'proxy.upstreams.a.url: missing, expected an http or https URL'],
     ['remoteurl: registry-1.docker.io', `proxy.remoteurl: found "registry-1.docker.io", expected ${urlForm}`],
     ['remoteurl: ftp://a', `proxy.remoteurl: found "ftp://a", expected ${urlForm}`],

@@ -32,6 +32,7 @@ export function upstreamAt(url: URL, options: Partial<UpstreamOptions> = {}): Up
     credentials: anonymousAccess(),
     realms: [],
     timeouts: { connect: 2000, firstByte: 2000, idle: 2000 },
+    reserve: 0,
     userAgent: 'entrepot/test',
     logger: silentLogger,
     ...options,
