@@ -6,7 +6,7 @@ import { api } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
-import type { Config, UpstreamConfig } from './config/config.ts'
+import type { Config, MirrorConfig, UpstreamConfig } from './config/config.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { Facts, type FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
@@ -18,6 +18,7 @@ import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import type { Upstream } from './proxy/selection.ts'
 import type { Registry } from './registry/registry.ts'
+import type { UpstreamSource } from './registry/upstream-source.ts'
 import {
   collectGarbage as collect,
   GarbageError,
@@ -32,6 +33,7 @@ import { AuthFile } from './upstream/auth-file.ts'
 import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
 import { anonymousAccess, fixedCredentials, type CredentialSource } from './upstream/credentials.ts'
 import { helperServer } from './upstream/docker-config.ts'
+import { mirrored, type Mirror } from './upstream/mirrored.ts'
 import { UpstreamRegistry } from './upstream/upstream-registry.ts'
 
 export const version: string = readVersion()
@@ -141,15 +143,22 @@ function openRegistry(
 ): Registry {
   const { proxy } = config
   if (proxy === undefined) return store
+  const openSource = (access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource =>
+    opening.use(
+      new UpstreamRegistry({
+        url: access.url,
+        credentials: credentialsOf(access, logger),
+        realms: access.realms,
+        timeouts: proxy.timeouts,
+        reserve,
+        userAgent: `entrepot/${version}`,
+        logger,
+      }),
+    )
   const upstreams = proxy.upstreams.map((upstream): Upstream => {
-    const source = new UpstreamRegistry({
-      url: upstream.url,
-      credentials: credentialsOf(upstream, logger),
-      realms: upstream.realms,
-      timeouts: proxy.timeouts,
-      reserve: upstream.reserve,
-      userAgent: `entrepot/${version}`,
-      logger,
+    const main = openSource(upstream, upstream.reserve)
+    const mirrors = upstream.mirrors.map((mirror): Mirror => {
+      return { source: openSource(mirror, 0), trusted: mirror.trusted }
     })
     const { name, aliases, library, freshness } = upstream
     return {
@@ -159,7 +168,7 @@ function openRegistry(
       freshness,
       default: upstream.default,
       host: upstream.url.host,
-      source: opening.use(source),
+      source: mirrors.length === 0 ? main : mirrored(main, mirrors, logger),
     }
   })
   const { hosted, offline } = proxy
@@ -168,7 +177,7 @@ function openRegistry(
   return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, fill, logger }))
 }
 
-function credentialsOf({ url, credentials }: UpstreamConfig, logger: Logger): CredentialSource {
+function credentialsOf({ url, credentials }: MirrorConfig | UpstreamConfig, logger: Logger): CredentialSource {
   switch (credentials.kind) {
     case 'anonymous':
       return anonymousAccess()

@@ -126,6 +126,14 @@ export interface UpstreamConfig {
   readonly reserve: number
   /** Whether `library/` is added to names of one component, as Docker Hub's clients do. */
   readonly library: boolean
+  /** Other places with the same content, in the order in which they are asked. */
+  readonly mirrors: readonly MirrorConfig[]
+}
+
+/** A place that holds the same repositories as an upstream, under the same names. */
+export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'realms'> {
+  /** Whether it may also say what a name means: tags, referrers. */
+  readonly trusted: boolean
 }
 
 export type UpstreamCredentials =

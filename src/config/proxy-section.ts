@@ -9,10 +9,12 @@ import { isEmpty, later, list, mapOf, section, type ResolveContext } from './sec
 import { parseSize } from './size.ts'
 import {
   execSchema,
+  mirrorsSchema,
   realmsSchema,
   resolveUpstream,
   upstreamSchema,
   type CredentialsInput,
+  type MirrorInput,
   type UpstreamInput,
 } from './upstream-section.ts'
 import { isDockerHub } from './well-known.ts'
@@ -33,6 +35,7 @@ export interface ProxyInput extends CredentialsInput {
   readonly remoteurl?: URL | undefined
   readonly realms?: URL[] | undefined
   readonly reserve?: number | undefined
+  readonly mirrors?: MirrorInput[] | undefined
   readonly upstreams?: Record<string, UpstreamInput> | undefined
   readonly hosted?: string[] | undefined
   readonly freshness?: number | undefined
@@ -57,6 +60,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   exec: execSchema,
   realms: realmsSchema,
   reserve: count,
+  mirrors: mirrorsSchema,
   ttl: later(goDuration),
   cachewritetimeout: later(goDuration),
   upstreams: mapOf(upstreamSchema),
@@ -104,14 +108,15 @@ function resolveUpstreams(input: ProxyInput, freshness: number, context: Resolve
     return withAliases(upstreams)
   }
   if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
-  const { remoteurl, username, password, passwordfile, authfile, exec, realms, reserve } = input
-  const only = { url: remoteurl, default: true, username, password, passwordfile, authfile, exec, realms, reserve }
+  const { remoteurl, username, password, passwordfile, authfile, exec, realms, reserve, mirrors } = input
+  const access = { username, password, passwordfile, authfile, exec, realms }
+  const only = { url: remoteurl, default: true, ...access, reserve, mirrors }
   return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], freshness, context)])
 }
 
 /** Beside `upstreams` it would be unclear whose they are. */
 function refuseOuterKeys(input: ProxyInput): void {
-  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms', 'reserve'] as const
+  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms', 'reserve', 'mirrors'] as const
   const found = keys.find((key) => input[key] !== undefined)
   if (found === undefined) return
   throw new ConfigError(`proxy.${found}: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams`)

@@ -54,8 +54,8 @@ function withoutContent(message: string): string {
 }
 
 /**
- * Brings the short forms to the long one, in place: `storage: inmemory`, `auth: none`, and names with nothing after
- * them, as in `inmemory:`.
+ * Brings the short forms to the long one, in place: `storage: inmemory`, `auth: none`, names with nothing after them, as
+ * in `inmemory:`, and mirrors that are a URL and nothing else.
  */
 export function expandShortForms(root: Tree): void {
   for (const key of ['storage', 'auth']) {
@@ -63,7 +63,18 @@ export function expandShortForms(root: Tree): void {
     if (typeof value === 'string' && value !== '') root[key] = { [value]: {} }
     fillEmpty(root[key])
   }
-  if (isTree(root['proxy'])) fillEmpty(root['proxy']['upstreams'])
+  const { proxy } = root
+  if (!isTree(proxy)) return
+  const { upstreams } = proxy
+  fillEmpty(upstreams)
+  for (const owner of [proxy, ...(isTree(upstreams) ? Object.values(upstreams) : [])]) {
+    if (isTree(owner)) expandMirrors(owner['mirrors'])
+  }
+}
+
+function expandMirrors(mirrors: unknown): void {
+  if (!Array.isArray(mirrors)) return
+  for (const [index, url] of mirrors.entries()) if (typeof url === 'string') mirrors[index] = { url }
 }
 
 function fillEmpty(map: unknown): void {

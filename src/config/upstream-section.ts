@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { z } from 'zod'
-import { ConfigError, formatPath, reasonOf, type KeyPath } from './config-error.ts'
-import type { UpstreamConfig, UpstreamCredentials } from './config.ts'
+import { ConfigError, formatPath, misfit, reasonOf, type KeyPath } from './config-error.ts'
+import type { MirrorConfig, UpstreamConfig, UpstreamCredentials } from './config.ts'
 import { count, duration, flag, goDuration, hasUserinfo, leaf, plainUrl, text, url } from './leaf.ts'
 import { freeMap, later, list, section, type ResolveContext } from './section.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
@@ -30,11 +30,31 @@ export interface UpstreamInput extends CredentialsInput {
   readonly aliases?: string[] | undefined
   readonly library?: boolean | undefined
   readonly reserve?: number | undefined
+  readonly mirrors?: MirrorInput[] | undefined
+}
+
+export interface MirrorInput extends CredentialsInput {
+  readonly url?: URL | undefined
+  readonly trusted?: boolean | undefined
+  readonly realms?: URL[] | undefined
 }
 
 export const execSchema: z.ZodType<ExecInput> = section({ command: text, lifetime: goDuration })
 
 export const realmsSchema: z.ZodType<URL[]> = list(plainUrl)
+
+export const mirrorsSchema: z.ZodType<MirrorInput[]> = list(
+  section({
+    url,
+    trusted: flag,
+    username: text,
+    password: text,
+    passwordfile: text,
+    authfile: text,
+    exec: execSchema,
+    realms: realmsSchema,
+  }),
+)
 
 const alias = leaf('the name of a registry, such as docker.io or localhost:5000', (value) =>
   /^[\w.\-:[\]]+$/.test(value) ? value.toLowerCase() : undefined,
@@ -53,9 +73,8 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   aliases: list(alias),
   library: flag,
   reserve: count,
-  // Rules for tags, and other places that hold the same content.
-  tags: later(list(freeMap)),
-  mirrors: later(list(url)),
+  mirrors: mirrorsSchema,
+  tags: later(list(freeMap)), // rules for single tags
 })
 
 /** `at` is where `url` lies; the other keys are its siblings. Built-in aliases are for the caller to hand out. */
@@ -66,21 +85,40 @@ export function resolveUpstream(
   freshness: number,
   context: ResolveContext,
 ): UpstreamConfig {
+  return {
+    ...resolveAccess(input, at, context),
+    name,
+    default: input.default ?? false,
+    freshness: input.freshness ?? freshness,
+    aliases: input.aliases ?? [],
+    reserve: input.reserve ?? 0,
+    library: input.library ?? isDockerHub(name, input.url),
+    mirrors: (input.mirrors ?? []).map((mirror, index) =>
+      resolveMirror(mirror, [...at.slice(0, -1), 'mirrors', index, 'url'], context),
+    ),
+  }
+}
+
+function resolveMirror({ url: target, ...input }: MirrorInput, at: KeyPath, context: ResolveContext): MirrorConfig {
+  if (target === undefined) throw misfit(at, undefined, 'an http or https URL')
+  return { ...resolveAccess({ ...input, url: target }, at, context), trusted: input.trusted ?? false }
+}
+
+/** Where it is, and who we are there. */
+function resolveAccess(
+  input: CredentialsInput & { readonly url: URL; readonly realms?: URL[] | undefined },
+  at: KeyPath,
+  context: ResolveContext,
+): Pick<UpstreamConfig, 'url' | 'credentials' | 'realms'> {
   if (hasUserinfo(input.url)) {
     throw new ConfigError(
       `${formatPath(at)}: holds a user name or password; write them as username and password or passwordfile`,
     )
   }
   return {
-    name,
     url: input.url,
-    default: input.default ?? false,
-    freshness: input.freshness ?? freshness,
     credentials: resolveCredentials(input, at.slice(0, -1), context),
     realms: uniqueUrls([...(input.realms ?? []), findRealm(input.url)]),
-    aliases: input.aliases ?? [],
-    reserve: input.reserve ?? 0,
-    library: input.library ?? isDockerHub(name, input.url),
   }
 }
 

@@ -30,6 +30,7 @@ test('remoteurl makes one default upstream without a name', () => {
         aliases: [],
         reserve: 0,
         library: false,
+        mirrors: [],
       },
     ],
   )
@@ -93,6 +94,52 @@ test('a reserve of pulls belongs to one upstream', () => {
   assert.equal(proxyOf('remoteurl: https://a\n  reserve: 20').upstreams[0]?.reserve, 20)
 })
 
+test('a mirror is a URL, or as much as an upstream has to say about access', () => {
+  const { mirrors } = upstreamOf(`mirrors: [
+    https://a.example,
+    { url: https://b.example, trusted: true, username: me, password: p, realms: [https://auth.b.example] },
+    { url: https://registry-1.docker.io }]`)
+  assert.deepEqual(
+    mirrors.map(({ url, realms, ...mirror }) => ({ ...mirror, url: url.href, realms: realms.map(String) })),
+    [
+      { url: 'https://a.example/', trusted: false, credentials: { kind: 'anonymous' }, realms: [] },
+      {
+        url: 'https://b.example/',
+        trusted: true,
+        credentials: { kind: 'password', username: 'me', password: 'p' },
+        realms: ['https://auth.b.example/'],
+      },
+      {
+        url: 'https://registry-1.docker.io/',
+        trusted: false,
+        credentials: { kind: 'anonymous' },
+        realms: ['https://auth.docker.io/'],
+      },
+    ],
+  )
+  const [only] = proxyOf('remoteurl: https://a\n  mirrors: [https://b.example]').upstreams
+  assert.deepEqual(
+    only?.mirrors.map(({ url }) => url.href),
+    ['https://b.example/'],
+  )
+})
+
+test('mirrors come from the environment as well', () => {
+  const yaml = `${minimal}proxy:\n  upstreams: { ghcr.io: { url: https://ghcr.io, mirrors: [https://a.example] } }`
+  const { config, warnings } = load(yaml, {
+    REGISTRY_PROXY_UPSTREAMS_GHCR_IO_MIRRORS_0_TRUSTED: 'true',
+    REGISTRY_PROXY_UPSTREAMS_GHCR_IO_MIRRORS_1: 'https://b.example',
+  })
+  assert.deepEqual(warnings, [])
+  assert.deepEqual(
+    config.proxy?.upstreams[0]?.mirrors.map(({ url, trusted }) => [url.href, trusted]),
+    [
+      ['https://a.example/', true],
+      ['https://b.example/', false],
+    ],
+  )
+})
+
 test('credentials come in one of four forms', () => {
   using files = folder({ secret: 'from a file\r\n\n' })
   const cases: readonly (readonly [keys: string, credentials: UpstreamConfig['credentials']])[] = [
@@ -126,6 +173,24 @@ test('upstreams that contradict themselves or each other are refused', () => {
     [
       'reserve: 5\n  upstreams: { b: { url: https://b } }',
       'proxy.reserve: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams',
+    ],
+    [
+      'mirrors: [https://c]\n  upstreams: { b: { url: https://b } }',
+      'proxy.mirrors: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams',
+    ],
+    [one('mirrors: https://b'), 'proxy.upstreams.a.mirrors: found text, expected a list'],
+    [one('mirrors: [ftp://b]'), `proxy.upstreams.a.mirrors[0].url: found "ftp://b", expected ${urlForm}`],
+    [
+      one('mirrors: [https://b, { trusted: true }]'),
+      'proxy.upstreams.a.mirrors[1].url: missing, expected an http or https URL',
+    ],
+    [
+      one('mirrors: [https://me:secret@b]'),
+      'proxy.upstreams.a.mirrors[0].url: holds a user name or password; write them as username and password or passwordfile',
+    ],
+    [
+      one('mirrors: [{ url: https://b, password: p }]'),
+      'proxy.upstreams.a.mirrors[0].username: missing, expected beside password',
     ],
     [one('reserve: -1'), 'proxy.upstreams.a.reserve: found "-1", expected a whole number, 0 or more'],
     ['upstreams: { a: }', 'proxy.upstreams.a.url: missing, expected an http or https URL'],
