@@ -15,7 +15,7 @@ export interface UpstreamSource {
 }
 
 export interface UpstreamCondition {
-  /** Where not, requests fail at once, but for one now and then that finds out. */
+  /** Where not, requests fail at once, but for one now and then that finds out: so there have to be some. */
   readonly isReachable: boolean
   /** Pulls that it has left for us, where it said so lately. */
   readonly pullsLeft: number | undefined

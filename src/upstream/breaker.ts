@@ -15,8 +15,11 @@ export interface BreakerOptions {
 
 /** One request's leave to go ahead. Disposed of without a word, it proves nothing, and a probe's place is free again. */
 export interface Passage extends Disposable {
-  /** Everybody else waits for how it goes: it is to be short. */
-  readonly isProbe: boolean
+  /**
+   * Whether it is not to be waited for as long as usual: it is a probe. Probes that come late have all the time there is,
+   * for the upstream may be back, and slow.
+   */
+  readonly isHurried: boolean
   succeed(): void
   fail(error: UpstreamError): void
 }
@@ -43,6 +46,7 @@ export class Breaker {
   readonly #clock: () => number
   readonly #random: () => number
   #failures = 0
+  #lastFailure: UpstreamError | undefined
   /** While it is open. */
   #opening: Opening | undefined
   #probe: Passage | undefined
@@ -65,18 +69,18 @@ export class Breaker {
     if (opening === undefined) return this.#passage(false)
     const wait = opening.until - this.#clock()
     if (wait > 0 || this.#probe !== undefined) throw this.#refusal(opening, wait)
-    this.#probe = this.#passage(true)
+    this.#probe = this.#passage(opening.cooldown < longestCooldown)
     return this.#probe
   }
 
-  #passage(isProbe: boolean): Passage {
+  #passage(isHurried: boolean): Passage {
     const settle = (): boolean => {
       if (passage !== this.#probe) return false
       this.#probe = undefined
       return true
     }
     const passage: Passage = {
-      isProbe,
+      isHurried,
       succeed: () => {
         settle()
         this.#close()
@@ -102,6 +106,8 @@ export class Breaker {
       if (isProbe) this.#open(error, Math.min(longestCooldown, this.#opening.cooldown * 2))
       return
     }
+    if (error === this.#lastFailure) return // several waited for the same token
+    this.#lastFailure = error
     this.#failures += 1
     if (this.#failures < failuresToOpen) return
     this.#open(error, firstCooldown)

@@ -47,7 +47,7 @@ export interface SessionRequest {
 /** Registries that redirects led to, whose challenges are remembered. */
 const maxStrangers = 32
 
-/** Milliseconds that a probe may take to its headers, a token included. */
+/** Milliseconds that a probe in a hurry may take to its headers, a token included. */
 const probePatience = 3000
 
 export class Session implements AsyncDisposable {
@@ -131,7 +131,7 @@ export class Session implements AsyncDisposable {
   /** A request to the upstream itself, as far as its breaker lets it through; hosts that it redirects to have none. */
   async #sendOwn(request: OutgoingRequest, access: Access): Promise<Answer> {
     using passage = this.#breaker.enter()
-    using deadline = passage.isProbe ? this.#deadline(request.signal) : undefined
+    using deadline = passage.isHurried ? this.#deadline(request.signal) : undefined
     const signal = deadline?.signal ?? request.signal
     try {
       const answer = await this.#sendAuthorized({ ...request, signal }, { ...access, signal })

@@ -9,7 +9,10 @@ import { recordingLogger } from '../support/recording-logger.ts'
 import { reply, scriptedServer, type ReceivedRequest, type ScriptedServer } from '../support/scripted-server.ts'
 import { blob, blobDigest, failure, latest, manifest, manifestDigest, name, password, upstreamAt } from './fixture.ts'
 
-const refused = new UpstreamError('unreachable', 'r.example', 'r.example cannot be reached (ECONNREFUSED)')
+function errorNow(): UpstreamError {
+  return new UpstreamError('unreachable', 'r.example', 'r.example cannot be reached (ECONNREFUSED)')
+}
+
 const late = new UpstreamError('timeout', 'r.example', 'r.example did not answer in time')
 
 function breakerAt(random = 0.5): {
@@ -27,8 +30,8 @@ function breakerAt(random = 0.5): {
   return { breaker, lines, pass }
 }
 
-function failTimes(breaker: Breaker, times: number, error = refused): void {
-  for (let time = 0; time < times; time += 1) breaker.enter().fail(error)
+function failTimes(breaker: Breaker, times: number, error?: UpstreamError): void {
+  for (let time = 0; time < times; time += 1) breaker.enter().fail(error ?? errorNow())
 }
 
 function refusalOf(breaker: Breaker): UpstreamError {
@@ -42,9 +45,8 @@ function refusalOf(breaker: Breaker): UpstreamError {
 }
 
 function probeOf(breaker: Breaker): Passage {
-  const probe = breaker.enter()
-  assert.equal(probe.isProbe, true)
-  return probe
+  assert.equal(breaker.isOpen, true)
+  return breaker.enter()
 }
 
 test('three failures in a row open it, and a success in between starts the count anew', () => {
@@ -53,7 +55,6 @@ test('three failures in a row open it, and a success in between starts the count
   breaker.enter().succeed()
   failTimes(breaker, 2)
   assert.equal(breaker.isOpen, false)
-  assert.equal(breaker.enter().isProbe, false)
   failTimes(breaker, 1)
   assert.equal(breaker.isOpen, true)
 })
@@ -85,7 +86,31 @@ test('after the cooldown one request is let through, and no other until it has e
   assert.equal(breaker.isOpen, true)
   probe.succeed()
   assert.equal(breaker.isOpen, false)
-  assert.equal(breaker.enter().isProbe, false)
+  assert.equal(breaker.enter().isHurried, false)
+})
+
+test('probes are in a hurry until the upstream has been away for long', () => {
+  const { breaker, pass } = breakerAt()
+  failTimes(breaker, 3)
+  const hurried = [1500, 3000, 6000, 12_000, 24_000, 30_000, 30_000].map((cooldown) => {
+    pass(cooldown)
+    const probe = probeOf(breaker)
+    probe.fail(errorNow())
+    return probe.isHurried
+  })
+  assert.deepEqual(hurried, [true, true, true, true, true, false, false])
+})
+
+test('one failure that several requests waited for is one failure', () => {
+  const { breaker, pass } = breakerAt()
+  const shared = errorNow()
+  for (let time = 0; time < 5; time += 1) breaker.enter().fail(shared)
+  assert.equal(breaker.isOpen, false)
+  failTimes(breaker, 2)
+  pass(1500)
+  probeOf(breaker).fail(shared)
+  pass(2999)
+  refusalOf(breaker)
 })
 
 test('each probe that fails doubles the cooldown, up to half a minute; a success forgets all that', () => {
@@ -95,7 +120,7 @@ test('each probe that fails doubles the cooldown, up to half a minute; a success
     pass(cooldown - 1)
     refusalOf(breaker)
     pass(1)
-    probeOf(breaker).fail(refused)
+    probeOf(breaker).fail(errorNow())
   }
   pass(30_000)
   probeOf(breaker).succeed()
@@ -127,7 +152,7 @@ test('a probe that is given up leaves its place to the next request', () => {
   probeOf(breaker)[Symbol.dispose]()
   const probe = probeOf(breaker)
   refusalOf(breaker)
-  probe.fail(refused)
+  probe.fail(errorNow())
   probe[Symbol.dispose]() // as it is after every request
   pass(2999)
   refusalOf(breaker)
@@ -138,15 +163,15 @@ test('requests from before it opened neither lengthen the cooldown nor free the 
   const before = [breaker.enter(), breaker.enter(), breaker.enter()] as const
   failTimes(breaker, 3)
   pass(1400)
-  before[0].fail(refused)
+  before[0].fail(errorNow())
   pass(100)
   const probe = probeOf(breaker)
-  before[1].fail(refused)
+  before[1].fail(errorNow())
   before[1][Symbol.dispose]()
   refusalOf(breaker)
   before[2].succeed()
   assert.equal(breaker.isOpen, false)
-  probe.fail(refused) // it is as any other now
+  probe.fail(errorNow()) // it is as any other now
   assert.equal(breaker.isOpen, false)
 })
 
