@@ -3,8 +3,10 @@ import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { RegistryError } from '../../src/oci/error.ts'
+import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { UpstreamError } from '../../src/registry/upstream-error.ts'
 import { Breaker, type Passage } from '../../src/upstream/breaker.ts'
+import { anonymous, type CredentialSource } from '../../src/upstream/credentials.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { reply, scriptedServer, type ReceivedRequest, type ScriptedServer } from '../support/scripted-server.ts'
 import { blob, blobDigest, failure, latest, manifest, manifestDigest, name, password, upstreamAt } from './fixture.ts'
@@ -351,21 +353,51 @@ test('a token server that fails makes its upstream fail', async () => {
   assert.equal(upstream.condition().isReachable, false)
 })
 
-test('neither a host that a redirect leads to nor a body that breaks says anything of the upstream', async () => {
-  await using cdn = await scriptedServer((_request, response) => reply(response, 503))
-  await using server = await scriptedServer(({ path }, response) => {
-    if (path.includes('/blobs/')) return reply(response, 307, { location: `${cdn.url.origin}/blob` })
+test('a host that a redirect leads to says nothing of the upstream', async () => {
+  const waiting: ServerResponse[] = []
+  await using cdn = await scriptedServer((_request, response) => {
+    if (waiting.push(response) === 5) for (const one of waiting) reply(one, 503)
+  })
+  await using server = await scriptedServer((_request, response) =>
+    reply(response, 307, { location: `${cdn.url.origin}/blob` }),
+  )
+  await using upstream = upstreamAt(server.url)
+  const { blobs } = upstream.repository(name)
+  await Promise.all(Array.from({ length: 5 }, async () => await failure(blobs.fetch(blobDigest), 'unavailable')))
+  assert.equal(upstream.condition().isReachable, true)
+})
+
+test('a body that breaks says nothing of the upstream', async () => {
+  await using server = await scriptedServer((_request, response) => {
     response.writeHead(200, { 'content-length': String(manifest.length) })
     response.write(manifest.subarray(1), () => response.socket?.destroy())
   })
   await using upstream = upstreamAt(server.url)
-  const { blobs, manifests } = upstream.repository(name)
   for (let time = 0; time < 4; time += 1) {
-    await failure(blobs.fetch(blobDigest), 'unavailable')
-    await failure(manifests.get(manifestDigest), 'unavailable')
+    await failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
   }
   assert.equal(upstream.condition().isReachable, true)
-  assert.equal(cdn.requests.length, 4)
+})
+
+test('a refusal that is repeated from memory is no sign of life', async () => {
+  let now = 0
+  await using server = await registry()
+  const source: CredentialSource = {
+    get: async (repository) =>
+      repository === name ? { kind: 'password', username: 'alice', password: 'wrong' } : anonymous,
+    refused: () => {},
+  }
+  await using upstream = upstreamAt(server.url, { credentials: source, clock: () => now })
+  const { manifests } = upstream.repository(name)
+  server.answer = (response): void => reply(response, 401, { 'www-authenticate': 'Basic realm="r"' })
+  await failure(manifests.get(manifestDigest), 'credentials-refused')
+  server.answer = (response): void => reply(response, 503)
+  const other = upstream.repository(parseRepositoryName('other')).manifests
+  for (let time = 0; time < 3; time += 1) await failure(other.get(manifestDigest), 'unavailable')
+  now += 2000
+  await failure(manifests.get(manifestDigest), 'credentials-refused')
+  assert.equal(upstream.condition().isReachable, false)
+  assert.equal(server.requests.length, 5)
 })
 
 test('requests that wait in vain for a connection, while bodies take them all, say nothing of the upstream', async () => {
