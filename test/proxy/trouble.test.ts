@@ -7,7 +7,7 @@ import { startAppUnderTest, type AppUnderTest } from '../support/app-under-test.
 import { ask, pull } from '../support/client.ts'
 import { randomBlob, startOrigin, type Fault, type Image, type Origin } from '../support/origin.ts'
 
-const timeouts = { connect: '2s', firstbyte: '300ms', idle: '300ms' }
+const timeouts = { connect: '2s', firstbyte: '1s', idle: '1s' }
 
 interface MirrorInput {
   readonly url: string

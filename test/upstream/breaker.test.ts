@@ -407,7 +407,7 @@ test('requests that wait in vain for a connection, while bodies take them all, s
     response.write(blob.subarray(0, 1))
     held.push(response)
   })
-  await using upstream = upstreamAt(server.url, { timeouts: { connect: 500, firstByte: 500, idle: 60_000 } })
+  await using upstream = upstreamAt(server.url, { timeouts: { connect: 1500, firstByte: 500, idle: 60_000 } })
   const { blobs } = upstream.repository(name)
   const bodies = await Promise.all(Array.from({ length: 64 }, async () => await blobs.fetch(blobDigest)))
   await Promise.all(Array.from({ length: 4 }, async () => await failure(blobs.fetch(blobDigest), 'timeout')))
