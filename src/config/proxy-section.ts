@@ -4,7 +4,7 @@ import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { ProxyConfig, UpstreamConfig } from './config.ts'
-import { duration, flag, goDuration, integer, leaf, size, text, timeout, url } from './leaf.ts'
+import { count, duration, flag, goDuration, integer, leaf, size, text, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
 import { parseSize } from './size.ts'
 import {

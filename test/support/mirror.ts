@@ -30,6 +30,7 @@ export async function startMirror(upstream: string, driver: StorageDriver): Prom
       url,
       credentials: anonymousAccess(),
       realms: [],
+      reserve: 0,
       timeouts: { connect: 2000, firstByte: 2000, idle: 2000 },
       userAgent: 'test',
       logger,
