@@ -156,6 +156,7 @@ function openRegistry(
       aliases,
       library,
       freshness,
+      tags: upstream.tags.map((rule) => ({ ...rule, match: new RegExp(rule.match, 'u') })),
       default: upstream.default,
       host: upstream.url.host,
       source: opening.use(source),

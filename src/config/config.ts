@@ -106,6 +106,8 @@ export interface UpstreamConfig {
   /** Whether names that no upstream claims go here; true for at most one. */
   readonly default: boolean
   readonly freshness: number
+  /** For single tags, instead of `freshness`; the first that matches counts. */
+  readonly tags: readonly TagRule[]
   readonly credentials: UpstreamCredentials
   /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
   readonly realms: readonly URL[]
@@ -113,6 +115,12 @@ export interface UpstreamConfig {
   readonly aliases: readonly string[]
   /** Whether `library/` is added to names of one component, as Docker Hub's clients do. */
   readonly library: boolean
+}
+
+export interface TagRule {
+  /** A pattern for `RegExp` in `u` mode, unanchored. */
+  readonly match: string
+  readonly freshness: number
 }
 
 export type UpstreamCredentials =

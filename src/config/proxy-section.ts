@@ -7,6 +7,7 @@ import type { ProxyConfig, UpstreamConfig } from './config.ts'
 import { count, duration, flag, goDuration, leaf, size, text, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
 import { parseSize } from './size.ts'
+import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import {
   execSchema,
   realmsSchema,
@@ -26,6 +27,7 @@ interface TimeoutsInput {
 export interface ProxyInput extends CredentialsInput {
   readonly remoteurl?: URL | undefined
   readonly realms?: URL[] | undefined
+  readonly tags?: TagRuleInput[] | undefined
   readonly upstreams?: Record<string, UpstreamInput> | undefined
   readonly hosted?: string[] | undefined
   readonly freshness?: number | undefined
@@ -45,6 +47,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   authfile: text,
   exec: execSchema,
   realms: realmsSchema,
+  tags: tagRulesSchema,
   ttl: later(goDuration),
   cachewritetimeout: later(goDuration),
   upstreams: mapOf(upstreamSchema),
@@ -86,19 +89,19 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
 function resolveUpstreams(input: ProxyInput, freshness: number, context: ResolveContext): UpstreamConfig[] {
   const named = Object.entries(input.upstreams ?? {})
   if (input.remoteurl === undefined) {
-    if (named.length > 0) refuseOuterCredentials(input)
+    if (named.length > 0) refuseOuterKeys(input)
     const upstreams = named.map(([name, upstream]) => resolveNamed(name, upstream, freshness, context))
     return withAliases(upstreams)
   }
   if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
-  const { remoteurl, username, password, passwordfile, authfile, exec, realms } = input
-  const only = { url: remoteurl, default: true, username, password, passwordfile, authfile, exec, realms }
+  const { remoteurl, username, password, passwordfile, authfile, exec, realms, tags } = input
+  const only = { url: remoteurl, default: true, username, password, passwordfile, authfile, exec, realms, tags }
   return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], freshness, context)])
 }
 
 /** Beside `upstreams` it would be unclear whose they are. */
-function refuseOuterCredentials(input: ProxyInput): void {
-  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms'] as const
+function refuseOuterKeys(input: ProxyInput): void {
+  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms', 'tags'] as const
   const found = keys.find((key) => input[key] !== undefined)
   if (found === undefined) return
   throw new ConfigError(`proxy.${found}: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams`)

@@ -5,7 +5,8 @@ import type { z } from 'zod'
 import { ConfigError, formatPath, reasonOf, type KeyPath } from './config-error.ts'
 import type { UpstreamConfig, UpstreamCredentials } from './config.ts'
 import { duration, flag, goDuration, hasUserinfo, leaf, plainUrl, text, url } from './leaf.ts'
-import { freeMap, later, list, section, type ResolveContext } from './section.ts'
+import { later, list, section, type ResolveContext } from './section.ts'
+import { resolveTagRules, tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
 
 interface ExecInput {
@@ -26,6 +27,7 @@ export interface UpstreamInput extends CredentialsInput {
   readonly url?: URL | undefined
   readonly default?: boolean | undefined
   readonly freshness?: number | undefined
+  readonly tags?: TagRuleInput[] | undefined
   readonly realms?: URL[] | undefined
   readonly aliases?: string[] | undefined
   readonly library?: boolean | undefined
@@ -48,11 +50,11 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   authfile: text,
   exec: execSchema,
   freshness: duration,
+  tags: tagRulesSchema,
   realms: realmsSchema,
   aliases: list(alias),
   library: flag,
-  // Rules for tags, and other places that hold the same content.
-  tags: later(list(freeMap)),
+  // Other places that hold the same content.
   mirrors: later(list(url)),
 })
 
@@ -74,6 +76,7 @@ export function resolveUpstream(
     url: input.url,
     default: input.default ?? false,
     freshness: input.freshness ?? freshness,
+    tags: resolveTagRules(input.tags ?? [], [...at.slice(0, -1), 'tags']),
     credentials: resolveCredentials(input, at.slice(0, -1), context),
     realms: uniqueUrls([...(input.realms ?? []), findRealm(input.url)]),
     aliases: input.aliases ?? [],

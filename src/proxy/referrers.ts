@@ -15,20 +15,19 @@ import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
 import type { ReferrerCopies } from './referrer-copies.ts'
+import type { Upstream } from './selection.ts'
 import type { ProxyTags } from './tags.ts'
 
 export interface ProxyReferrersOptions {
   readonly local: WritableRepository
   /** Absent where we never dial out. */
   readonly remote: UpstreamReferrers | undefined
-  readonly host: string
+  readonly upstream: Upstream
   readonly blobs: ProxyBlobs
   readonly manifests: ProxyManifests
   readonly tags: ProxyTags
   readonly copies: ReferrerCopies
   readonly freshness: Freshness
-  /** Milliseconds for which an answer of the upstream counts as fresh. */
-  readonly freshFor: number
   /** The running requests of every repository. */
   readonly requests: Coalescer<readonly Referrer[]>
   readonly logger: Logger
@@ -52,11 +51,11 @@ export class ProxyReferrers implements ReferrersSource {
 
   /** What the upstream says, or said; `undefined` where it cannot be asked and never said anything. */
   async #find(subject: Digest, options: CallOptions | undefined): Promise<readonly Referrer[] | undefined> {
-    const { local, remote, host, freshness, freshFor, requests, logger } = this.#options
+    const { local, remote, upstream, freshness, requests, logger } = this.#options
     const kept = await local.referrers.find(subject, options)
     if (remote === undefined) return kept
     const known = kept ?? []
-    if (await freshness.isFresh(local.name, subject, fingerprint(known), freshFor)) return known
+    if (await freshness.isFresh(local.name, subject, fingerprint(known), upstream.freshness)) return known
     noteFrom(options?.trace, 'upstream')
     try {
       const task = async (): Promise<readonly Referrer[]> => await this.#ask(remote, subject, kept)
@@ -64,7 +63,7 @@ export class ProxyReferrers implements ReferrersSource {
     } catch (error) {
       if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
       if (kept === undefined && !(await this.#isAnyHere(subject, options))) throw clientError(error)
-      noteStale(error, { repository: local.name, host, logger }, options?.trace)
+      noteStale(error, { repository: local.name, host: upstream.host, logger }, options?.trace)
       return kept
     }
   }

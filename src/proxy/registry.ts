@@ -26,6 +26,8 @@ export interface ProxyOptions {
   readonly offline: boolean
   readonly confirmations: Confirmations
   readonly logger: Logger
+  /** Milliseconds since 1970; for tests. */
+  readonly now?: (() => number) | undefined
 }
 
 /** Disposing it ends the running fills and copies. */
@@ -48,7 +50,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#local = local
     this.#options = options
     this.#selector = new Selector(options.upstreams, options.hosted)
-    this.#freshness = new Freshness(options.confirmations)
+    this.#freshness = new Freshness(options.confirmations, options.now)
     this.#fills = new Fills({ content: local.content, logger: options.logger, signal: this.#stop.signal })
     this.#copies = new ReferrerCopies({ logger: options.logger, signal: this.#stop.signal })
   }
@@ -102,7 +104,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       searches: this.#searches,
       signal,
     })
-    const shared = { local, host, manifests, freshness: this.#freshness, freshFor: upstream.freshness, logger, signal }
+    const shared = { local, upstream, manifests, freshness: this.#freshness, logger, signal }
     const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
     const referrers = new ProxyReferrers({
       ...shared,

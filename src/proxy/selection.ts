@@ -1,6 +1,6 @@
 // Which upstream a request means, and what the repository is called there and here.
 import { RegistryError } from '../oci/error.ts'
-import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import { isRepositoryName, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { UpstreamSource } from '../registry/upstream-source.ts'
 
 /** An upstream as the proxy sees it. */
@@ -17,7 +17,20 @@ export interface Upstream {
   readonly host: string
   /** Milliseconds for which a tag is served without asking again; 0 asks every time. */
   readonly freshness: number
+  /** For single tags, instead of `freshness`; the first that matches counts. */
+  readonly tags: readonly TagRule[]
   readonly source: UpstreamSource
+}
+
+export interface TagRule {
+  /** Neither global nor sticky. */
+  readonly match: RegExp
+  readonly freshness: number
+}
+
+/** Milliseconds for which a tag of the upstream is served without asking again. */
+export function freshnessOf({ freshness, tags }: Pick<Upstream, 'freshness' | 'tags'>, tag: Tag): number {
+  return tags.find(({ match }) => match.test(tag))?.freshness ?? freshness
 }
 
 export type Selection =

@@ -13,16 +13,15 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
+import { freshnessOf, type Upstream } from './selection.ts'
 
 export interface ProxyTagsOptions {
   readonly local: WritableRepository
   /** Absent where we never dial out. */
   readonly remote: UpstreamTags | undefined
-  readonly host: string
+  readonly upstream: Upstream
   readonly manifests: ProxyManifests
   readonly freshness: Freshness
-  /** Milliseconds for which an answer of the upstream counts as fresh. */
-  readonly freshFor: number
   /** The running revalidations of every repository. */
   readonly revalidations: Coalescer<Descriptor>
   readonly logger: Logger
@@ -38,9 +37,9 @@ export class ProxyTags implements TagSource {
   }
 
   async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote, freshness, freshFor } = this.#options
+    const { local, remote } = this.#options
     const known = await local.tags.find(tag, options)
-    if (known !== undefined && (remote === undefined || (await freshness.isFresh(local.name, tag, known, freshFor)))) {
+    if (known !== undefined && (remote === undefined || (await this.#isFresh(tag, known)))) {
       const descriptor = await this.#statHere(known, options)
       if (descriptor !== undefined) return descriptor
     }
@@ -106,12 +105,17 @@ export class ProxyTags implements TagSource {
     return descriptor
   }
 
+  async #isFresh(tag: Tag, known: Digest): Promise<boolean> {
+    const { local, upstream, freshness } = this.#options
+    return await freshness.isFresh(local.name, tag, known, freshnessOf(upstream, tag))
+  }
+
   async #statHere(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
     return await ifPresent(this.#options.local.manifests.stat(digest, options))
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {
-    const { host, local, logger } = this.#options
-    noteStale(error, { repository: local.name, host, logger }, options?.trace)
+    const { upstream, local, logger } = this.#options
+    noteStale(error, { repository: local.name, host: upstream.host, logger }, options?.trace)
   }
 }

@@ -25,6 +25,7 @@ test('remoteurl makes one default upstream without a name', () => {
         url: 'https://mirror.example:8443/sub',
         default: true,
         freshness: 300_000,
+        tags: [],
         credentials: { kind: 'anonymous' },
         realms: [],
         aliases: [],
@@ -48,6 +49,16 @@ test('an upstream has the freshness of the proxy, or its own', () => {
     'freshness: 0s\n  upstreams: { a: { url: http://a }, b: { url: http://b, freshness: 1h } }',
   )
   assert.deepEqual([freshness, ...upstreams.map((upstream) => upstream.freshness)], [0, 0, 3_600_000])
+})
+
+test('tags have the freshness of the first rule that matches them', () => {
+  const rules = "tags: [{ match: '^v\\d', freshness: 30d }, { match: latest, freshness: 0s }]"
+  const expected = [
+    { match: '^v\\d', freshness: 30 * 86_400_000 },
+    { match: 'latest', freshness: 0 },
+  ]
+  assert.deepEqual(upstreamOf(rules).tags, expected)
+  assert.deepEqual(proxyOf(`remoteurl: https://a\n  ${rules}`).upstreams[0]?.tags, expected)
 })
 
 test('a lone upstream is the default only where it says so', () => {
@@ -171,6 +182,22 @@ test('upstreams that contradict themselves or each other are refused', () => {
     [
       'upstreams: { a: { url: https://a, aliases: [c] }, b: { url: https://b, aliases: [c] } }',
       `proxy.upstreams.b.aliases: "c" is another upstream's name or alias, or stands twice`,
+    ],
+    [
+      'tags: []\n  upstreams: { b: { url: https://b } }',
+      'proxy.tags: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams',
+    ],
+    [
+      one("tags: [{ match: '(', freshness: 1d }]"),
+      'proxy.upstreams.a.tags[0].match: found "(", expected a regular expression of JavaScript, such as ^v\\d',
+    ],
+    [
+      'remoteurl: https://a\n  tags: [{ freshness: 1d }]',
+      'proxy.tags[0].match: missing, expected a regular expression of JavaScript, such as ^v\\d',
+    ],
+    [
+      one('tags: [{ match: a, freshness: 1d }, { match: b }]'),
+      'proxy.upstreams.a.tags[1].freshness: missing, expected a duration such as 30d',
     ],
     ['hosted: [/local]', 'proxy.hosted[0]: found "/local", expected a glob of repository names, such as local/**'],
     ['hosted: local/**', 'proxy.hosted: found text, expected a list'],

@@ -13,7 +13,7 @@ const source: Upstream['source'] = {
 
 function upstream(name: string | undefined, fields: Partial<Upstream> = {}): Upstream {
   const host = `${name ?? 'unnamed'}.example`
-  return { name, aliases: [], default: false, library: false, host, freshness: 0, source, ...fields }
+  return { name, aliases: [], default: false, library: false, host, freshness: 0, tags: [], source, ...fields }
 }
 
 const hub = upstream('docker.io', {
