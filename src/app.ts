@@ -162,9 +162,11 @@ function openRegistry(
       source: opening.use(source),
     }
   })
-  const { hosted, offline } = proxy
+  const { hosted, offline, timeouts } = proxy
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
-  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, logger }))
+  return opening.use(
+    new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, patience: timeouts.stale, logger }),
+  )
 }
 
 function credentialsOf({ url, credentials }: UpstreamConfig, logger: Logger): CredentialSource {

@@ -97,6 +97,8 @@ export interface ProxyTimeouts {
   readonly connect: number
   readonly firstByte: number
   readonly idle: number
+  /** How long a client is kept waiting where something stale can be served; 0: as long as the others allow. */
+  readonly stale: number
 }
 
 export interface UpstreamConfig {

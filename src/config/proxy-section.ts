@@ -4,7 +4,7 @@ import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { ProxyConfig, UpstreamConfig } from './config.ts'
-import { count, duration, flag, goDuration, leaf, size, text, timeout, url } from './leaf.ts'
+import { count, duration, flag, goDuration, leaf, patience, size, text, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
 import { parseSize } from './size.ts'
 import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
@@ -22,6 +22,7 @@ interface TimeoutsInput {
   readonly connect?: number | undefined
   readonly firstbyte?: number | undefined
   readonly idle?: number | undefined
+  readonly stale?: number | undefined
 }
 
 export interface ProxyInput extends CredentialsInput {
@@ -54,7 +55,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   hosted: list(hostedGlob),
   freshness: duration,
   offline: flag,
-  timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout }),
+  timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout, stale: patience }),
   fill: section({
     connections: later(count, 1),
     minsize: later(size, parseSize('64MiB')),
@@ -82,6 +83,7 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
       connect: input.timeouts?.connect ?? 5000,
       firstByte: input.timeouts?.firstbyte ?? 10_000,
       idle: input.timeouts?.idle ?? 15_000,
+      stale: input.timeouts?.stale ?? 3000,
     },
   }
 }

@@ -12,6 +12,7 @@ import { ProxyBlobs } from './blobs.ts'
 import { Fills } from './fills.ts'
 import { Freshness, type Confirmations } from './freshness.ts'
 import { ProxyManifests } from './manifests.ts'
+import { Patience } from './patience.ts'
 import { NamedBlobs } from './proof.ts'
 import { ReferrerCopies } from './referrer-copies.ts'
 import { ProxyReferrers } from './referrers.ts'
@@ -25,6 +26,8 @@ export interface ProxyOptions {
   /** Never dial out: what is here is served, all else is unknown. */
   readonly offline: boolean
   readonly confirmations: Confirmations
+  /** Milliseconds that a client waits for an upstream where something stale can be served; 0: as the upstream's limits. */
+  readonly patience: number
   readonly logger: Logger
   /** Milliseconds since 1970; for tests. */
   readonly now?: (() => number) | undefined
@@ -84,7 +87,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const local = this.#local.repository(selection.local)
     const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
     const { signal } = this.#stop
-    const { logger } = this.#options
+    const { logger, patience: limit } = this.#options
     const manifests = new ProxyManifests({
       local,
       remote: remote?.manifests,
@@ -104,7 +107,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       searches: this.#searches,
       signal,
     })
-    const shared = { local, upstream, manifests, freshness: this.#freshness, logger, signal }
+    const patience = new Patience({ upstream, limit, logger })
+    const shared = { local, upstream, manifests, freshness: this.#freshness, patience, logger, signal }
     const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
     const referrers = new ProxyReferrers({
       ...shared,

@@ -1,7 +1,6 @@
 // Tags of an upstream's repository: fresh, else revalidated by one HEAD, else stale (RFC 9111's words, of tags only).
 import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
-import type { Digest } from '../oci/digest.ts'
 import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
 import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
@@ -13,6 +12,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
+import type { Patience, Question } from './patience.ts'
 import { freshnessOf, type Upstream } from './selection.ts'
 
 export interface ProxyTagsOptions {
@@ -22,6 +22,7 @@ export interface ProxyTagsOptions {
   readonly upstream: Upstream
   readonly manifests: ProxyManifests
   readonly freshness: Freshness
+  readonly patience: Patience
   /** The running revalidations of every repository. */
   readonly revalidations: Coalescer<Descriptor>
   readonly logger: Logger
@@ -37,32 +38,26 @@ export class ProxyTags implements TagSource {
   }
 
   async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote } = this.#options
+    const { local, remote, upstream, freshness, patience } = this.#options
     const known = await local.tags.find(tag, options)
-    if (known !== undefined && (remote === undefined || (await this.#isFresh(tag, known)))) {
-      const descriptor = await this.#statHere(known, options)
-      if (descriptor !== undefined) return descriptor
-    }
-    try {
-      return await this.obtain(tag, options)
-    } catch (error) {
-      if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
-      const stale = known === undefined ? undefined : await this.#statHere(known, options)
-      if (stale === undefined) throw clientError(error)
-      this.#noteStale(error, options)
-      return stale
-    }
+    const here = known === undefined ? undefined : await ifPresent(local.manifests.stat(known, options))
+    if (known === undefined || here === undefined) return await this.#resolveUnknown(tag, options)
+    if (remote === undefined) return here
+    const age = await freshness.ageOf(local.name, tag, known, freshnessOf(upstream, tag))
+    if (age === 'stale') return await this.#confirm(remote, tag, here, options)
+    if (age === 'ageing') patience.askAhead(this.#question(remote, tag))
+    return here
   }
 
   /** What the upstream says now, its manifest stored; with the upstream's own error where it cannot. */
   async obtain(tag: Tag, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote, revalidations } = this.#options
+    const { remote } = this.#options
     if (remote === undefined) {
       throw new RegistryError('MANIFEST_UNKNOWN', `${tag} is not here, and this registry is offline`)
     }
     noteFrom(options?.trace, 'upstream')
-    const task = async (): Promise<Descriptor> => await this.#revalidate(remote, tag)
-    return await revalidations.run(`${local.name}:${tag}`, task, options?.signal)
+    const { requests, key, task } = this.#question(remote, tag)
+    return await requests.run(key, task, options?.signal)
   }
 
   /** What the upstream has, else what is here. */
@@ -89,6 +84,39 @@ export class ProxyTags implements TagSource {
     }
   }
 
+  async #resolveUnknown(tag: Tag, options: CallOptions | undefined): Promise<Descriptor> {
+    try {
+      return await this.obtain(tag, options)
+    } catch (error) {
+      throw clientError(error)
+    }
+  }
+
+  /** What a stale tag means now, else what it meant. */
+  async #confirm(
+    remote: UpstreamTags,
+    tag: Tag,
+    stale: Descriptor,
+    options: CallOptions | undefined,
+  ): Promise<Descriptor> {
+    try {
+      return await this.#options.patience.ask(this.#question(remote, tag), options)
+    } catch (error) {
+      if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
+      this.#noteStale(error, options)
+      return stale
+    }
+  }
+
+  #question(remote: UpstreamTags, tag: Tag): Question<Descriptor> {
+    const { local, revalidations } = this.#options
+    return {
+      requests: revalidations,
+      key: `${local.name}:${tag}`,
+      task: async () => await this.#revalidate(remote, tag),
+    }
+  }
+
   /** One HEAD; where the tag has moved, one GET of what it points at now. Storage is whole before the tag moves. */
   async #revalidate(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
     const { local, manifests, freshness, logger, signal } = this.#options
@@ -103,15 +131,6 @@ export class ProxyTags implements TagSource {
     }
     await freshness.refresh(local.name, tag, descriptor.digest)
     return descriptor
-  }
-
-  async #isFresh(tag: Tag, known: Digest): Promise<boolean> {
-    const { local, upstream, freshness } = this.#options
-    return await freshness.isFresh(local.name, tag, known, freshnessOf(upstream, tag))
-  }
-
-  async #statHere(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
-    return await ifPresent(this.#options.local.manifests.stat(digest, options))
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {

@@ -39,7 +39,7 @@ test('remoteurl makes one default upstream without a name', () => {
       hosted: ['local/**'],
       freshness: 300_000,
       offline: false,
-      timeouts: { connect: 5000, firstByte: 10_000, idle: 15_000 },
+      timeouts: { connect: 5000, firstByte: 10_000, idle: 15_000, stale: 3000 },
     },
   )
 })
@@ -59,6 +59,10 @@ test('tags have the freshness of the first rule that matches them', () => {
   ]
   assert.deepEqual(upstreamOf(rules).tags, expected)
   assert.deepEqual(proxyOf(`remoteurl: https://a\n  ${rules}`).upstreams[0]?.tags, expected)
+})
+
+test('how long a client waits may be left to the limits of the upstream', () => {
+  assert.equal(proxyOf('remoteurl: https://a\n  timeouts: { stale: 0s }').timeouts.stale, 0)
 })
 
 test('a lone upstream is the default only where it says so', () => {
@@ -198,6 +202,10 @@ test('upstreams that contradict themselves or each other are refused', () => {
     [
       one('tags: [{ match: a, freshness: 1d }, { match: b }]'),
       'proxy.upstreams.a.tags[1].freshness: missing, expected a duration such as 30d',
+    ],
+    [
+      'remoteurl: https://a\n  timeouts: { stale: 25d }',
+      'proxy.timeouts.stale: found "25d", expected a duration with its unit, from 0s to 24d, such as 3s',
     ],
     ['hosted: [/local]', 'proxy.hosted[0]: found "/local", expected a glob of repository names, such as local/**'],
     ['hosted: local/**', 'proxy.hosted: found text, expected a list'],

@@ -1,11 +1,33 @@
 // Tags: fresh, ageing, stale, and what an operator wants where an upstream has lost one or refuses it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { pull } from '../support/client.ts'
-import { startOrigin } from '../support/origin.ts'
-import { startProxyUnderTest } from '../support/proxy-under-test.ts'
+import { deferred } from '../../src/async/deferred.ts'
+import type { Digest } from '../../src/oci/digest.ts'
+import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
+import { ask, pull } from '../support/client.ts'
+import { startOrigin, type Origin } from '../support/origin.ts'
+import { startProxyUnderTest, until, type ProxyUnderTest } from '../support/proxy-under-test.ts'
 
 const minute = 60_000
+const path = '/v2/app/manifests/v1'
+
+async function taggedHere(app: ProxyUnderTest): Promise<Digest | undefined> {
+  return await app.local.writable(parseRepositoryName('up/app')).tags.find(parseTag('v1'))
+}
+
+/** Pulls the tag, moves it, and holds what the upstream is asked from now on until the gate opens. */
+async function moveBehindGate(
+  origin: Origin,
+  app: ProxyUnderTest,
+): Promise<{ old: Digest; moved: Digest; open: () => void }> {
+  const { manifest: old } = await origin.addImage('app', 'v1', [])
+  assert.equal((await pull(app.url + path)).digest, old)
+  const { manifest: moved } = await origin.addImage('app', 'v1', [])
+  const gate = deferred()
+  origin.dial = (request) => (request.path.startsWith('/v2/app/') ? { wait: gate.promise } : undefined)
+  origin.seen.length = 0
+  return { old, moved, open: () => gate.resolve() }
+}
 
 test('a tag has the freshness of the first rule that matches it, else that of its upstream', async () => {
   await using origin = await startOrigin()
@@ -26,4 +48,109 @@ test('a tag has the freshness of the first rule that matches it, else that of it
   assert.deepEqual(await heads(), ['v1-rc', 'latest'])
   app.pass(60 * minute)
   assert.deepEqual(await heads(), ['v1', 'v1-rc', 'latest'])
+})
+
+test('P3: nobody waits for an upstream that is known to be in trouble, and one question goes on', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { freshness: minute } })
+  const { old, moved, open } = await moveBehindGate(origin, app)
+  app.pass(2 * minute)
+  app.condition = { isReachable: false, pullsLeft: undefined }
+  for (let client = 0; client < 10; client++) {
+    const stale = await ask(app.url + path)
+    assert.equal(stale.headers['docker-content-digest'], old)
+    assert.match(stale.headers.warning ?? '', /origin\.test:\d+ cannot be reached for now/)
+  }
+  await until(() => origin.seen.length > 0)
+  assert.deepEqual(origin.seen, [`HEAD ${path}`])
+  open()
+  await until(async () => (await taggedHere(app)) === moved)
+  const fresh = await ask(app.url + path)
+  assert.equal(fresh.headers['docker-content-digest'], moved)
+  assert.equal(fresh.headers.warning, undefined)
+})
+
+test('a question that goes on for nobody fails without noise', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin)
+  await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  app.condition = { isReachable: false, pullsLeft: undefined }
+  origin.dial = () => ({ reply: { status: 500, headers: {} } })
+  app.lines.length = 0
+  assert.equal((await ask(app.url + path)).status, 200)
+  const failed = 'revalidation in the background failed'
+  await until(() => app.lines.some(({ msg }) => msg === failed))
+  const loud = app.lines.filter(({ level }) => level === 'warn' || level === 'error')
+  assert.deepEqual(
+    loud.map(({ msg }) => msg),
+    ['stale answer'],
+  )
+})
+
+test('P3: a client waits for an upstream no longer than it has patience, and its answer counts for the next', async () => {
+  await using origin = await startOrigin()
+  const proxy = { patience: 20 }
+  await using app = await startProxyUnderTest(origin, { upstream: { freshness: minute }, proxy })
+  const { old, moved, open } = await moveBehindGate(origin, app)
+  app.pass(2 * minute)
+  const stale = await ask(app.url + path)
+  assert.equal(stale.headers['docker-content-digest'], old)
+  assert.match(stale.headers.warning ?? '', /origin\.test:\d+ did not answer within 0\.02 s/)
+  open()
+  await until(async () => (await taggedHere(app)) === moved)
+  assert.deepEqual(origin.seen, [`HEAD ${path}`, `GET /v2/app/manifests/${moved}`])
+  const fresh = await ask(app.url + path)
+  assert.equal(fresh.headers['docker-content-digest'], moved)
+  assert.equal(fresh.headers.warning, undefined)
+  assert.equal(origin.seen.length, 2)
+})
+
+test('a client without an older answer waits as long as the upstream takes', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { proxy: { patience: 1 } })
+  const { manifest } = await origin.addImage('app', 'v1', [])
+  const gate = deferred()
+  origin.dial = () => ({ wait: gate.promise })
+  const asked = ask(app.url + path)
+  await until(() => origin.seen.length > 0)
+  setTimeout(() => gate.resolve(), 10)
+  assert.equal((await asked).headers['docker-content-digest'], manifest)
+})
+
+test('a patience of 0 is that of the limits of the upstream', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { proxy: { patience: 0 }, firstByte: 50 })
+  const { old } = await moveBehindGate(origin, app)
+  const stale = await ask(app.url + path)
+  assert.equal(stale.headers['docker-content-digest'], old)
+  assert.match(stale.headers.warning ?? '', /sent nothing for too long|did not answer in time/)
+})
+
+test('a tag in the last fifth of its freshness is asked for ahead, once, and no client waits', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { freshness: 10 * minute } })
+  const { old, moved, open } = await moveBehindGate(origin, app)
+  const answersWith = async (digest: Digest): Promise<void> => {
+    const answer = await ask(app.url + path)
+    assert.equal(answer.headers['docker-content-digest'], digest)
+    assert.equal(answer.headers.warning, undefined)
+  }
+  app.pass(8 * minute - 1)
+  await answersWith(old)
+  app.pass(1)
+  app.condition = { isReachable: false, pullsLeft: undefined }
+  await answersWith(old)
+  await ask(`${app.url}/v2/other/manifests/v1`) // had the tag been asked for, it would have been before this
+  assert.deepEqual(origin.seen, ['HEAD /v2/other/manifests/v1'])
+  origin.seen.length = 0
+  app.condition = { isReachable: true, pullsLeft: undefined }
+  for (let client = 0; client < 10; client++) await answersWith(old)
+  await until(() => origin.seen.length > 0)
+  open()
+  await until(async () => (await taggedHere(app)) === moved)
+  assert.deepEqual(origin.seen, [`HEAD ${path}`, `GET /v2/app/manifests/${moved}`])
+  app.pass(2 * minute)
+  await answersWith(moved)
+  assert.equal(origin.seen.length, 2)
 })

@@ -94,6 +94,7 @@ export async function startProxyUnderTest(
       hosted: [],
       offline: false,
       confirmations: new Facts(facts, 'tag', parseConfirmation),
+      patience: 0,
       now: () => now,
       logger,
       ...options.proxy,
@@ -129,4 +130,9 @@ export async function startProxyUnderTest(
     },
   }
   return under
+}
+
+/** Waits for something that no event tells of. */
+export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise(setImmediate)
 }
