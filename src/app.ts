@@ -150,13 +150,15 @@ function openRegistry(
       userAgent: `entrepot/${version}`,
       logger,
     })
-    const { name, aliases, library, freshness } = upstream
+    const { name, aliases, library, freshness, onGone, onDenied } = upstream
     return {
       name,
       aliases,
       library,
       freshness,
       tags: upstream.tags.map((rule) => ({ ...rule, match: new RegExp(rule.match, 'u') })),
+      onGone,
+      onDenied,
       default: upstream.default,
       host: upstream.url.host,
       source: opening.use(source),

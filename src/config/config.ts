@@ -110,6 +110,10 @@ export interface UpstreamConfig {
   readonly freshness: number
   /** For single tags, instead of `freshness`; the first that matches counts. */
   readonly tags: readonly TagRule[]
+  /** Whether a cached tag that the upstream has no more is taken away here. */
+  readonly onGone: 'serve' | 'forget'
+  /** Whether a cached tag that the upstream refuses us is refused to clients. */
+  readonly onDenied: 'serve' | 'deny'
   readonly credentials: UpstreamCredentials
   /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
   readonly realms: readonly URL[]

@@ -10,10 +10,13 @@ import { parseSize } from './size.ts'
 import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import {
   execSchema,
+  onDeniedSchema,
+  onGoneSchema,
   realmsSchema,
   resolveUpstream,
   upstreamSchema,
   type CredentialsInput,
+  type UpstreamDefaults,
   type UpstreamInput,
 } from './upstream-section.ts'
 import { isDockerHub } from './well-known.ts'
@@ -32,6 +35,8 @@ export interface ProxyInput extends CredentialsInput {
   readonly upstreams?: Record<string, UpstreamInput> | undefined
   readonly hosted?: string[] | undefined
   readonly freshness?: number | undefined
+  readonly ongone?: UpstreamConfig['onGone'] | undefined
+  readonly ondenied?: UpstreamConfig['onDenied'] | undefined
   readonly offline?: boolean | undefined
   readonly timeouts?: TimeoutsInput | undefined
 }
@@ -54,6 +59,8 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   upstreams: mapOf(upstreamSchema),
   hosted: list(hostedGlob),
   freshness: duration,
+  ongone: onGoneSchema,
+  ondenied: onDeniedSchema,
   offline: flag,
   timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout, stale: patience }),
   fill: section({
@@ -68,8 +75,12 @@ const defaultFreshness = 5 * 60_000
 
 /** `undefined` where no upstream is named: a plain registry. */
 export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyConfig | undefined {
-  const freshness = input.freshness ?? defaultFreshness
-  const upstreams = resolveUpstreams(input, freshness, context)
+  const defaults = {
+    freshness: input.freshness ?? defaultFreshness,
+    onGone: input.ongone ?? 'serve',
+    onDenied: input.ondenied ?? 'serve',
+  }
+  const upstreams = resolveUpstreams(input, defaults, context)
   if (upstreams.length === 0) {
     if (!isEmpty(input)) context.warn('proxy has neither remoteurl nor upstreams, so this is a plain registry')
     return undefined
@@ -77,7 +88,7 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
   return {
     upstreams,
     hosted: input.hosted ?? ['local/**'],
-    freshness,
+    freshness: defaults.freshness,
     offline: input.offline ?? false,
     timeouts: {
       connect: input.timeouts?.connect ?? 5000,
@@ -88,17 +99,17 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
   }
 }
 
-function resolveUpstreams(input: ProxyInput, freshness: number, context: ResolveContext): UpstreamConfig[] {
+function resolveUpstreams(input: ProxyInput, defaults: UpstreamDefaults, context: ResolveContext): UpstreamConfig[] {
   const named = Object.entries(input.upstreams ?? {})
   if (input.remoteurl === undefined) {
     if (named.length > 0) refuseOuterKeys(input)
-    const upstreams = named.map(([name, upstream]) => resolveNamed(name, upstream, freshness, context))
+    const upstreams = named.map(([name, upstream]) => resolveNamed(name, upstream, defaults, context))
     return withAliases(upstreams)
   }
   if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
   const { remoteurl, username, password, passwordfile, authfile, exec, realms, tags } = input
   const only = { url: remoteurl, default: true, username, password, passwordfile, authfile, exec, realms, tags }
-  return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], freshness, context)])
+  return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], defaults, context)])
 }
 
 /** Beside `upstreams` it would be unclear whose they are. */
@@ -109,7 +120,12 @@ function refuseOuterKeys(input: ProxyInput): void {
   throw new ConfigError(`proxy.${found}: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams`)
 }
 
-function resolveNamed(name: string, input: UpstreamInput, freshness: number, context: ResolveContext): UpstreamConfig {
+function resolveNamed(
+  name: string,
+  input: UpstreamInput,
+  defaults: UpstreamDefaults,
+  context: ResolveContext,
+): UpstreamConfig {
   const path = ['proxy', 'upstreams', name]
   // Cached repositories live under it: `docker.io/library/alpine`.
   if (!isRepositoryName(name) || name.includes('/')) {
@@ -119,7 +135,7 @@ function resolveNamed(name: string, input: UpstreamInput, freshness: number, con
   }
   const { url: target } = input
   if (target === undefined) throw misfit([...path, 'url'], undefined, 'an http or https URL')
-  return resolveUpstream(name, { ...input, url: target }, [...path, 'url'], freshness, context)
+  return resolveUpstream(name, { ...input, url: target }, [...path, 'url'], defaults, context)
 }
 
 /** Docker Hub's other names go to one upstream: the one called docker.io, else the default, else the first. */

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { ConfigError, formatPath, reasonOf, type KeyPath } from './config-error.ts'
 import type { UpstreamConfig, UpstreamCredentials } from './config.ts'
-import { duration, flag, goDuration, hasUserinfo, leaf, plainUrl, text, url } from './leaf.ts'
+import { duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
 import { later, list, section, type ResolveContext } from './section.ts'
 import { resolveTagRules, tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
@@ -28,12 +28,17 @@ export interface UpstreamInput extends CredentialsInput {
   readonly default?: boolean | undefined
   readonly freshness?: number | undefined
   readonly tags?: TagRuleInput[] | undefined
+  readonly ongone?: UpstreamConfig['onGone'] | undefined
+  readonly ondenied?: UpstreamConfig['onDenied'] | undefined
   readonly realms?: URL[] | undefined
   readonly aliases?: string[] | undefined
   readonly library?: boolean | undefined
 }
 
 export const execSchema: z.ZodType<ExecInput> = section({ command: text, lifetime: goDuration })
+
+export const onGoneSchema: z.ZodType<UpstreamConfig['onGone']> = oneOf(['serve', 'forget'])
+export const onDeniedSchema: z.ZodType<UpstreamConfig['onDenied']> = oneOf(['serve', 'deny'])
 
 export const realmsSchema: z.ZodType<URL[]> = list(plainUrl)
 
@@ -51,6 +56,8 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   exec: execSchema,
   freshness: duration,
   tags: tagRulesSchema,
+  ongone: onGoneSchema,
+  ondenied: onDeniedSchema,
   realms: realmsSchema,
   aliases: list(alias),
   library: flag,
@@ -58,12 +65,15 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   mirrors: later(list(url)),
 })
 
+/** What an upstream has from `proxy` where it does not say. */
+export type UpstreamDefaults = Pick<UpstreamConfig, 'freshness' | 'onGone' | 'onDenied'>
+
 /** `at` is where `url` lies; the other keys are its siblings. Built-in aliases are for the caller to hand out. */
 export function resolveUpstream(
   name: string | undefined,
   input: UpstreamInput & { readonly url: URL },
   at: KeyPath,
-  freshness: number,
+  defaults: UpstreamDefaults,
   context: ResolveContext,
 ): UpstreamConfig {
   if (hasUserinfo(input.url)) {
@@ -75,8 +85,10 @@ export function resolveUpstream(
     name,
     url: input.url,
     default: input.default ?? false,
-    freshness: input.freshness ?? freshness,
+    freshness: input.freshness ?? defaults.freshness,
     tags: resolveTagRules(input.tags ?? [], [...at.slice(0, -1), 'tags']),
+    onGone: input.ongone ?? defaults.onGone,
+    onDenied: input.ondenied ?? defaults.onDenied,
     credentials: resolveCredentials(input, at.slice(0, -1), context),
     realms: uniqueUrls([...(input.realms ?? []), findRealm(input.url)]),
     aliases: input.aliases ?? [],

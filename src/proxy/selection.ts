@@ -19,6 +19,10 @@ export interface Upstream {
   readonly freshness: number
   /** For single tags, instead of `freshness`; the first that matches counts. */
   readonly tags: readonly TagRule[]
+  /** What becomes of a tag that is here and that the upstream has no more. */
+  readonly onGone: 'serve' | 'forget'
+  /** What a client hears of a tag that is here and that the upstream refuses us. */
+  readonly onDenied: 'serve' | 'deny'
   readonly source: UpstreamSource
 }
 

@@ -30,6 +30,9 @@ export interface ProxyTagsOptions {
   readonly signal: AbortSignal
 }
 
+/** The upstream has no such tag any more, and said so twice: what was here is not to be served. */
+class ForgottenError extends RegistryError {}
+
 export class ProxyTags implements TagSource {
   readonly #options: ProxyTagsOptions
 
@@ -102,7 +105,9 @@ export class ProxyTags implements TagSource {
     try {
       return await this.#options.patience.ask(this.#question(remote, tag), options)
     } catch (error) {
+      if (error instanceof ForgottenError) throw error
       if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
+      if (this.#isDenied(error)) throw clientError(error)
       this.#noteStale(error, options)
       return stale
     }
@@ -117,13 +122,19 @@ export class ProxyTags implements TagSource {
     }
   }
 
-  /** One HEAD; where the tag has moved, one GET of what it points at now. Storage is whole before the tag moves. */
+  #isDenied(error: unknown): boolean {
+    const isRefusal = error instanceof UpstreamError && error.failure === 'denied'
+    return isRefusal && this.#options.upstream.onDenied === 'deny'
+  }
+
+  /** Storage is whole before the tag moves. @throws ForgottenError */
   async #revalidate(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
-    const { local, manifests, freshness, logger, signal } = this.#options
-    const head = await remote.find(tag, { signal })
-    // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
-    const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
-    const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
+    const { local, upstream, freshness, logger } = this.#options
+    const mayForget = upstream.onGone === 'forget' && (await local.tags.find(tag)) !== undefined
+    const descriptor = await this.#fetch(remote, tag).catch(async (error: unknown) => {
+      if (!mayForget || !isAbsence(error)) throw error
+      return await this.#getOrForget(remote, tag)
+    })
     try {
       if ((await local.tags.find(tag)) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
     } catch (error) {
@@ -131,6 +142,33 @@ export class ProxyTags implements TagSource {
     }
     await freshness.refresh(local.name, tag, descriptor.digest)
     return descriptor
+  }
+
+  /** One HEAD; where the tag has moved, one GET of what it points at now. */
+  async #fetch(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
+    const { manifests, signal } = this.#options
+    const head = await remote.find(tag, { signal })
+    // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
+    const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
+    const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
+    return descriptor
+  }
+
+  /** The second question, by GET: one 404 may be an accident of the upstream's. */
+  async #getOrForget(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
+    const { local, upstream, manifests, logger, signal } = this.#options
+    try {
+      return (await manifests.store(await remote.get(tag, { signal }))).descriptor
+    } catch (error) {
+      if (!isAbsence(error)) throw error
+    }
+    try {
+      await local.tags.forget(tag)
+      logger.info({ repository: local.name, tag, host: upstream.host }, 'tag forgotten: the upstream has it no more')
+    } catch (error) {
+      logger.error({ repository: local.name, tag, error }, 'tag could not be forgotten')
+    }
+    throw new ForgottenError('MANIFEST_UNKNOWN', `${upstream.host} does not have it any more`)
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {

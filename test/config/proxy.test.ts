@@ -26,6 +26,8 @@ test('remoteurl makes one default upstream without a name', () => {
         default: true,
         freshness: 300_000,
         tags: [],
+        onGone: 'serve',
+        onDenied: 'serve',
         credentials: { kind: 'anonymous' },
         realms: [],
         aliases: [],
@@ -63,6 +65,21 @@ test('tags have the freshness of the first rule that matches them', () => {
 
 test('how long a client waits may be left to the limits of the upstream', () => {
   assert.equal(proxyOf('remoteurl: https://a\n  timeouts: { stale: 0s }').timeouts.stale, 0)
+})
+
+test('what becomes of tags that are gone or refused is said for all upstreams, or for one', () => {
+  const { upstreams } = proxyOf(
+    'ongone: forget\n  ondenied: deny\n  upstreams: { a: { url: http://a }, b: { url: http://b, ongone: serve, ondenied: serve } }',
+  )
+  assert.deepEqual(
+    upstreams.map(({ onGone, onDenied }) => [onGone, onDenied]),
+    [
+      ['forget', 'deny'],
+      ['serve', 'serve'],
+    ],
+  )
+  const [only] = proxyOf('remoteurl: https://a\n  ongone: forget').upstreams
+  assert.deepEqual([only?.onGone, only?.onDenied], ['forget', 'serve'])
 })
 
 test('a lone upstream is the default only where it says so', () => {
@@ -207,6 +224,7 @@ test('upstreams that contradict themselves or each other are refused', () => {
       'remoteurl: https://a\n  timeouts: { stale: 25d }',
       'proxy.timeouts.stale: found "25d", expected a duration with its unit, from 0s to 24d, such as 3s',
     ],
+    [one('ongone: delete'), 'proxy.upstreams.a.ongone: found "delete", expected serve or forget'],
     ['hosted: [/local]', 'proxy.hosted[0]: found "/local", expected a glob of repository names, such as local/**'],
     ['hosted: local/**', 'proxy.hosted: found text, expected a list'],
   ]

@@ -4,8 +4,9 @@ import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
+import { fixedCredentials } from '../../src/upstream/credentials.ts'
 import { ask, pull } from '../support/client.ts'
-import { startOrigin, type Origin } from '../support/origin.ts'
+import { startOrigin, type Fault, type Origin } from '../support/origin.ts'
 import { startProxyUnderTest, until, type ProxyUnderTest } from '../support/proxy-under-test.ts'
 
 const minute = 60_000
@@ -153,4 +154,83 @@ test('a tag in the last fifth of its freshness is asked for ahead, once, and no 
   app.pass(2 * minute)
   await answersWith(moved)
   assert.equal(origin.seen.length, 2)
+})
+
+const gone: Fault = { reply: { status: 404, headers: {} } }
+const denied: Fault = { reply: { status: 403, headers: {} } }
+const failed: Fault = { reply: { status: 500, headers: {} } }
+
+test('T-19: a tag that the upstream has lost is forgotten where that is wanted, its manifest kept by digest', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { onGone: 'forget' } })
+  const { manifest } = await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  origin.dial = () => gone
+  origin.seen.length = 0
+  const answer = await ask(app.url + path)
+  assert.equal(answer.status, 404)
+  assert.deepEqual(answer.codes, ['MANIFEST_UNKNOWN'])
+  assert.deepEqual(origin.seen, [`HEAD ${path}`, `GET ${path}`])
+  assert.equal(await taggedHere(app), undefined)
+  assert.equal((await pull(`${app.url}/v2/app/manifests/${manifest}`)).digest, manifest)
+  assert.equal((await ask(app.url + path)).status, 404)
+})
+
+test('T-19: one 404 forgets nothing', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { onGone: 'forget' } })
+  const { manifest } = await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  for (const [second, warning] of [
+    [undefined, /^undefined$/],
+    [failed, /answered 500/],
+    [denied, /answered 403/],
+  ] as const) {
+    origin.dial = ({ method }) => (method === 'HEAD' ? gone : second)
+    const answer = await ask(app.url + path)
+    assert.equal(answer.headers['docker-content-digest'], manifest)
+    assert.match(String(answer.headers.warning), warning)
+    assert.equal(await taggedHere(app), manifest)
+  }
+})
+
+test('T-19: an upstream without HEAD is asked twice, too', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { onGone: 'forget' } })
+  await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  origin.dial = ({ method }) => (method === 'HEAD' ? { reply: { status: 405, headers: {} } } : gone)
+  origin.seen.length = 0
+  assert.equal((await ask(app.url + path)).status, 404)
+  assert.deepEqual(origin.seen, [`HEAD ${path}`, `GET ${path}`, `GET ${path}`])
+})
+
+test('a tag that the upstream refuses us is refused to clients where that is wanted, and nothing is removed', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { onDenied: 'deny', onGone: 'forget' } })
+  const { manifest } = await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  for (const status of [401, 403]) {
+    origin.dial = () => ({ reply: { status, headers: {} } })
+    const answer = await ask(app.url + path)
+    assert.equal(answer.status, 403)
+    assert.deepEqual(answer.codes, ['DENIED'])
+    assert.equal(await taggedHere(app), manifest)
+  }
+  origin.dial = () => failed
+  assert.equal((await ask(app.url + path)).status, 200)
+  origin.dial = () => undefined
+  assert.equal((await ask(app.url + path)).headers.warning, undefined)
+})
+
+test('credentials of ours that are refused are trouble, not a refusal of the tag', async () => {
+  await using origin = await startOrigin()
+  const credentials = fixedCredentials({ kind: 'password', username: 'us', password: 'wrong' })
+  await using app = await startProxyUnderTest(origin, { upstream: { onDenied: 'deny' }, credentials })
+  const { manifest } = await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  origin.dial = () => ({ reply: { status: 401, headers: { 'www-authenticate': 'Basic realm="origin"' } } })
+  const stale = await ask(app.url + path)
+  assert.equal(stale.headers['docker-content-digest'], manifest)
+  assert.match(stale.headers.warning ?? '', /does not accept the credentials/)
 })

@@ -82,6 +82,8 @@ export async function startProxyUnderTest(
     host: url.host,
     freshness: 0,
     tags: [],
+    onGone: 'serve',
+    onDenied: 'serve',
     ...options.upstream,
     source: options.upstream?.source ?? {
       repository: (name) => source.repository(name),
