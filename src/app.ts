@@ -159,6 +159,7 @@ function openRegistry(
       tags: upstream.tags.map((rule) => ({ ...rule, match: new RegExp(rule.match, 'u') })),
       onGone,
       onDenied,
+      reserve: 0,
       default: upstream.default,
       host: upstream.url.host,
       source: opening.use(source),

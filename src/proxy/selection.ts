@@ -23,6 +23,8 @@ export interface Upstream {
   readonly onGone: 'serve' | 'forget'
   /** What a client hears of a tag that is here and that the upstream refuses us. */
   readonly onDenied: 'serve' | 'deny'
+  /** Where it leaves us fewer pulls than this, tags that are here are not fetched anew. */
+  readonly reserve: number
   readonly source: UpstreamSource
 }
 

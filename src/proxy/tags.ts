@@ -42,11 +42,10 @@ export class ProxyTags implements TagSource {
 
   async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
     const { local, remote, upstream, freshness, patience } = this.#options
-    const known = await local.tags.find(tag, options)
-    const here = known === undefined ? undefined : await ifPresent(local.manifests.stat(known, options))
-    if (known === undefined || here === undefined) return await this.#resolveUnknown(tag, options)
+    const here = await this.#findHere(tag, options)
+    if (here === undefined) return await this.#resolveUnknown(tag, options)
     if (remote === undefined) return here
-    const age = await freshness.ageOf(local.name, tag, known, freshnessOf(upstream, tag))
+    const age = await freshness.ageOf(local.name, tag, here.digest, freshnessOf(upstream, tag))
     if (age === 'stale') return await this.#confirm(remote, tag, here, options)
     if (age === 'ageing') patience.askAhead(this.#question(remote, tag))
     return here
@@ -85,6 +84,12 @@ export class ProxyTags implements TagSource {
     } catch (error) {
       throw isAbsence(error) && failure !== undefined ? clientError(failure) : error
     }
+  }
+
+  /** What a tag means here, where its manifest is here too. */
+  async #findHere(tag: Tag, options?: CallOptions): Promise<Descriptor | undefined> {
+    const { local } = this.#options
+    return await ifPresent(local.tags.resolve(tag, options))
   }
 
   async #resolveUnknown(tag: Tag, options: CallOptions | undefined): Promise<Descriptor> {
@@ -130,9 +135,9 @@ export class ProxyTags implements TagSource {
   /** Storage is whole before the tag moves. @throws ForgottenError */
   async #revalidate(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
     const { local, upstream, freshness, logger } = this.#options
-    const mayForget = upstream.onGone === 'forget' && (await local.tags.find(tag)) !== undefined
-    const descriptor = await this.#fetch(remote, tag).catch(async (error: unknown) => {
-      if (!mayForget || !isAbsence(error)) throw error
+    const isHere = (await this.#findHere(tag)) !== undefined
+    const descriptor = await this.#fetch(remote, tag, isHere).catch(async (error: unknown) => {
+      if (!isHere || upstream.onGone === 'serve' || !isAbsence(error)) throw error
       return await this.#getOrForget(remote, tag)
     })
     try {
@@ -145,13 +150,28 @@ export class ProxyTags implements TagSource {
   }
 
   /** One HEAD; where the tag has moved, one GET of what it points at now. */
-  async #fetch(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
-    const { manifests, signal } = this.#options
+  async #fetch(remote: UpstreamTags, tag: Tag, isHere: boolean): Promise<Descriptor> {
+    const { local, manifests, signal } = this.#options
     const head = await remote.find(tag, { signal })
+    const stored = head === undefined ? undefined : await ifPresent(local.manifests.stat(head.digest, { signal }))
+    if (stored !== undefined) return stored
+    if (isHere) this.#spareReserve()
     // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
     const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
     const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
     return descriptor
+  }
+
+  /** A manifest's GET is a pull; those that are left may be wanted for what is not here at all. @throws UpstreamError */
+  #spareReserve(): void {
+    const { host, reserve, source } = this.#options.upstream
+    const { pullsLeft } = source.condition()
+    if (pullsLeft === undefined || pullsLeft >= reserve) return
+    throw new UpstreamError(
+      'rate-limited',
+      host,
+      `${host} leaves us ${pullsLeft} pulls, ${reserve} are kept in reserve`,
+    )
   }
 
   /** The second question, by GET: one 404 may be an accident of the upstream's. */

@@ -13,7 +13,7 @@ const source: Upstream['source'] = {
 
 function upstream(name: string | undefined, fields: Partial<Upstream> = {}): Upstream {
   const host = `${name ?? 'unnamed'}.example`
-  const policy = { freshness: 0, tags: [], onGone: 'serve', onDenied: 'serve' } as const
+  const policy = { freshness: 0, tags: [], onGone: 'serve', onDenied: 'serve', reserve: 0 } as const
   return { name, aliases: [], default: false, library: false, host, ...policy, source, ...fields }
 }
 

@@ -234,3 +234,46 @@ test('credentials of ours that are refused are trouble, not a refusal of the tag
   assert.equal(stale.headers['docker-content-digest'], manifest)
   assert.match(stale.headers.warning ?? '', /does not accept the credentials/)
 })
+
+test('where few pulls are left, a known tag costs a HEAD and no pull, and an unknown one is fetched', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { reserve: 10, freshness: minute } })
+  const { manifest } = await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  const askStale = async (): Promise<readonly [unknown, unknown, readonly string[]]> => {
+    origin.seen.length = 0
+    app.pass(minute)
+    const { headers } = await ask(app.url + path)
+    return [headers['docker-content-digest'], headers.warning, [...origin.seen]]
+  }
+  app.condition = { isReachable: true, pullsLeft: 9 }
+  assert.deepEqual(await askStale(), [manifest, undefined, [`HEAD ${path}`]])
+  origin.seen.length = 0
+  await pull(app.url + path)
+  assert.deepEqual(origin.seen, [], 'an unchanged tag is fresh again')
+
+  const { manifest: moved } = await origin.addImage('app', 'v1', [])
+  const [digest, warning, asked] = await askStale()
+  assert.deepEqual([digest, asked], [manifest, [`HEAD ${path}`]])
+  assert.match(String(warning), /origin\.test:\d+ leaves us 9 pulls, 10 are kept in reserve/)
+
+  const { manifest: unknown } = await origin.addImage('app', 'v2', [])
+  assert.equal((await pull(`${app.url}/v2/app/manifests/v2`)).digest, unknown)
+  for (const pullsLeft of [10, undefined]) {
+    app.condition = { isReachable: true, pullsLeft }
+    assert.equal((await askStale())[0], moved)
+  }
+})
+
+test('a tag that has moved to a manifest which is here costs no pull, however few are left', async () => {
+  await using origin = await startOrigin()
+  await using app = await startProxyUnderTest(origin, { upstream: { reserve: 10 } })
+  const { manifest: first } = await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  await origin.repository('app').tags.put(parseTag('v1'), first)
+  app.condition = { isReachable: true, pullsLeft: 0 }
+  const answer = await ask(app.url + path)
+  assert.deepEqual([answer.headers['docker-content-digest'], answer.headers.warning], [first, undefined])
+})

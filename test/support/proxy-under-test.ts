@@ -84,6 +84,7 @@ export async function startProxyUnderTest(
     tags: [],
     onGone: 'serve',
     onDenied: 'serve',
+    reserve: 0,
     ...options.upstream,
     source: options.upstream?.source ?? {
       repository: (name) => source.repository(name),
