@@ -165,10 +165,10 @@ function openRegistry(
       source: opening.use(source),
     }
   })
-  const { hosted, offline, timeouts } = proxy
+  const { hosted, offline, timeouts, negative } = proxy
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
   return opening.use(
-    new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, patience: timeouts.stale, logger }),
+    new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, patience: timeouts.stale, negative, logger }),
   )
 }
 

@@ -91,6 +91,8 @@ export interface ProxyConfig {
   /** Never dial out. */
   readonly offline: boolean
   readonly timeouts: ProxyTimeouts
+  /** How long it is remembered that an upstream does not have, or refuses us, what is not here; 0: not at all. */
+  readonly negative: number
 }
 
 export interface ProxyTimeouts {

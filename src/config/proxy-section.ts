@@ -37,6 +37,7 @@ export interface ProxyInput extends CredentialsInput {
   readonly freshness?: number | undefined
   readonly ongone?: UpstreamConfig['onGone'] | undefined
   readonly ondenied?: UpstreamConfig['onDenied'] | undefined
+  readonly negative?: number | undefined
   readonly offline?: boolean | undefined
   readonly timeouts?: TimeoutsInput | undefined
 }
@@ -61,6 +62,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   freshness: duration,
   ongone: onGoneSchema,
   ondenied: onDeniedSchema,
+  negative: duration,
   offline: flag,
   timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout, stale: patience }),
   fill: section({
@@ -96,6 +98,7 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
       idle: input.timeouts?.idle ?? 15_000,
       stale: input.timeouts?.stale ?? 3000,
     },
+    negative: input.negative ?? 10_000,
   }
 }
 

@@ -12,10 +12,12 @@ import { ProxyBlobs } from './blobs.ts'
 import { Fills } from './fills.ts'
 import { Freshness, type Confirmations } from './freshness.ts'
 import { ProxyManifests } from './manifests.ts'
+import { NegativeAnswers } from './negative-answers.ts'
 import { Patience } from './patience.ts'
 import { NamedBlobs } from './proof.ts'
 import { ReferrerCopies } from './referrer-copies.ts'
 import { ProxyReferrers } from './referrers.ts'
+import { clearedByRemoving, clearedByStoring, remembering } from './remembering.ts'
 import { Selector, type Selection, type Upstream } from './selection.ts'
 import { ProxyTags } from './tags.ts'
 
@@ -28,6 +30,8 @@ export interface ProxyOptions {
   readonly confirmations: Confirmations
   /** Milliseconds that a client waits for an upstream where something stale can be served; 0: as the upstream's limits. */
   readonly patience: number
+  /** Milliseconds for which it is remembered that an upstream does not have, or does not give us, something. */
+  readonly negative: number
   readonly logger: Logger
   /** Milliseconds since 1970; for tests. */
   readonly now?: (() => number) | undefined
@@ -48,12 +52,14 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #searches = new Coalescer<boolean>()
   readonly #referrerLists = new Coalescer<readonly Referrer[]>()
   readonly #copies: ReferrerCopies
+  readonly #negative: NegativeAnswers
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
     this.#local = local
     this.#options = options
     this.#selector = new Selector(options.upstreams, options.hosted)
     this.#freshness = new Freshness(options.confirmations, options.now)
+    this.#negative = new NegativeAnswers({ lifetime: options.negative, now: options.now })
     this.#fills = new Fills({ content: local.content, logger: options.logger, signal: this.#stop.signal })
     this.#copies = new ReferrerCopies({ logger: options.logger, signal: this.#stop.signal })
   }
@@ -74,7 +80,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
 
   removable(name: RepositoryName, options?: RepositoryOptions): RemovableRepository {
     const selection = this.#selector.select(name, options?.namespace)
-    return this.#local.removable(selection.kind === 'ours' ? name : selection.local)
+    if (selection.kind === 'ours') return this.#local.removable(name)
+    return clearedByRemoving(this.#local.removable(selection.local), selection.local, this.#negative)
   }
 
   list(options?: ListOptions): AsyncIterable<RepositoryName> {
@@ -84,7 +91,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   #pullThrough(name: RepositoryName, selection: Extract<Selection, { kind: 'upstream' }>): Repository {
     const { upstream } = selection
     const { host } = upstream
-    const local = this.#local.repository(selection.local)
+    const local = clearedByStoring(this.#local.repository(selection.local), this.#negative)
     const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
     const { signal } = this.#stop
     const { logger, patience: limit } = this.#options
@@ -118,7 +125,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       copies: this.#copies,
       requests: this.#referrerLists,
     })
-    return { name, blobs, manifests, tags, referrers }
+    const repository = { name, blobs, manifests, tags, referrers }
+    return remote === undefined ? repository : remembering(repository, local, this.#negative)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

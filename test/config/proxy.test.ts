@@ -16,7 +16,9 @@ function upstreamOf(keys: string, name = 'ghcr.io'): UpstreamConfig {
 }
 
 test('remoteurl makes one default upstream without a name', () => {
-  const { upstreams, hosted, freshness, offline, timeouts } = proxyOf('remoteurl: https://mirror.example:8443/sub')
+  const { upstreams, hosted, freshness, negative, offline, timeouts } = proxyOf(
+    'remoteurl: https://mirror.example:8443/sub',
+  )
   assert.deepEqual(
     upstreams.map(({ url, ...upstream }) => ({ ...upstream, url: url.href })),
     [
@@ -36,10 +38,11 @@ test('remoteurl makes one default upstream without a name', () => {
     ],
   )
   assert.deepEqual(
-    { hosted, freshness, offline, timeouts },
+    { hosted, freshness, negative, offline, timeouts },
     {
       hosted: ['local/**'],
       freshness: 300_000,
+      negative: 10_000,
       offline: false,
       timeouts: { connect: 5000, firstByte: 10_000, idle: 15_000, stale: 3000 },
     },
@@ -80,6 +83,10 @@ test('what becomes of tags that are gone or refused is said for all upstreams, o
   )
   const [only] = proxyOf('remoteurl: https://a\n  ongone: forget').upstreams
   assert.deepEqual([only?.onGone, only?.onDenied], ['forget', 'serve'])
+})
+
+test('negative answers need not be remembered', () => {
+  assert.equal(proxyOf('remoteurl: https://a\n  negative: 0s').negative, 0)
 })
 
 test('a lone upstream is the default only where it says so', () => {

@@ -98,6 +98,7 @@ export async function startProxyUnderTest(
       offline: false,
       confirmations: new Facts(facts, 'tag', parseConfirmation),
       patience: 0,
+      negative: 0,
       now: () => now,
       logger,
       ...options.proxy,
