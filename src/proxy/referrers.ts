@@ -11,6 +11,7 @@ import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamReferrers } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ProxyBlobs } from './blobs.ts'
+import type { StaleAnswers } from './counts.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
@@ -30,6 +31,7 @@ export interface ProxyReferrersOptions {
   readonly copies: ReferrerCopies
   readonly freshness: Freshness
   readonly patience: Patience
+  readonly stale: StaleAnswers
   /** The running requests of every repository. */
   readonly requests: Coalescer<readonly Referrer[]>
   readonly logger: Logger
@@ -53,7 +55,7 @@ export class ProxyReferrers implements ReferrersSource {
 
   /** What the upstream says, or said; `undefined` where it cannot be asked and never said anything. */
   async #find(subject: Digest, options: CallOptions | undefined): Promise<readonly Referrer[] | undefined> {
-    const { local, remote, upstream, freshness, patience, requests, logger } = this.#options
+    const { local, remote, upstream, freshness, patience, requests, stale, logger } = this.#options
     const kept = await local.referrers.find(subject, options)
     if (remote === undefined) return kept
     const known = kept ?? []
@@ -69,7 +71,7 @@ export class ProxyReferrers implements ReferrersSource {
     } catch (error) {
       if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
       if (kept === undefined && !(await this.#isAnyHere(subject, options))) throw clientError(error)
-      noteStale(error, { repository: local.name, host: upstream.host, logger }, options?.trace)
+      noteStale(error, { repository: local.name, upstream, stale, logger }, options?.trace)
       return kept
     }
   }

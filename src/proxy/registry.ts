@@ -9,6 +9,7 @@ import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { ProxyBlobs } from './blobs.ts'
+import { StaleAnswers, type ProxyCounts } from './counts.ts'
 import { Fills } from './fills.ts'
 import { Freshness, type Confirmations } from './freshness.ts'
 import { ProxyManifests } from './manifests.ts'
@@ -18,7 +19,7 @@ import { NamedBlobs } from './proof.ts'
 import { ReferrerCopies } from './referrer-copies.ts'
 import { ProxyReferrers } from './referrers.ts'
 import { clearedByRemoving, clearedByStoring, remembering } from './remembering.ts'
-import { Selector, type Selection, type Upstream } from './selection.ts'
+import { Selector, titleOf, type Selection, type Upstream } from './selection.ts'
 import { ProxyTags } from './tags.ts'
 
 export interface ProxyOptions {
@@ -53,6 +54,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #referrerLists = new Coalescer<readonly Referrer[]>()
   readonly #copies: ReferrerCopies
   readonly #negative: NegativeAnswers
+  readonly #stale: StaleAnswers
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
     this.#local = local
@@ -60,6 +62,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#selector = new Selector(options.upstreams, options.hosted)
     this.#freshness = new Freshness(options.confirmations, options.now)
     this.#negative = new NegativeAnswers({ lifetime: options.negative, now: options.now })
+    this.#stale = new StaleAnswers(options.upstreams, options.now)
     this.#fills = new Fills({ content: local.content, logger: options.logger, signal: this.#stop.signal })
     this.#copies = new ReferrerCopies({ logger: options.logger, signal: this.#stop.signal })
   }
@@ -67,14 +70,14 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   repository(name: RepositoryName, options?: RepositoryOptions): Repository {
     const selection = this.#selector.select(name, options?.namespace)
     if (selection.kind === 'ours') return this.#local.repository(name)
-    if (options?.trace !== undefined) options.trace.upstream = selection.upstream.name ?? selection.upstream.host
+    if (options?.trace !== undefined) options.trace.upstream = titleOf(selection.upstream)
     return this.#pullThrough(name, selection)
   }
 
   writable(name: RepositoryName, options?: RepositoryOptions): WritableRepository {
     const selection = this.#selector.select(name, options?.namespace)
     if (selection.kind === 'ours') return this.#local.writable(name)
-    const owner = selection.upstream.name ?? selection.upstream.host
+    const owner = titleOf(selection.upstream)
     throw new RegistryError('UNSUPPORTED', `${name} is a copy of a repository of ${owner}: push it there`)
   }
 
@@ -86,6 +89,11 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
 
   list(options?: ListOptions): AsyncIterable<RepositoryName> {
     return this.#local.list(options)
+  }
+
+  /** What has been counted since the start. */
+  counts(): ProxyCounts {
+    return { staleAnswers: this.#stale.counts }
   }
 
   #pullThrough(name: RepositoryName, selection: Extract<Selection, { kind: 'upstream' }>): Repository {
@@ -115,7 +123,9 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       signal,
     })
     const patience = new Patience({ upstream, limit, logger })
-    const shared = { local, upstream, manifests, freshness: this.#freshness, patience, logger, signal }
+    const freshness = this.#freshness
+    const stale = this.#stale
+    const shared = { local, upstream, manifests, freshness, patience, stale, logger, signal }
     const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
     const referrers = new ProxyReferrers({
       ...shared,
@@ -135,5 +145,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     await this.#fills[Symbol.asyncDispose]()
     const running = [this.#fetches, this.#revalidations, this.#stats, this.#searches, this.#referrerLists]
     await Promise.all(running.map(async (coalescer) => await coalescer.settled()))
+    const stale = [...this.#stale.counts].filter(([, count]) => count > 0)
+    if (stale.length > 0) this.#options.logger.info({ byUpstream: Object.fromEntries(stale) }, 'stale answers served')
   }
 }

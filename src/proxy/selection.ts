@@ -34,6 +34,11 @@ export interface TagRule {
   readonly freshness: number
 }
 
+/** What an upstream is called in answers, log lines and counts. */
+export function titleOf({ name, host }: Pick<Upstream, 'name' | 'host'>): string {
+  return name ?? host
+}
+
 /** Milliseconds for which a tag of the upstream is served without asking again. */
 export function freshnessOf({ freshness, tags }: Pick<Upstream, 'freshness' | 'tags'>, tag: Tag): number {
   return tags.find(({ match }) => match.test(tag))?.freshness ?? freshness

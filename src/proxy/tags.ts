@@ -9,6 +9,7 @@ import type { WritableRepository } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamTags } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { StaleAnswers } from './counts.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
@@ -23,6 +24,7 @@ export interface ProxyTagsOptions {
   readonly manifests: ProxyManifests
   readonly freshness: Freshness
   readonly patience: Patience
+  readonly stale: StaleAnswers
   /** The running revalidations of every repository. */
   readonly revalidations: Coalescer<Descriptor>
   readonly logger: Logger
@@ -192,7 +194,7 @@ export class ProxyTags implements TagSource {
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {
-    const { upstream, local, logger } = this.#options
-    noteStale(error, { repository: local.name, host: upstream.host, logger }, options?.trace)
+    const { local, upstream, stale, logger } = this.#options
+    noteStale(error, { repository: local.name, upstream, stale, logger }, options?.trace)
   }
 }

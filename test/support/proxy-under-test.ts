@@ -30,6 +30,8 @@ export interface ProxyUnderTest extends AsyncDisposable, Recording {
   condition: UpstreamCondition
   /** Whether the upstream's name is found. */
   isNameKnown: boolean
+  /** How often it was looked up: once for each connection that is tried. */
+  readonly lookups: () => number
 }
 
 export interface ProxyUnderTestOptions {
@@ -66,6 +68,7 @@ export async function startProxyUnderTest(
       realms: [],
       timeouts: { connect: 2000, firstByte, idle: 2000 },
       resolve(_, __, callback) {
+        lookups++
         if (under.isNameKnown) callback(null, [{ address: '127.0.0.1', family: 4 }])
         else callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), [])
       },
@@ -73,6 +76,7 @@ export async function startProxyUnderTest(
       logger,
     }),
   )
+  let lookups = 0
   let now = Date.parse('2026-01-01')
   const upstream: Upstream = {
     name: 'up',
@@ -128,6 +132,7 @@ export async function startProxyUnderTest(
     },
     condition: { isReachable: true, pullsLeft: undefined },
     isNameKnown: true,
+    lookups: () => lookups,
     async [Symbol.asyncDispose]() {
       await listener.close(0)
       await resources.disposeAsync()
