@@ -20,6 +20,7 @@ import { ReferrerCopies } from './referrer-copies.ts'
 import { ProxyReferrers } from './referrers.ts'
 import { clearedByRemoving, clearedByStoring, remembering } from './remembering.ts'
 import { Selector, titleOf, type Selection, type Upstream } from './selection.ts'
+import { TagLists } from './tag-lists.ts'
 import { ProxyTags } from './tags.ts'
 
 export interface ProxyOptions {
@@ -55,6 +56,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #copies: ReferrerCopies
   readonly #negative: NegativeAnswers
   readonly #stale: StaleAnswers
+  readonly #lists: TagLists
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
     this.#local = local
@@ -62,6 +64,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#selector = new Selector(options.upstreams, options.hosted)
     this.#freshness = new Freshness(options.confirmations, options.now)
     this.#negative = new NegativeAnswers({ lifetime: options.negative, now: options.now })
+    this.#lists = new TagLists({ now: options.now })
     this.#stale = new StaleAnswers(options.upstreams, options.now)
     this.#fills = new Fills({ content: local.content, logger: options.logger, signal: this.#stop.signal })
     this.#copies = new ReferrerCopies({ logger: options.logger, signal: this.#stop.signal })
@@ -126,7 +129,12 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const freshness = this.#freshness
     const stale = this.#stale
     const shared = { local, upstream, manifests, freshness, patience, stale, logger, signal }
-    const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
+    const tags = new ProxyTags({
+      ...shared,
+      remote: remote?.tags,
+      revalidations: this.#revalidations,
+      lists: this.#lists,
+    })
     const referrers = new ProxyReferrers({
       ...shared,
       remote: remote?.referrers,
@@ -143,7 +151,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#stop.abort(new RegistryError('UNAVAILABLE', 'the registry is shutting down'))
     await this.#copies[Symbol.asyncDispose]()
     await this.#fills[Symbol.asyncDispose]()
-    const running = [this.#fetches, this.#revalidations, this.#stats, this.#searches, this.#referrerLists]
+    const running = [this.#fetches, this.#revalidations, this.#stats, this.#searches, this.#referrerLists, this.#lists]
     await Promise.all(running.map(async (coalescer) => await coalescer.settled()))
     const stale = [...this.#stale.counts].filter(([, count]) => count > 0)
     if (stale.length > 0) this.#options.logger.info({ byUpstream: Object.fromEntries(stale) }, 'stale answers served')

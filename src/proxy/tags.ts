@@ -15,6 +15,7 @@ import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
 import type { Patience, Question } from './patience.ts'
 import { freshnessOf, type Upstream } from './selection.ts'
+import type { TagLists } from './tag-lists.ts'
 
 export interface ProxyTagsOptions {
   readonly local: WritableRepository
@@ -27,8 +28,9 @@ export interface ProxyTagsOptions {
   readonly stale: StaleAnswers
   /** The running revalidations of every repository. */
   readonly revalidations: Coalescer<Descriptor>
+  readonly lists: TagLists
   readonly logger: Logger
-  /** Ends revalidations, at shutdown. */
+  /** Ends revalidations and listings, at shutdown. */
   readonly signal: AbortSignal
 }
 
@@ -66,12 +68,13 @@ export class ProxyTags implements TagSource {
 
   /** What the upstream has, else what is here. */
   async *list(options?: ListOptions): AsyncGenerator<Tag, void> {
-    const { local, remote } = this.#options
+    const { local, remote, upstream, lists, signal } = this.#options
     let failure: unknown
     if (remote !== undefined) {
-      noteFrom(options?.trace, 'upstream')
+      const { freshness } = upstream
+      const question = { repository: local.name, freshness, ask: () => remote.list({ signal }) }
       try {
-        yield* remote.list({ after: options?.after, signal: options?.signal }) // whole before its first tag
+        yield* lists.list(question, options?.after, options) // whole before its first tag
         return
       } catch (error) {
         if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
