@@ -38,7 +38,7 @@ export class Patience {
     const { host } = upstream
     if (!upstream.source.condition().isReachable) {
       this.#askForNobody(question)
-      throw new UpstreamError('unreachable', host, `${host} cannot be reached for now`)
+      throw new UpstreamError('unreachable', host, `${host} has failed lately, and was not waited for`)
     }
     noteFrom(options?.trace, 'upstream')
     const answer = question.requests.run(question.key, question.task, options?.signal)
