@@ -160,21 +160,26 @@ function openRegistry(
     const mirrors = upstream.mirrors.map((mirror): Mirror => {
       return { source: openSource(mirror, 0), trusted: mirror.trusted }
     })
-    const { name, aliases, library, freshness } = upstream
+    const { name, aliases, library, freshness, onGone, onDenied } = upstream
     return {
       name,
       aliases,
       library,
       freshness,
+      tags: upstream.tags.map((rule) => ({ ...rule, match: new RegExp(rule.match, 'u') })),
+      onGone,
+      onDenied,
+      reserve: upstream.reserve,
       default: upstream.default,
       host: upstream.url.host,
       source: mirrors.length === 0 ? main : mirrored(main, mirrors, logger),
     }
   })
-  const { hosted, offline } = proxy
-  const fill = { ...proxy.fill, patience: 2 * proxy.timeouts.idle }
+  const { hosted, offline, timeouts, negative } = proxy
+  const fill = { ...proxy.fill, patience: 2 * timeouts.idle }
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
-  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, fill, logger }))
+  const options = { upstreams, hosted, offline, confirmations, patience: timeouts.stale, negative, fill, logger }
+  return opening.use(new ProxyRegistry(store, options))
 }
 
 function credentialsOf({ url, credentials }: MirrorConfig | UpstreamConfig, logger: Logger): CredentialSource {

@@ -18,6 +18,11 @@ export class Coalescer<T> {
     return await waitFor(running, signal)
   }
 
+  /** Whether a task of that key runs now. */
+  has(key: string): boolean {
+    return this.#running.has(key)
+  }
+
   /** Waits until what runs now has ended, well or not. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#running.values())

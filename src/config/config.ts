@@ -91,6 +91,8 @@ export interface ProxyConfig {
   /** Never dial out. */
   readonly offline: boolean
   readonly timeouts: ProxyTimeouts
+  /** How long it is remembered that an upstream does not have, or refuses us, what is not here; 0: not at all. */
+  readonly negative: number
   readonly fill: FillConfig
 }
 
@@ -108,6 +110,8 @@ export interface ProxyTimeouts {
   readonly connect: number
   readonly firstByte: number
   readonly idle: number
+  /** How long a client is kept waiting where something stale can be served; 0: as long as the others allow. */
+  readonly stale: number
 }
 
 export interface UpstreamConfig {
@@ -117,6 +121,12 @@ export interface UpstreamConfig {
   /** Whether names that no upstream claims go here; true for at most one. */
   readonly default: boolean
   readonly freshness: number
+  /** For single tags, instead of `freshness`; the first that matches counts. */
+  readonly tags: readonly TagRule[]
+  /** Whether a cached tag that the upstream has no more is taken away here. */
+  readonly onGone: 'serve' | 'forget'
+  /** Whether a cached tag that the upstream refuses us is refused to clients. */
+  readonly onDenied: 'serve' | 'deny'
   readonly credentials: UpstreamCredentials
   /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
   readonly realms: readonly URL[]
@@ -134,6 +144,12 @@ export interface UpstreamConfig {
 export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'realms'> {
   /** Whether it may also say what a name means: tags, referrers. */
   readonly trusted: boolean
+}
+
+export interface TagRule {
+  /** A pattern for `RegExp` in `u` mode, unanchored. */
+  readonly match: string
+  readonly freshness: number
 }
 
 export type UpstreamCredentials =

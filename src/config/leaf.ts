@@ -75,6 +75,12 @@ export const timeout: z.ZodType<number> = leaf('a duration with its unit, from 1
   return milliseconds >= 1 && milliseconds < 2 ** 31 ? milliseconds : undefined
 })
 
+/** The same, where 0 is a way to say that others set the limit. */
+export const patience: z.ZodType<number> = leaf('a duration with its unit, from 0s to 24d, such as 3s', (value) => {
+  const milliseconds = parseDuration(value)
+  return milliseconds < 2 ** 31 ? milliseconds : undefined
+})
+
 export const size: z.ZodType<number> = leaf('a size such as 64MiB, 10GB or 1024', parseSize)
 
 /** An http or https URL. A user name in it is left for the caller to refuse in its own words. */

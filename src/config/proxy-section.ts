@@ -4,17 +4,21 @@ import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { ProxyConfig, UpstreamConfig } from './config.ts'
-import { count, duration, flag, goDuration, integer, leaf, size, text, timeout, url } from './leaf.ts'
+import { count, duration, flag, goDuration, integer, leaf, patience, size, text, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
 import { parseSize } from './size.ts'
+import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import {
   execSchema,
   mirrorsSchema,
+  onDeniedSchema,
+  onGoneSchema,
   realmsSchema,
   resolveUpstream,
   upstreamSchema,
   type CredentialsInput,
   type MirrorInput,
+  type UpstreamDefaults,
   type UpstreamInput,
 } from './upstream-section.ts'
 import { isDockerHub } from './well-known.ts'
@@ -23,6 +27,7 @@ interface TimeoutsInput {
   readonly connect?: number | undefined
   readonly firstbyte?: number | undefined
   readonly idle?: number | undefined
+  readonly stale?: number | undefined
 }
 
 interface FillInput {
@@ -36,9 +41,13 @@ export interface ProxyInput extends CredentialsInput {
   readonly realms?: URL[] | undefined
   readonly reserve?: number | undefined
   readonly mirrors?: MirrorInput[] | undefined
+  readonly tags?: TagRuleInput[] | undefined
   readonly upstreams?: Record<string, UpstreamInput> | undefined
   readonly hosted?: string[] | undefined
   readonly freshness?: number | undefined
+  readonly ongone?: UpstreamConfig['onGone'] | undefined
+  readonly ondenied?: UpstreamConfig['onDenied'] | undefined
+  readonly negative?: number | undefined
   readonly offline?: boolean | undefined
   readonly timeouts?: TimeoutsInput | undefined
   readonly fill?: FillInput | undefined
@@ -61,13 +70,17 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   realms: realmsSchema,
   reserve: count,
   mirrors: mirrorsSchema,
+  tags: tagRulesSchema,
   ttl: later(goDuration),
   cachewritetimeout: later(goDuration),
   upstreams: mapOf(upstreamSchema),
   hosted: list(hostedGlob),
   freshness: duration,
+  ongone: onGoneSchema,
+  ondenied: onDeniedSchema,
+  negative: duration,
   offline: flag,
-  timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout }),
+  timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout, stale: patience }),
   fill: section({ connections, minsize: size, retries }),
   cache: section({ maxsize: later(size), ttl: later(duration) }),
 })
@@ -76,8 +89,12 @@ const defaultFreshness = 5 * 60_000
 
 /** `undefined` where no upstream is named: a plain registry. */
 export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyConfig | undefined {
-  const freshness = input.freshness ?? defaultFreshness
-  const upstreams = resolveUpstreams(input, freshness, context)
+  const defaults = {
+    freshness: input.freshness ?? defaultFreshness,
+    onGone: input.ongone ?? 'serve',
+    onDenied: input.ondenied ?? 'serve',
+  }
+  const upstreams = resolveUpstreams(input, defaults, context)
   if (upstreams.length === 0) {
     if (!isEmpty(input)) context.warn('proxy has neither remoteurl nor upstreams, so this is a plain registry')
     return undefined
@@ -85,44 +102,52 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
   return {
     upstreams,
     hosted: input.hosted ?? ['local/**'],
-    freshness,
+    freshness: defaults.freshness,
     offline: input.offline ?? false,
     timeouts: {
       connect: input.timeouts?.connect ?? 5000,
       firstByte: input.timeouts?.firstbyte ?? 10_000,
       idle: input.timeouts?.idle ?? 15_000,
+      stale: input.timeouts?.stale ?? 3000,
     },
     fill: {
       connections: input.fill?.connections ?? 1,
       minSize: input.fill?.minsize ?? parseSize('64MiB'),
       retries: input.fill?.retries ?? 3,
     },
+    negative: input.negative ?? 10_000,
   }
 }
 
-function resolveUpstreams(input: ProxyInput, freshness: number, context: ResolveContext): UpstreamConfig[] {
+function resolveUpstreams(input: ProxyInput, defaults: UpstreamDefaults, context: ResolveContext): UpstreamConfig[] {
   const named = Object.entries(input.upstreams ?? {})
   if (input.remoteurl === undefined) {
     if (named.length > 0) refuseOuterKeys(input)
-    const upstreams = named.map(([name, upstream]) => resolveNamed(name, upstream, freshness, context))
+    const upstreams = named.map(([name, upstream]) => resolveNamed(name, upstream, defaults, context))
     return withAliases(upstreams)
   }
   if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
-  const { remoteurl, username, password, passwordfile, authfile, exec, realms, reserve, mirrors } = input
+  const { remoteurl, username, password, passwordfile, authfile, exec, realms, reserve, mirrors, tags } = input
   const access = { username, password, passwordfile, authfile, exec, realms }
-  const only = { url: remoteurl, default: true, ...access, reserve, mirrors }
-  return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], freshness, context)])
+  const only = { url: remoteurl, default: true, ...access, reserve, mirrors, tags }
+  return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], defaults, context)])
 }
 
 /** Beside `upstreams` it would be unclear whose they are. */
 function refuseOuterKeys(input: ProxyInput): void {
-  const keys = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms', 'reserve', 'mirrors'] as const
+  const access = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms'] as const
+  const keys = [...access, 'reserve', 'mirrors', 'tags'] as const
   const found = keys.find((key) => input[key] !== undefined)
   if (found === undefined) return
   throw new ConfigError(`proxy.${found}: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams`)
 }
 
-function resolveNamed(name: string, input: UpstreamInput, freshness: number, context: ResolveContext): UpstreamConfig {
+function resolveNamed(
+  name: string,
+  input: UpstreamInput,
+  defaults: UpstreamDefaults,
+  context: ResolveContext,
+): UpstreamConfig {
   const path = ['proxy', 'upstreams', name]
   // Cached repositories live under it: `docker.io/library/alpine`.
   if (!isRepositoryName(name) || name.includes('/')) {
@@ -132,7 +157,7 @@ function resolveNamed(name: string, input: UpstreamInput, freshness: number, con
   }
   const { url: target } = input
   if (target === undefined) throw misfit([...path, 'url'], undefined, 'an http or https URL')
-  return resolveUpstream(name, { ...input, url: target }, [...path, 'url'], freshness, context)
+  return resolveUpstream(name, { ...input, url: target }, [...path, 'url'], defaults, context)
 }
 
 /** Docker Hub's other names go to one upstream: the one called docker.io, else the default, else the first. */

@@ -4,8 +4,9 @@ import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, reasonOf, type KeyPath } from './config-error.ts'
 import type { MirrorConfig, UpstreamConfig, UpstreamCredentials } from './config.ts'
-import { count, duration, flag, goDuration, hasUserinfo, leaf, plainUrl, text, url } from './leaf.ts'
-import { freeMap, later, list, section, type ResolveContext } from './section.ts'
+import { count, duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
+import { list, section, type ResolveContext } from './section.ts'
+import { resolveTagRules, tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
 
 interface ExecInput {
@@ -26,6 +27,9 @@ export interface UpstreamInput extends CredentialsInput {
   readonly url?: URL | undefined
   readonly default?: boolean | undefined
   readonly freshness?: number | undefined
+  readonly tags?: TagRuleInput[] | undefined
+  readonly ongone?: UpstreamConfig['onGone'] | undefined
+  readonly ondenied?: UpstreamConfig['onDenied'] | undefined
   readonly realms?: URL[] | undefined
   readonly aliases?: string[] | undefined
   readonly library?: boolean | undefined
@@ -40,6 +44,9 @@ export interface MirrorInput extends CredentialsInput {
 }
 
 export const execSchema: z.ZodType<ExecInput> = section({ command: text, lifetime: goDuration })
+
+export const onGoneSchema: z.ZodType<UpstreamConfig['onGone']> = oneOf(['serve', 'forget'])
+export const onDeniedSchema: z.ZodType<UpstreamConfig['onDenied']> = oneOf(['serve', 'deny'])
 
 export const realmsSchema: z.ZodType<URL[]> = list(plainUrl)
 
@@ -69,27 +76,35 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   authfile: text,
   exec: execSchema,
   freshness: duration,
+  tags: tagRulesSchema,
+  ongone: onGoneSchema,
+  ondenied: onDeniedSchema,
   realms: realmsSchema,
   aliases: list(alias),
   library: flag,
   reserve: count,
   mirrors: mirrorsSchema,
-  tags: later(list(freeMap)), // rules for single tags
 })
+
+/** What an upstream has from `proxy` where it does not say. */
+export type UpstreamDefaults = Pick<UpstreamConfig, 'freshness' | 'onGone' | 'onDenied'>
 
 /** `at` is where `url` lies; the other keys are its siblings. Built-in aliases are for the caller to hand out. */
 export function resolveUpstream(
   name: string | undefined,
   input: UpstreamInput & { readonly url: URL },
   at: KeyPath,
-  freshness: number,
+  defaults: UpstreamDefaults,
   context: ResolveContext,
 ): UpstreamConfig {
   return {
     ...resolveAccess(input, at, context),
     name,
     default: input.default ?? false,
-    freshness: input.freshness ?? freshness,
+    freshness: input.freshness ?? defaults.freshness,
+    tags: resolveTagRules(input.tags ?? [], [...at.slice(0, -1), 'tags']),
+    onGone: input.ongone ?? defaults.onGone,
+    onDenied: input.ondenied ?? defaults.onDenied,
     aliases: input.aliases ?? [],
     reserve: input.reserve ?? 0,
     library: input.library ?? isDockerHub(name, input.url),

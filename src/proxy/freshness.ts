@@ -22,6 +22,12 @@ export function parseConfirmation(value: unknown): Confirmation | undefined {
   return { digest: value.digest, confirmedAt: value.confirmedAt }
 }
 
+/** `ageing`: still fresh, but for the last fifth of its freshness. */
+export type Age = 'fresh' | 'ageing' | 'stale'
+
+/** How much of a freshness has passed when it is time to ask ahead. */
+const ageingFrom = 0.8
+
 export class Freshness {
   readonly #confirmations: Confirmations
   readonly #now: () => number
@@ -31,13 +37,14 @@ export class Freshness {
     this.#now = now
   }
 
-  /** Whether the upstream said within `freshFor` milliseconds that the tag, or a subject's list, is `digest`. */
-  async isFresh(repository: RepositoryName, of: Tag | Digest, digest: Digest, freshFor: number): Promise<boolean> {
-    if (freshFor <= 0) return false
+  /** Fresh where the upstream said within `freshFor` milliseconds that the tag, or a subject's list, is `digest`. */
+  async ageOf(repository: RepositoryName, of: Tag | Digest, digest: Digest, freshFor: number): Promise<Age> {
+    if (freshFor <= 0) return 'stale'
     const last = await this.#confirmations.find(`${repository}:${of}`)
-    if (last?.digest !== digest) return false
+    if (last?.digest !== digest) return 'stale'
     const age = this.#now() - last.confirmedAt
-    return age >= 0 && age < freshFor // a clock that was set back makes nothing fresh
+    if (age < 0 || age >= freshFor) return 'stale' // a clock that was set back makes nothing fresh
+    return age < freshFor * ageingFrom ? 'fresh' : 'ageing'
   }
 
   async refresh(repository: RepositoryName, of: Tag | Digest, digest: Digest): Promise<void> {

@@ -4,6 +4,8 @@ import type { RepositoryName } from '../oci/reference.ts'
 import type { Trace } from '../registry/call.ts'
 import { UpstreamError, type UpstreamFailure } from '../registry/upstream-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { StaleAnswers } from './counts.ts'
+import type { Upstream } from './selection.ts'
 
 /** Seconds after which a client that was refused for the upstream's rate limit may come again, if nobody said. */
 const defaultRetryAfter = 60
@@ -31,14 +33,17 @@ function retryAfterOf(error: UpstreamError): number | undefined {
 
 export interface StaleContext {
   readonly repository: RepositoryName
-  /** The upstream's. */
-  readonly host: string
+  readonly upstream: Upstream
+  readonly stale: StaleAnswers
   readonly logger: Logger
 }
 
-/** Says, to the client and in the log, why an answer may be out of date. */
-export function noteStale(error: unknown, { repository, host, logger }: StaleContext, trace: Trace | undefined): void {
+/** Says why an answer may be out of date: to the client each time, in the log once in a while. */
+export function noteStale(error: unknown, context: StaleContext, trace: Trace | undefined): void {
+  const { repository, upstream, stale, logger } = context
+  const { host } = upstream
   const reason = error instanceof UpstreamError ? error.message : `${host} does not have it any more`
   if (trace !== undefined) trace.warning = `served from cache, may be out of date: ${reason}`
-  logger.warn({ repository, host, error }, 'stale answer')
+  if (stale.add(upstream)) logger.warn({ repository, host, error }, 'stale answer')
+  else logger.debug({ repository, host, error }, 'stale answer')
 }

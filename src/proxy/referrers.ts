@@ -11,24 +11,27 @@ import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamReferrers } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ProxyBlobs } from './blobs.ts'
+import type { StaleAnswers } from './counts.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
+import type { Patience } from './patience.ts'
 import type { ReferrerCopies } from './referrer-copies.ts'
+import type { Upstream } from './selection.ts'
 import type { ProxyTags } from './tags.ts'
 
 export interface ProxyReferrersOptions {
   readonly local: WritableRepository
   /** Absent where we never dial out. */
   readonly remote: UpstreamReferrers | undefined
-  readonly host: string
+  readonly upstream: Upstream
   readonly blobs: ProxyBlobs
   readonly manifests: ProxyManifests
   readonly tags: ProxyTags
   readonly copies: ReferrerCopies
   readonly freshness: Freshness
-  /** Milliseconds for which an answer of the upstream counts as fresh. */
-  readonly freshFor: number
+  readonly patience: Patience
+  readonly stale: StaleAnswers
   /** The running requests of every repository. */
   readonly requests: Coalescer<readonly Referrer[]>
   readonly logger: Logger
@@ -52,19 +55,23 @@ export class ProxyReferrers implements ReferrersSource {
 
   /** What the upstream says, or said; `undefined` where it cannot be asked and never said anything. */
   async #find(subject: Digest, options: CallOptions | undefined): Promise<readonly Referrer[] | undefined> {
-    const { local, remote, host, freshness, freshFor, requests, logger } = this.#options
+    const { local, remote, upstream, freshness, patience, requests, stale, logger } = this.#options
     const kept = await local.referrers.find(subject, options)
     if (remote === undefined) return kept
     const known = kept ?? []
-    if (await freshness.isFresh(local.name, subject, fingerprint(known), freshFor)) return known
-    noteFrom(options?.trace, 'upstream')
+    const age = await freshness.ageOf(local.name, subject, fingerprint(known), upstream.freshness)
+    const key = `${local.name}@${subject}`
+    const task = async (): Promise<readonly Referrer[]> => await this.#ask(remote, subject, kept)
+    if (age === 'ageing') patience.askAhead({ requests, key, task })
+    if (age !== 'stale') return known
     try {
-      const task = async (): Promise<readonly Referrer[]> => await this.#ask(remote, subject, kept)
-      return await requests.run(`${local.name}@${subject}`, task, options?.signal)
+      if (kept !== undefined) return await patience.ask({ requests, key, task }, options)
+      noteFrom(options?.trace, 'upstream')
+      return await requests.run(key, task, options?.signal)
     } catch (error) {
       if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
       if (kept === undefined && !(await this.#isAnyHere(subject, options))) throw clientError(error)
-      noteStale(error, { repository: local.name, host, logger }, options?.trace)
+      noteStale(error, { repository: local.name, upstream, stale, logger }, options?.trace)
       return kept
     }
   }

@@ -9,14 +9,19 @@ import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { ProxyBlobs } from './blobs.ts'
+import { StaleAnswers, type ProxyCounts } from './counts.ts'
 import { Fills } from './fills.ts'
 import { Freshness, type Confirmations } from './freshness.ts'
 import { ProxyManifests } from './manifests.ts'
+import { NegativeAnswers } from './negative-answers.ts'
+import { Patience } from './patience.ts'
 import { NamedBlobs } from './proof.ts'
 import { ReferrerCopies } from './referrer-copies.ts'
 import { ProxyReferrers } from './referrers.ts'
-import { Selector, type Selection, type Upstream } from './selection.ts'
+import { clearedByRemoving, clearedByStoring, remembering } from './remembering.ts'
+import { Selector, titleOf, type Selection, type Upstream } from './selection.ts'
 import { StorageTrouble } from './storage-trouble.ts'
+import { TagLists } from './tag-lists.ts'
 import { ProxyTags } from './tags.ts'
 import type { TransferSettings } from './transfer.ts'
 
@@ -28,7 +33,13 @@ export interface ProxyOptions {
   readonly offline: boolean
   readonly confirmations: Confirmations
   readonly fill: TransferSettings
+  /** Milliseconds that a client waits for an upstream where something stale can be served; 0: as the upstream's limits. */
+  readonly patience: number
+  /** Milliseconds for which it is remembered that an upstream does not have, or does not give us, something. */
+  readonly negative: number
   readonly logger: Logger
+  /** Milliseconds since 1970; for tests. */
+  readonly now?: (() => number) | undefined
 }
 
 /** Disposing it ends the running fills and copies. */
@@ -47,12 +58,18 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #searches = new Coalescer<boolean>()
   readonly #referrerLists = new Coalescer<readonly Referrer[]>()
   readonly #copies: ReferrerCopies
+  readonly #negative: NegativeAnswers
+  readonly #stale: StaleAnswers
+  readonly #lists: TagLists
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
     this.#local = local
     this.#options = options
     this.#selector = new Selector(options.upstreams, options.hosted)
-    this.#freshness = new Freshness(options.confirmations)
+    this.#freshness = new Freshness(options.confirmations, options.now)
+    this.#negative = new NegativeAnswers({ lifetime: options.negative, now: options.now })
+    this.#lists = new TagLists({ now: options.now })
+    this.#stale = new StaleAnswers(options.upstreams, options.now)
     this.#trouble = new StorageTrouble(options.logger)
     this.#fills = new Fills({
       content: local.content,
@@ -67,33 +84,39 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   repository(name: RepositoryName, options?: RepositoryOptions): Repository {
     const selection = this.#selector.select(name, options?.namespace)
     if (selection.kind === 'ours') return this.#local.repository(name)
-    if (options?.trace !== undefined) options.trace.upstream = selection.upstream.name ?? selection.upstream.host
+    if (options?.trace !== undefined) options.trace.upstream = titleOf(selection.upstream)
     return this.#pullThrough(name, selection)
   }
 
   writable(name: RepositoryName, options?: RepositoryOptions): WritableRepository {
     const selection = this.#selector.select(name, options?.namespace)
     if (selection.kind === 'ours') return this.#local.writable(name)
-    const owner = selection.upstream.name ?? selection.upstream.host
+    const owner = titleOf(selection.upstream)
     throw new RegistryError('UNSUPPORTED', `${name} is a copy of a repository of ${owner}: push it there`)
   }
 
   removable(name: RepositoryName, options?: RepositoryOptions): RemovableRepository {
     const selection = this.#selector.select(name, options?.namespace)
-    return this.#local.removable(selection.kind === 'ours' ? name : selection.local)
+    if (selection.kind === 'ours') return this.#local.removable(name)
+    return clearedByRemoving(this.#local.removable(selection.local), selection.local, this.#negative)
   }
 
   list(options?: ListOptions): AsyncIterable<RepositoryName> {
     return this.#local.list(options)
   }
 
+  /** What has been counted since the start. */
+  counts(): ProxyCounts {
+    return { staleAnswers: this.#stale.counts }
+  }
+
   #pullThrough(name: RepositoryName, selection: Extract<Selection, { kind: 'upstream' }>): Repository {
     const { upstream } = selection
     const { host } = upstream
-    const local = this.#local.repository(selection.local)
+    const local = clearedByStoring(this.#local.repository(selection.local), this.#negative)
     const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
     const { signal } = this.#stop
-    const { logger } = this.#options
+    const { logger, patience: limit } = this.#options
     const manifests = new ProxyManifests({
       local,
       remote: remote?.manifests,
@@ -114,8 +137,16 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       searches: this.#searches,
       signal,
     })
-    const shared = { local, host, manifests, freshness: this.#freshness, freshFor: upstream.freshness, logger, signal }
-    const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
+    const patience = new Patience({ upstream, limit, logger })
+    const freshness = this.#freshness
+    const stale = this.#stale
+    const shared = { local, upstream, manifests, freshness, patience, stale, logger, signal }
+    const tags = new ProxyTags({
+      ...shared,
+      remote: remote?.tags,
+      revalidations: this.#revalidations,
+      lists: this.#lists,
+    })
     const referrers = new ProxyReferrers({
       ...shared,
       remote: remote?.referrers,
@@ -124,14 +155,17 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       copies: this.#copies,
       requests: this.#referrerLists,
     })
-    return { name, blobs, manifests, tags, referrers }
+    const repository = { name, blobs, manifests, tags, referrers }
+    return remote === undefined ? repository : remembering(repository, local, this.#negative)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new RegistryError('UNAVAILABLE', 'the registry is shutting down'))
     await this.#copies[Symbol.asyncDispose]()
     await this.#fills[Symbol.asyncDispose]()
-    const running = [this.#fetches, this.#revalidations, this.#stats, this.#searches, this.#referrerLists]
+    const running = [this.#fetches, this.#revalidations, this.#stats, this.#searches, this.#referrerLists, this.#lists]
     await Promise.all(running.map(async (coalescer) => await coalescer.settled()))
+    const stale = [...this.#stale.counts].filter(([, count]) => count > 0)
+    if (stale.length > 0) this.#options.logger.info({ byUpstream: Object.fromEntries(stale) }, 'stale answers served')
   }
 }

@@ -1,6 +1,6 @@
 // Which upstream a request means, and what the repository is called there and here.
 import { RegistryError } from '../oci/error.ts'
-import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import { isRepositoryName, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { UpstreamSource } from '../registry/upstream-source.ts'
 
 /** An upstream as the proxy sees it. */
@@ -17,7 +17,31 @@ export interface Upstream {
   readonly host: string
   /** Milliseconds for which a tag is served without asking again; 0 asks every time. */
   readonly freshness: number
+  /** For single tags, instead of `freshness`; the first that matches counts. */
+  readonly tags: readonly TagRule[]
+  /** What becomes of a tag that is here and that the upstream has no more. */
+  readonly onGone: 'serve' | 'forget'
+  /** What a client hears of a tag that is here and that the upstream refuses us. */
+  readonly onDenied: 'serve' | 'deny'
+  /** Where it leaves us fewer pulls than this, tags that are here are not fetched anew. */
+  readonly reserve: number
   readonly source: UpstreamSource
+}
+
+export interface TagRule {
+  /** Neither global nor sticky. */
+  readonly match: RegExp
+  readonly freshness: number
+}
+
+/** What an upstream is called in answers, log lines and counts. */
+export function titleOf({ name, host }: Pick<Upstream, 'name' | 'host'>): string {
+  return name ?? host
+}
+
+/** Milliseconds for which a tag of the upstream is served without asking again. */
+export function freshnessOf({ freshness, tags }: Pick<Upstream, 'freshness' | 'tags'>, tag: Tag): number {
+  return tags.find(({ match }) => match.test(tag))?.freshness ?? freshness
 }
 
 export type Selection =

@@ -1,7 +1,6 @@
 // Tags of an upstream's repository: fresh, else revalidated by one HEAD, else stale (RFC 9111's words, of tags only).
 import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
-import type { Digest } from '../oci/digest.ts'
 import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
 import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
@@ -10,25 +9,33 @@ import type { WritableRepository } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamTags } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { StaleAnswers } from './counts.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
+import type { Patience, Question } from './patience.ts'
+import { freshnessOf, type Upstream } from './selection.ts'
+import type { TagLists } from './tag-lists.ts'
 
 export interface ProxyTagsOptions {
   readonly local: WritableRepository
   /** Absent where we never dial out. */
   readonly remote: UpstreamTags | undefined
-  readonly host: string
+  readonly upstream: Upstream
   readonly manifests: ProxyManifests
   readonly freshness: Freshness
-  /** Milliseconds for which an answer of the upstream counts as fresh. */
-  readonly freshFor: number
+  readonly patience: Patience
+  readonly stale: StaleAnswers
   /** The running revalidations of every repository. */
   readonly revalidations: Coalescer<Descriptor>
+  readonly lists: TagLists
   readonly logger: Logger
-  /** Ends revalidations, at shutdown. */
+  /** Ends revalidations and listings, at shutdown. */
   readonly signal: AbortSignal
 }
+
+/** The upstream has no such tag any more, and said so twice: what was here is not to be served. */
+class ForgottenError extends RegistryError {}
 
 export class ProxyTags implements TagSource {
   readonly #options: ProxyTagsOptions
@@ -38,42 +45,36 @@ export class ProxyTags implements TagSource {
   }
 
   async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote, freshness, freshFor } = this.#options
-    const known = await local.tags.find(tag, options)
-    if (known !== undefined && (remote === undefined || (await freshness.isFresh(local.name, tag, known, freshFor)))) {
-      const descriptor = await this.#statHere(known, options)
-      if (descriptor !== undefined) return descriptor
-    }
-    try {
-      return await this.obtain(tag, options)
-    } catch (error) {
-      if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
-      const stale = known === undefined ? undefined : await this.#statHere(known, options)
-      if (stale === undefined) throw clientError(error)
-      this.#noteStale(error, options)
-      return stale
-    }
+    const { local, remote, upstream, freshness, patience } = this.#options
+    const here = await this.#findHere(tag, options)
+    if (here === undefined) return await this.#resolveUnknown(tag, options)
+    if (remote === undefined) return here
+    const age = await freshness.ageOf(local.name, tag, here.digest, freshnessOf(upstream, tag))
+    if (age === 'stale') return await this.#confirm(remote, tag, here, options)
+    if (age === 'ageing') patience.askAhead(this.#question(remote, tag))
+    return here
   }
 
   /** What the upstream says now, its manifest stored; with the upstream's own error where it cannot. */
   async obtain(tag: Tag, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote, revalidations } = this.#options
+    const { remote } = this.#options
     if (remote === undefined) {
       throw new RegistryError('MANIFEST_UNKNOWN', `${tag} is not here, and this registry is offline`)
     }
     noteFrom(options?.trace, 'upstream')
-    const task = async (): Promise<Descriptor> => await this.#revalidate(remote, tag)
-    return await revalidations.run(`${local.name}:${tag}`, task, options?.signal)
+    const { requests, key, task } = this.#question(remote, tag)
+    return await requests.run(key, task, options?.signal)
   }
 
   /** What the upstream has, else what is here. */
   async *list(options?: ListOptions): AsyncGenerator<Tag, void> {
-    const { local, remote } = this.#options
+    const { local, remote, upstream, lists, signal } = this.#options
     let failure: unknown
     if (remote !== undefined) {
-      noteFrom(options?.trace, 'upstream')
+      const { freshness } = upstream
+      const question = { repository: local.name, freshness, ask: () => remote.list({ signal }) }
       try {
-        yield* remote.list({ after: options?.after, signal: options?.signal }) // whole before its first tag
+        yield* lists.list(question, options?.after, options) // whole before its first tag
         return
       } catch (error) {
         if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
@@ -90,13 +91,60 @@ export class ProxyTags implements TagSource {
     }
   }
 
-  /** One HEAD; where the tag has moved, one GET of what it points at now. Storage is whole before the tag moves. */
+  /** What a tag means here, where its manifest is here too. */
+  async #findHere(tag: Tag, options?: CallOptions): Promise<Descriptor | undefined> {
+    const { local } = this.#options
+    return await ifPresent(local.tags.resolve(tag, options))
+  }
+
+  async #resolveUnknown(tag: Tag, options: CallOptions | undefined): Promise<Descriptor> {
+    try {
+      return await this.obtain(tag, options)
+    } catch (error) {
+      throw clientError(error)
+    }
+  }
+
+  /** What a stale tag means now, else what it meant. */
+  async #confirm(
+    remote: UpstreamTags,
+    tag: Tag,
+    stale: Descriptor,
+    options: CallOptions | undefined,
+  ): Promise<Descriptor> {
+    try {
+      return await this.#options.patience.ask(this.#question(remote, tag), options)
+    } catch (error) {
+      if (error instanceof ForgottenError) throw error
+      if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
+      if (this.#isDenied(error)) throw clientError(error)
+      this.#noteStale(error, options)
+      return stale
+    }
+  }
+
+  #question(remote: UpstreamTags, tag: Tag): Question<Descriptor> {
+    const { local, revalidations } = this.#options
+    return {
+      requests: revalidations,
+      key: `${local.name}:${tag}`,
+      task: async () => await this.#revalidate(remote, tag),
+    }
+  }
+
+  #isDenied(error: unknown): boolean {
+    const isRefusal = error instanceof UpstreamError && error.failure === 'denied'
+    return isRefusal && this.#options.upstream.onDenied === 'deny'
+  }
+
+  /** Storage is whole before the tag moves. @throws ForgottenError */
   async #revalidate(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
-    const { local, manifests, freshness, logger, signal } = this.#options
-    const head = await remote.find(tag, { signal })
-    // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
-    const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
-    const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
+    const { local, upstream, freshness, logger } = this.#options
+    const isHere = (await this.#findHere(tag)) !== undefined
+    const descriptor = await this.#fetch(remote, tag, isHere).catch(async (error: unknown) => {
+      if (!isHere || upstream.onGone === 'serve' || !isAbsence(error)) throw error
+      return await this.#getOrForget(remote, tag)
+    })
     try {
       if ((await local.tags.find(tag)) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
     } catch (error) {
@@ -106,12 +154,50 @@ export class ProxyTags implements TagSource {
     return descriptor
   }
 
-  async #statHere(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
-    return await ifPresent(this.#options.local.manifests.stat(digest, options))
+  /** One HEAD; where the tag has moved, one GET of what it points at now. */
+  async #fetch(remote: UpstreamTags, tag: Tag, isHere: boolean): Promise<Descriptor> {
+    const { local, manifests, signal } = this.#options
+    const head = await remote.find(tag, { signal })
+    const stored = head === undefined ? undefined : await ifPresent(local.manifests.stat(head.digest, { signal }))
+    if (stored !== undefined) return stored
+    if (isHere) this.#spareReserve()
+    // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
+    const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
+    const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
+    return descriptor
+  }
+
+  /** A manifest's GET is a pull; those that are left may be wanted for what is not here at all. @throws UpstreamError */
+  #spareReserve(): void {
+    const { host, reserve, source } = this.#options.upstream
+    const { pullsLeft } = source.condition()
+    if (pullsLeft === undefined || pullsLeft >= reserve) return
+    throw new UpstreamError(
+      'rate-limited',
+      host,
+      `${host} leaves us ${pullsLeft} pulls, ${reserve} are kept in reserve`,
+    )
+  }
+
+  /** The second question, by GET: one 404 may be an accident of the upstream's. */
+  async #getOrForget(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
+    const { local, upstream, manifests, logger, signal } = this.#options
+    try {
+      return (await manifests.store(await remote.get(tag, { signal }))).descriptor
+    } catch (error) {
+      if (!isAbsence(error)) throw error
+    }
+    try {
+      await local.tags.forget(tag)
+      logger.info({ repository: local.name, tag, host: upstream.host }, 'tag forgotten: the upstream has it no more')
+    } catch (error) {
+      logger.error({ repository: local.name, tag, error }, 'tag could not be forgotten')
+    }
+    throw new ForgottenError('MANIFEST_UNKNOWN', `${upstream.host} does not have it any more`)
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {
-    const { host, local, logger } = this.#options
-    noteStale(error, { repository: local.name, host, logger }, options?.trace)
+    const { local, upstream, stale, logger } = this.#options
+    noteStale(error, { repository: local.name, upstream, stale, logger }, options?.trace)
   }
 }

@@ -135,18 +135,17 @@ class Source {
     }
   }
 
-  /** The first answer, tried for again only where the upstream said at once that it cannot. */
-  async open(range: Wanted): Promise<FetchedBlob> {
+  /** The first answer, tried for once more where the upstream said soon that it cannot. */
+  async open({ start, end }: Wanted): Promise<FetchedBlob> {
     const began = performance.now()
-    for (;;) {
-      try {
-        return await this.#fetch(range.start, range.end)
-      } catch (error) {
-        const isBrief = error instanceof UpstreamError && error.failure === 'unavailable'
-        if (!isBrief || performance.now() - began > openingPatience) throw error
-        await this.#beforeNext(error, range.start)
-      }
+    try {
+      return await this.#fetch(start, end)
+    } catch (error) {
+      const isBrief = error instanceof UpstreamError && error.failure === 'unavailable'
+      if (!isBrief || performance.now() - began > openingPatience) throw error
+      await this.#beforeNext(error, start)
     }
+    return await this.#fetch(start, end)
   }
 
   /** The bytes of a range, from an answer that is here, and from others where that one breaks. */

@@ -49,6 +49,11 @@ export interface TagStore extends TagSource {
   find(tag: Tag, options?: CallOptions): Promise<Digest | undefined>
   /** Points a tag at a manifest, which the caller has stored before. The last of several writers wins. */
   put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void>
+  /**
+   * Takes the tag away, also where deletion is disabled: never for a client's request as it is.
+   * @returns whether there was one
+   */
+  forget(tag: Tag, options?: CallOptions): Promise<boolean>
   /** The tags that point at a manifest now. Costs a look at every tag. */
   pointingAt(digest: Digest, options?: CallOptions): AsyncIterable<Tag>
   /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */

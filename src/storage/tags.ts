@@ -74,13 +74,17 @@ export class LinkedTags implements TagStore {
   }
 
   async delete(tag: Tag, options?: CallOptions): Promise<void> {
+    if (!this.#options.deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
+    if (!(await this.forget(tag, options))) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+  }
+
+  async forget(tag: Tag, options?: CallOptions): Promise<boolean> {
     options?.signal?.throwIfAborted()
-    const { deleteEnabled, name, files } = this.#options
-    if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
+    const { name, files } = this.#options
     // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
     const wasThere = await files.remove(tagCurrentPath(name, tag))
     await files.remove(tagFolder(name, tag))
-    if (!wasThere) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+    return wasThere
   }
 
   async #names(): Promise<readonly string[]> {

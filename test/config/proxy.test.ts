@@ -16,7 +16,9 @@ function upstreamOf(keys: string, name = 'ghcr.io'): UpstreamConfig {
 }
 
 test('remoteurl makes one default upstream without a name', () => {
-  const { upstreams, hosted, freshness, offline, timeouts } = proxyOf('remoteurl: https://mirror.example:8443/sub')
+  const { upstreams, hosted, freshness, negative, offline, timeouts } = proxyOf(
+    'remoteurl: https://mirror.example:8443/sub',
+  )
   assert.deepEqual(
     upstreams.map(({ url, ...upstream }) => ({ ...upstream, url: url.href })),
     [
@@ -25,6 +27,9 @@ test('remoteurl makes one default upstream without a name', () => {
         url: 'https://mirror.example:8443/sub',
         default: true,
         freshness: 300_000,
+        tags: [],
+        onGone: 'serve',
+        onDenied: 'serve',
         credentials: { kind: 'anonymous' },
         realms: [],
         aliases: [],
@@ -35,12 +40,13 @@ test('remoteurl makes one default upstream without a name', () => {
     ],
   )
   assert.deepEqual(
-    { hosted, freshness, offline, timeouts },
+    { hosted, freshness, negative, offline, timeouts },
     {
       hosted: ['local/**'],
       freshness: 300_000,
+      negative: 10_000,
       offline: false,
-      timeouts: { connect: 5000, firstByte: 10_000, idle: 15_000 },
+      timeouts: { connect: 5000, firstByte: 10_000, idle: 15_000, stale: 3000 },
     },
   )
 })
@@ -50,6 +56,39 @@ test('an upstream has the freshness of the proxy, or its own', () => {
     'freshness: 0s\n  upstreams: { a: { url: http://a }, b: { url: http://b, freshness: 1h } }',
   )
   assert.deepEqual([freshness, ...upstreams.map((upstream) => upstream.freshness)], [0, 0, 3_600_000])
+})
+
+test('tags have the freshness of the first rule that matches them', () => {
+  const rules = "tags: [{ match: '^v\\d', freshness: 30d }, { match: latest, freshness: 0s }]"
+  const expected = [
+    { match: '^v\\d', freshness: 30 * 86_400_000 },
+    { match: 'latest', freshness: 0 },
+  ]
+  assert.deepEqual(upstreamOf(rules).tags, expected)
+  assert.deepEqual(proxyOf(`remoteurl: https://a\n  ${rules}`).upstreams[0]?.tags, expected)
+})
+
+test('how long a client waits may be left to the limits of the upstream', () => {
+  assert.equal(proxyOf('remoteurl: https://a\n  timeouts: { stale: 0s }').timeouts.stale, 0)
+})
+
+test('what becomes of tags that are gone or refused is said for all upstreams, or for one', () => {
+  const { upstreams } = proxyOf(
+    'ongone: forget\n  ondenied: deny\n  upstreams: { a: { url: http://a }, b: { url: http://b, ongone: serve, ondenied: serve } }',
+  )
+  assert.deepEqual(
+    upstreams.map(({ onGone, onDenied }) => [onGone, onDenied]),
+    [
+      ['forget', 'deny'],
+      ['serve', 'serve'],
+    ],
+  )
+  const [only] = proxyOf('remoteurl: https://a\n  ongone: forget').upstreams
+  assert.deepEqual([only?.onGone, only?.onDenied], ['forget', 'serve'])
+})
+
+test('negative answers need not be remembered', () => {
+  assert.equal(proxyOf('remoteurl: https://a\n  negative: 0s').negative, 0)
 })
 
 test('a lone upstream is the default only where it says so', () => {
@@ -249,6 +288,27 @@ test('upstreams that contradict themselves or each other are refused', () => {
       'upstreams: { a: { url: https://a, aliases: [c] }, b: { url: https://b, aliases: [c] } }',
       `proxy.upstreams.b.aliases: "c" is another upstream's name or alias, or stands twice`,
     ],
+    [
+      'tags: []\n  upstreams: { b: { url: https://b } }',
+      'proxy.tags: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams',
+    ],
+    [
+      one("tags: [{ match: '(', freshness: 1d }]"),
+      'proxy.upstreams.a.tags[0].match: found "(", expected a regular expression of JavaScript, such as ^v\\d',
+    ],
+    [
+      'remoteurl: https://a\n  tags: [{ freshness: 1d }]',
+      'proxy.tags[0].match: missing, expected a regular expression of JavaScript, such as ^v\\d',
+    ],
+    [
+      one('tags: [{ match: a, freshness: 1d }, { match: b }]'),
+      'proxy.upstreams.a.tags[1].freshness: missing, expected a duration such as 30d',
+    ],
+    [
+      'remoteurl: https://a\n  timeouts: { stale: 25d }',
+      'proxy.timeouts.stale: found "25d", expected a duration with its unit, from 0s to 24d, such as 3s',
+    ],
+    [one('ongone: delete'), 'proxy.upstreams.a.ongone: found "delete", expected serve or forget'],
     ['hosted: [/local]', 'proxy.hosted[0]: found "/local", expected a glob of repository names, such as local/**'],
     ['hosted: local/**', 'proxy.hosted: found text, expected a list'],
   ]

@@ -6,8 +6,8 @@ import { DriverError } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { ask, open, pull } from '../support/client.ts'
 import { watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
-import { startMirror } from '../support/mirror.ts'
 import { randomBlob, startOrigin } from '../support/origin.ts'
+import { startProxyUnderTest } from '../support/proxy-under-test.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -35,7 +35,7 @@ test('T-31: a disk that is full from any write on: every client gets the right b
   for (let nth = 1; !isOver; nth++) {
     const { isFailing, seen } = failingFrom(nth)
     const driver = failing(isFailing)
-    await using mirror = await startMirror(origin.url, driver)
+    await using mirror = await startProxyUnderTest(origin, { driver })
     const manifest = await pull(`${mirror.url}/v2/app/manifests/v1`)
     assert.deepEqual([manifest.status, manifest.digest], [200, image.manifest], `full from write ${nth} on`)
     for (const digest of [image.config, ...image.layers]) {
@@ -53,10 +53,8 @@ test('T-31: the log says once that storage fails, and once that it works again',
   const blobs = Array.from({ length: 5 }, () => randomBlob(100_000))
   for (const { bytes } of blobs) await origin.addBlob('app', bytes)
   let isFull = true
-  await using mirror = await startMirror(
-    origin.url,
-    failing((call) => isFull && isFill(call) && call.method === 'append'),
-  )
+  const driver = failing((call) => isFull && isFill(call) && call.method === 'append')
+  await using mirror = await startProxyUnderTest(origin, { driver })
   for (const { digest } of blobs) assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
   isFull = false
   for (const { digest } of blobs) assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
@@ -73,7 +71,7 @@ test('T-31: a disk that fills up in the middle of a blob: a reader who is far be
   await origin.addBlob('app', bytes)
   let written = 0
   const driver = failing((call) => isFill(call) && call.method === 'append' && ++written > 40)
-  await using mirror = await startMirror(origin.url, driver)
+  await using mirror = await startProxyUnderTest(origin, { driver })
   const url = `${mirror.url}/v2/app/blobs/${digest}`
   const slow = await open(url) // not read before the other one is on its way
   const fast = pull(url)
@@ -89,7 +87,7 @@ test('T-33: what could not be made durable is not shown, and its readers have it
   const { bytes, digest } = randomBlob(4 * mebibyte)
   await origin.addBlob('app', bytes)
   const driver = failing((call) => isFill(call) && call.method === 'sync', 'EIO')
-  await using mirror = await startMirror(origin.url, driver)
+  await using mirror = await startProxyUnderTest(origin, { driver })
   assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
   assert.deepEqual(await driver.list('/docker/registry/v2/blobs').catch(() => []), [])
 })
@@ -101,7 +99,7 @@ test('T-38: a read-only storage serves what it holds, also to a repository that 
   await origin.addBlob('two', bytes)
   let isReadOnly = false
   const driver = failing((call) => isReadOnly && (writes.has(call.method) || call.method === 'remove'), 'EROFS')
-  await using mirror = await startMirror(origin.url, driver)
+  await using mirror = await startProxyUnderTest(origin, { driver })
   await pull(`${mirror.url}/v2/one/blobs/${digest}`)
   isReadOnly = true
   assert.equal((await pull(`${mirror.url}/v2/one/blobs/${digest}`)).digest, digest)
@@ -115,7 +113,7 @@ test('a fill that is passed through ends when its last reader has left', async (
   const { bytes, digest } = randomBlob(32 * mebibyte)
   await origin.addBlob('app', bytes)
   const driver = failing((call) => isFill(call) && call.method === 'append')
-  await using mirror = await startMirror(origin.url, driver)
+  await using mirror = await startProxyUnderTest(origin, { driver })
   const reader = await open(`${mirror.url}/v2/app/blobs/${digest}`)
   reader.destroy()
   await mirror.until(({ msg }) => msg === 'fill failed')

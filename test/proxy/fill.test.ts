@@ -48,7 +48,8 @@ test('P4: 200 clients on one cold 32 MiB blob make one transfer, and see bytes l
   await origin.addBlob('app', bytes)
   const gate = deferred()
   origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(mebibyte, gate.promise) : undefined)
-  await using app = await mirror(origin)
+  // The pause lasts until all of them have their first byte: on a busy machine that is long.
+  await using app = await mirror(origin, { timeouts: { idle: '5m' } })
   const url = `${app.url}/v2/app/blobs/${digest}`
 
   const clients = Array.from({ length: 200 }, () => lightPull(url))

@@ -9,6 +9,7 @@ import { fallbackTag } from '../../src/oci/referrer.ts'
 import type { Fault } from '../support/origin.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { ask, pull } from '../support/client.ts'
+import { startProxyUnderTest, until } from '../support/proxy-under-test.ts'
 import { randomBlob, startOrigin, type Image, type Origin } from '../support/origin.ts'
 import { askReferrers, bytesOf, listedAs, referrerDocument, sbomType, signatureType } from '../support/referrers.ts'
 
@@ -212,6 +213,41 @@ test('in an outage, signatures that were pulled without their list are listed', 
   const answer = await askReferrers(app.url, 'app', signed.image.manifest)
   assert.deepEqual(answer.digests, [signed.signature.manifest])
   assert.match(answer.headers.warning ?? '', /^299 - /)
+})
+
+test('P3: nobody waits for the list of an upstream in trouble, or longer than there is patience', async () => {
+  await using origin = await startOrigin()
+  const signed = await addSigned(origin)
+  const subject = signed.image.manifest
+  const upstream = { freshness: 60_000 }
+  await using app = await startProxyUnderTest(origin, { upstream, proxy: { patience: 20 } })
+  await pull(`${app.url}/v2/app/manifests/${subject}`)
+  assert.deepEqual((await askReferrers(app.url, 'app', subject)).digests, signed.digests)
+  await until(() => app.lines.some(({ msg }) => msg === 'referrers copied'))
+  const late = await attach(origin, subject, 'application/vnd.late')
+  const gate = Promise.withResolvers<void>()
+  origin.dial = () => ({ wait: gate.promise })
+  origin.seen.length = 0
+  app.pass(60_000)
+  for (const isReachable of [false, true]) {
+    app.condition = { isReachable, pullsLeft: undefined }
+    const stale = await askReferrers(app.url, 'app', subject)
+    assert.deepEqual(stale.digests, signed.digests)
+    assert.match(
+      stale.headers.warning ?? '',
+      isReachable ? /did not answer within 0\.02 s/ : /has failed lately, and was not waited for/,
+    )
+  }
+  gate.resolve()
+  const expected = [...signed.digests, late.manifest].toSorted()
+  await until(async () => (await askReferrers(app.url, 'app', subject)).digests.length === expected.length)
+  const lists = origin.seen.filter((line) => line.includes('/referrers/'))
+  assert.deepEqual(lists, [`GET /v2/app/referrers/${subject}`])
+  app.pass(59_000)
+  const ahead = await askReferrers(app.url, 'app', subject)
+  assert.deepEqual(ahead.digests, expected)
+  assert.equal(ahead.headers.warning, undefined)
+  await until(() => origin.seen.filter((line) => line.includes('/referrers/')).length === 2)
 })
 
 test('P4: 100 clients who ask for one list make one request, and wait for no copy', async () => {

@@ -13,7 +13,8 @@ const source: Upstream['source'] = {
 
 function upstream(name: string | undefined, fields: Partial<Upstream> = {}): Upstream {
   const host = `${name ?? 'unnamed'}.example`
-  return { name, aliases: [], default: false, library: false, host, freshness: 0, source, ...fields }
+  const policy = { freshness: 0, tags: [], onGone: 'serve', onDenied: 'serve', reserve: 0 } as const
+  return { name, aliases: [], default: false, library: false, host, ...policy, source, ...fields }
 }
 
 const hub = upstream('docker.io', {

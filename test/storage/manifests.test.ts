@@ -277,6 +277,19 @@ storageSuite('tags', (check) => {
     await manifests.get(descriptor.digest)
   })
 
+  check('a tag is forgotten where deletion is disabled, and it is no matter where there is none', async (fixture) => {
+    const { driver, descriptors, repository } = fixture
+    const { descriptor } = await repository.manifests.put(manifestOf('a'))
+    await repository.tags.put(latest, descriptor.digest)
+    const closed = openLocalRegistry({ driver, descriptors, deleteEnabled: false, logger: silentLogger }).repository(
+      name,
+    )
+    assert.equal(await closed.tags.forget(latest), true)
+    assert.equal(await closed.tags.find(latest), undefined)
+    assert.equal(await closed.tags.forget(latest), false)
+    await closed.manifests.get(descriptor.digest)
+  })
+
   check('nothing is deleted where deletion is disabled', async ({ driver, descriptors, repository }) => {
     const { descriptor } = await repository.manifests.put(manifestOf('a'))
     await repository.tags.put(latest, descriptor.digest)

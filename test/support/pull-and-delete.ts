@@ -8,6 +8,7 @@ import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseConfirmation } from '../../src/proxy/freshness.ts'
 import { ProxyRegistry } from '../../src/proxy/registry.ts'
+import type { Upstream } from '../../src/proxy/selection.ts'
 import type { Trace } from '../../src/registry/call.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { cannedUpstream, image } from './canned-upstream.ts'
@@ -23,12 +24,26 @@ export async function pullAndDelete(root: string, say: (line: string) => void): 
   const driver = filesystemDriver({ rootDirectory: root })
   const descriptors = descriptorCache(facts)
   const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger })
-  const upstream = { name: undefined, aliases: [], default: true, library: false, host: 'canned.example' }
+  const upstream: Upstream = {
+    name: undefined,
+    aliases: [],
+    default: true,
+    library: false,
+    host: 'canned.example',
+    freshness: 60_000,
+    tags: [],
+    onGone: 'serve',
+    onDenied: 'serve',
+    reserve: 0,
+    source: cannedUpstream(),
+  }
   await using proxy = new ProxyRegistry(store, {
-    upstreams: [{ ...upstream, freshness: 60_000, source: cannedUpstream() }],
+    upstreams: [upstream],
     hosted: [],
     offline: false,
     confirmations: new Facts(facts, 'tag', parseConfirmation),
+    patience: 0,
+    negative: 0,
     fill: { connections: 1, minSize: 2 ** 26, retries: 0, patience: 1000 },
     logger,
   })
