@@ -58,6 +58,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
     ),
     deleteEnabled: config.storage.deleteEnabled,
+    verify: config.storage.verify,
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()

@@ -49,6 +49,8 @@ export interface StorageConfig {
   readonly maxThreads: number
   readonly deleteEnabled: boolean
   readonly readOnly: boolean
+  /** When content is proven against its digest: on its first reading after a start, on every reading, or never. */
+  readonly verify: 'first' | 'always' | 'never'
   readonly uploadPurging: UploadPurgingConfig
   readonly descriptorCache: DescriptorCacheConfig
 }

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
 import type { DescriptorCacheConfig, StorageConfig, UploadPurgingConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
-import { count, flag, goDuration, text } from './leaf.ts'
+import { count, flag, goDuration, oneOf, text } from './leaf.ts'
 import { freeMap, later, section, type ResolveContext } from './section.ts'
 
 interface CacheInput {
@@ -25,6 +25,7 @@ export interface StorageInput {
     | { readonly rootdirectory?: string | undefined; readonly maxthreads?: number | undefined }
     | undefined
   readonly inmemory?: Record<string, unknown> | undefined
+  readonly verify?: StorageConfig['verify'] | undefined
   readonly cache?: CacheInput | undefined
   readonly delete?: { readonly enabled?: boolean | undefined } | undefined
   readonly maintenance?:
@@ -50,6 +51,7 @@ export const storageSchema: z.ZodType<StorageInput> = section({
   oss: freeMap,
   swift: freeMap,
   delete: section({ enabled: flag }),
+  verify: oneOf(['first', 'always', 'never']),
   // The drivers we have never redirect.
   redirect: section({ disable: flag }),
   cache: section({ blobdescriptor: text, layerinfo: text, blobdescriptorsize: count }),
@@ -78,6 +80,7 @@ export function resolveStorage(input: StorageInput | undefined, context: Resolve
     maxThreads: resolveMaxThreads(filesystem.maxthreads ?? defaultMaxThreads, context),
     deleteEnabled: input?.delete?.enabled ?? false,
     readOnly: input?.maintenance?.readonly?.enabled ?? false,
+    verify: input?.verify ?? 'first',
     uploadPurging: resolvePurging(input?.maintenance?.uploadpurging ?? {}, context),
     descriptorCache: resolveCache(input?.cache ?? {}, context),
   }

@@ -24,7 +24,7 @@ import type { Upload } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
-import { Proofs, ProvenStream, type ProofShare } from './proofs.ts'
+import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
 import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
 
 export interface ContentOptions {
@@ -33,6 +33,7 @@ export interface ContentOptions {
   readonly links: LinkFiles
   readonly logger: Logger
   readonly room: UploadRoom
+  readonly verify: ProofPolicy
 }
 
 export interface OpenStoredOptions extends OpenOptions {
@@ -66,7 +67,10 @@ export class Content implements ContentStore {
 
   constructor(options: ContentOptions) {
     this.#options = options
-    this.#proofs = new Proofs({ onDamage: async (digest, version) => await this.#setAside(digest, version) })
+    this.#proofs = new Proofs({
+      policy: options.verify,
+      onDamage: async (digest, version) => await this.#setAside(digest, version),
+    })
   }
 
   async find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined> {
@@ -129,8 +133,8 @@ export class Content implements ContentStore {
 
   /**
    * Opens a blob that is believed to be stored. Its bytes come at once, the last of them when all are proven: bytes that
-   * are not the blob's are set aside, so that it can be fetched anew (P6). A small blob is proven before this resolves, and
-   * so is one whose size in storage is not what is believed.
+   * are not the blob's are set aside, so that it can be fetched anew (P6). A small blob is proven before this resolves. So
+   * is one whose size in storage is not what is believed, even where nothing else is proven.
    * @throws RegistryError BLOB_UNKNOWN where the blob is not stored, or not right; RangeNotSatisfiableError
    */
   async openStored(known: Descriptor, options?: OpenStoredOptions): Promise<OpenBlob> {
@@ -146,16 +150,16 @@ export class Content implements ContentStore {
       const { size } = believed
       const range = satisfied(options?.range, size)
       const file = await this.#openFile(digest, range ?? { start: 0, end: 0 })
-      const isProven = file.size === size && this.#proofs.has(digest, file.version)
-      if (isProven && range !== undefined) return { descriptor: believed, range, body: file }
-      const proof = isProven ? undefined : await this.#join(file, digest)
+      const isTrusted = file.size === size && this.#proofs.trusts(digest, file.version)
+      if (isTrusted && range !== undefined) return { descriptor: believed, range, body: file }
+      const proof = isTrusted ? undefined : await this.#join(file, digest)
       if (proof !== undefined && file.size === size && range !== undefined) {
         const length = range.end - range.start
         const { signal, onWrong } = options ?? {}
         return { descriptor: believed, range, body: new ProvenStream(file, { digest, length, proof, signal, onWrong }) }
       }
       await file[Symbol.asyncDispose]()
-      if (isProven) throw new RangeNotSatisfiableError(size)
+      if (isTrusted) throw new RangeNotSatisfiableError(size)
       if (proof === undefined) continue
       try {
         if (file.size !== size) await this.#disagree(digest, size, file.size)
@@ -163,6 +167,7 @@ export class Content implements ContentStore {
       } finally {
         proof.leave()
       }
+      if (file.size === size) throw new RangeNotSatisfiableError(size)
       believed = describe(digest, file.size)
     }
     throw new RegistryError('BLOB_UNKNOWN', { digest }) // it changes faster than it can be read
@@ -225,7 +230,8 @@ export class Content implements ContentStore {
   }
 
   /**
-   * A small blob's bytes, from memory as long as its file stays as it was. `undefined` where its file has another size.
+   * A small blob's bytes, from memory as long as its file stays as it was: they were proven when they came to be there.
+   * `undefined` where its file has another size.
    * @throws RegistryError BLOB_UNKNOWN
    */
   async #findSmall({ digest, size }: Descriptor): Promise<Uint8Array | undefined> {
@@ -238,7 +244,7 @@ export class Content implements ContentStore {
     await using file = await this.#openFile(digest)
     if (file.size !== size) return undefined
     const bytes = await collect(file, size)
-    if (digestOf(bytes) !== digest) {
+    if (this.#options.verify !== 'never' && digestOf(bytes) !== digest) {
       await this.#setAside(digest, file.version)
       throw new RegistryError('BLOB_UNKNOWN', { digest })
     }

@@ -1,5 +1,5 @@
-// Which stored files have been read and found right since this process started. Content is hashed when it is first read
-// here, and never again while the file stays as it was (P1, P6).
+// Which stored files have been read and found right since this process started. Unless its keeper wants it otherwise,
+// content is hashed when it is first read here, and never again while the file stays as it was (P1, P6).
 import pLimit, { type LimitFunction } from 'p-limit'
 import { LRUCache } from 'lru-cache'
 import { deferred } from '../async/deferred.ts'
@@ -15,24 +15,35 @@ const maxProofs = 50_000
 /** Files that are read for proof at once. */
 const maxReads = 4
 
+/** When content is proven: on its first reading by a process, on every one, or never. */
+export type ProofPolicy = 'first' | 'always' | 'never'
+
 export interface ProofsOptions {
+  readonly policy: ProofPolicy
   /** Called for a file that was read whole and found wrong. */
   readonly onDamage: (digest: Digest, version: string) => Promise<void>
 }
 
 export class Proofs {
+  readonly #policy: ProofPolicy
   readonly #onDamage: (digest: Digest, version: string) => Promise<void>
   readonly #versions = new LRUCache<Digest, string>({ max: maxProofs })
   readonly #running = new Map<string, Proof>()
   readonly #limit: LimitFunction = pLimit(maxReads)
 
   constructor(options: ProofsOptions) {
+    this.#policy = options.policy
     this.#onDamage = options.onDamage
   }
 
   /** Whether the file with that version has been found right. */
   has(digest: Digest, version: string): boolean {
     return this.#versions.get(digest) === version
+  }
+
+  /** Whether the file with that version may be served as it lies. */
+  trusts(digest: Digest, version: string): boolean {
+    return this.#policy === 'never' || (this.#policy === 'first' && this.has(digest, version))
   }
 
   add(digest: Digest, version: string): void {

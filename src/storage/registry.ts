@@ -13,6 +13,7 @@ import { LinkedBlobs } from './linked-blobs.ts'
 import { HotManifests, LinkedManifests } from './linked-manifests.ts'
 import { Links } from './links.ts'
 import { ListingCache } from './listing-cache.ts'
+import type { ProofPolicy } from './proofs.ts'
 import { ReferrerIndexes } from './referrer-index.ts'
 import { StoredReferrers } from './referrers.ts'
 import { walkRepositories } from './repositories.ts'
@@ -26,6 +27,8 @@ export interface LocalRegistryOptions {
   readonly driver: StorageDriver
   readonly descriptors: DescriptorCache
   readonly deleteEnabled: boolean
+  /** `first`, unless something else is asked for. */
+  readonly verify?: ProofPolicy | undefined
   readonly logger: Logger
   /** Bytes of manifests that are kept in memory; 32 MiB. */
   readonly hotManifests?: number | undefined
@@ -57,15 +60,20 @@ class StoredRegistry implements LocalStore {
   readonly #room: UploadRoom
 
   constructor(options: LocalRegistryOptions) {
-    const { descriptors, logger } = options
+    const { descriptors, logger, verify = 'first' } = options
     const driver = new ListingCache(options.driver)
     this.#options = options
     this.#driver = driver
     this.#files = new LinkFiles({ driver, logger })
     this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
     this.#room = new UploadRoom(driver)
-    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room })
-    this.#manifests = new HotManifests(this.content, logger, options.hotManifests ?? 32 * 1024 * 1024)
+    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room, verify })
+    this.#manifests = new HotManifests({
+      content: this.content,
+      verify,
+      logger,
+      maxSize: options.hotManifests ?? 32 * 1024 * 1024,
+    })
   }
 
   repository(name: RepositoryName): WritableRepository {

@@ -45,6 +45,7 @@ test('the file of the registry:2 image is read', () => {
       maxThreads: 100,
       deleteEnabled: false,
       readOnly: false,
+      verify: 'first',
       uploadPurging: { enabled: true, age: 604_800_000, interval: 86_400_000, dryRun: false },
       descriptorCache: { kind: 'inmemory', size: 10_000 },
     },
