@@ -2,11 +2,12 @@
 import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
 import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { ListOptions, TagSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
+import { ifReadable } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamTags } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -39,7 +40,7 @@ export class ProxyTags implements TagSource {
 
   async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
     const { local, remote, freshness, freshFor } = this.#options
-    const known = await local.tags.find(tag, options)
+    const known = await ifReadable(local.tags.find(tag, options))
     if (known !== undefined && (remote === undefined || (await freshness.isFresh(local.name, tag, known, freshFor)))) {
       const descriptor = await this.#statHere(known, options)
       if (descriptor !== undefined) return descriptor
@@ -95,10 +96,10 @@ export class ProxyTags implements TagSource {
     const { local, manifests, freshness, logger, signal } = this.#options
     const head = await remote.find(tag, { signal })
     // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
-    const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
+    const named = head === undefined ? undefined : await ifReadable(manifests.obtain(head.digest, { signal }))
     const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
     try {
-      if ((await local.tags.find(tag)) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
+      if ((await ifReadable(local.tags.find(tag))) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
     } catch (error) {
       logger.error({ repository: local.name, tag, error }, 'tag could not be stored')
     }
@@ -107,7 +108,7 @@ export class ProxyTags implements TagSource {
   }
 
   async #statHere(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
-    return await ifPresent(this.#options.local.manifests.stat(digest, options))
+    return await ifReadable(this.#options.local.manifests.stat(digest, options))
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {

@@ -19,12 +19,14 @@ import { RangeNotSatisfiableError, RegistryError } from '../oci/error.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { ContentStore } from '../registry/registry.ts'
+import { ifReadable } from '../registry/unreadable-error.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { Upload } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
+import { unreadable, WatchedFile } from './unreadable.ts'
 import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
 
 export interface ContentOptions {
@@ -134,8 +136,9 @@ export class Content implements ContentStore {
   /**
    * Opens a blob that is believed to be stored. Its bytes come at once, the last of them when all are proven: bytes that
    * are not the blob's are set aside, so that it can be fetched anew (P6). A small blob is proven before this resolves. So
-   * is one whose size in storage is not what is believed, even where nothing else is proven.
-   * @throws RegistryError BLOB_UNKNOWN where the blob is not stored, or not right; RangeNotSatisfiableError
+   * is one whose size in storage is not what is believed, even where nothing else is proven, and one that has failed a
+   * reader before.
+   * @throws RegistryError BLOB_UNKNOWN where the blob is not stored, or not right; RangeNotSatisfiableError; UnreadableError
    */
   async openStored(known: Descriptor, options?: OpenStoredOptions): Promise<OpenBlob> {
     const { digest } = known
@@ -153,7 +156,8 @@ export class Content implements ContentStore {
       const isTrusted = file.size === size && this.#proofs.trusts(digest, file.version)
       if (isTrusted && range !== undefined) return { descriptor: believed, range, body: file }
       const proof = isTrusted ? undefined : await this.#join(file, digest)
-      if (proof !== undefined && file.size === size && range !== undefined) {
+      const isLikely = file.size === size && !this.#proofs.doubts(digest, file.version)
+      if (proof !== undefined && isLikely && range !== undefined) {
         const length = range.end - range.start
         const { signal, onWrong } = options ?? {}
         return { descriptor: believed, range, body: new ProvenStream(file, { digest, length, proof, signal, onWrong }) }
@@ -164,16 +168,18 @@ export class Content implements ContentStore {
       try {
         if (file.size !== size) await this.#disagree(digest, size, file.size)
         if (!(await proof.verdict(options?.signal))) throw new RegistryError('BLOB_UNKNOWN', { digest })
+      } catch (error) {
+        throw unreadable(digest, error)
       } finally {
         proof.leave()
       }
-      if (file.size === size) throw new RangeNotSatisfiableError(size)
+      if (file.size === size && range === undefined) throw new RangeNotSatisfiableError(size)
       believed = describe(digest, file.size)
     }
     throw new RegistryError('BLOB_UNKNOWN', { digest }) // it changes faster than it can be read
   }
 
-  /** A small blob's bytes as they are stored, unproven. @throws RegistryError BLOB_UNKNOWN */
+  /** A small blob's bytes as they are stored, unproven. @throws RegistryError BLOB_UNKNOWN, UnreadableError */
   async read(target: Digest, limit: number): Promise<Buffer> {
     try {
       return await this.#options.driver.read(blobPath(target), limit)
@@ -201,7 +207,7 @@ export class Content implements ContentStore {
   async publish(path: DriverPath, target: Digest, size: number): Promise<void> {
     const { driver, descriptors } = this.#options
     const place = blobPath(target)
-    const stat = await this.#statFile(target)
+    const stat = await ifReadable(this.#statFile(target))
     if (stat?.kind !== 'file' || stat.size !== size || !this.#proofs.has(target, stat.version)) {
       if (stat !== undefined && stat.kind !== 'file') await driver.remove(place)
       try {
@@ -243,7 +249,9 @@ export class Content implements ContentStore {
     }
     await using file = await this.#openFile(digest)
     if (file.size !== size) return undefined
-    const bytes = await collect(file, size)
+    const bytes = await collect(file, size).catch((error: unknown) => {
+      throw unreadable(digest, error)
+    })
     if (this.#options.verify !== 'never' && digestOf(bytes) !== digest) {
       await this.#setAside(digest, file.version)
       throw new RegistryError('BLOB_UNKNOWN', { digest })
@@ -264,7 +272,8 @@ export class Content implements ContentStore {
 
   async #openFile(digest: Digest, range?: FileRange): Promise<OpenFile> {
     try {
-      return await this.#options.driver.open(blobPath(digest), range)
+      const file = await this.#options.driver.open(blobPath(digest), range)
+      return new WatchedFile(file, (error) => this.#doubt(digest, file.version, error))
     } catch (error) {
       throw await this.#missing(digest, error)
     }
@@ -273,8 +282,10 @@ export class Content implements ContentStore {
   /** What to throw where a blob's file could not be had: only where there is no such file the blob is unknown. */
   async #missing(digest: Digest, error: unknown): Promise<unknown> {
     const isGone = error instanceof PathNotFoundError
-    if (!isGone && !(error instanceof DriverError && (error.code === 'ENOTFILE' || error.code === 'EFBIG')))
-      return error
+    if (!isGone && !(error instanceof DriverError && (error.code === 'ENOTFILE' || error.code === 'EFBIG'))) {
+      this.#doubt(digest, '', error)
+      return unreadable(digest, error)
+    }
     await this.forget(digest)
     this.#options.logger.warn({ digest, error }, 'blob is not stored as it should be')
     return new RegistryError('BLOB_UNKNOWN', { digest }, { cause: error })
@@ -291,10 +302,16 @@ export class Content implements ContentStore {
     } catch (error) {
       if (error instanceof PathNotFoundError) return undefined
       if (error instanceof DriverError && error.code === 'ENOTFILE') return { kind: 'other' }
-      throw error
+      throw unreadable(target, error)
     }
   }
 
+  /** Told once for each file, however many ask for it. */
+  #doubt(digest: Digest, version: string, error: unknown): void {
+    if (this.#proofs.doubt(digest, version)) this.#options.logger.warn({ digest, error }, 'blob cannot be read')
+  }
+
+  /** Whether the same bytes are there. What cannot be read is not the same: it is to be replaced. */
   async #holds(path: DriverPath, bytes: Uint8Array): Promise<boolean> {
     const { driver } = this.#options
     try {
@@ -303,7 +320,6 @@ export class Content implements ContentStore {
       if (error instanceof PathNotFoundError) return false
       if (!(error instanceof DriverError)) throw error
       if (error.code === 'ENOTFILE') await driver.remove(path)
-      else if (error.code !== 'EFBIG') throw error
       return false
     }
   }

@@ -12,6 +12,9 @@ import { algorithmOf, type Digest } from '../oci/digest.ts'
 /** Proofs that are remembered; the least used one that is forgotten costs a hash. */
 const maxProofs = 50_000
 
+/** Files that are remembered to have failed their reader; one that is forgotten may cut another reader off. */
+const maxDoubts = 10_000
+
 /** Files that are read for proof at once. */
 const maxReads = 4
 
@@ -28,6 +31,8 @@ export class Proofs {
   readonly #policy: ProofPolicy
   readonly #onDamage: (digest: Digest, version: string) => Promise<void>
   readonly #versions = new LRUCache<Digest, string>({ max: maxProofs })
+  /** Files whose bytes could not be read, though they were right once, maybe. */
+  readonly #doubts = new LRUCache<Digest, string>({ max: maxDoubts })
   readonly #running = new Map<string, Proof>()
   readonly #limit: LimitFunction = pLimit(maxReads)
 
@@ -43,11 +48,26 @@ export class Proofs {
 
   /** Whether the file with that version may be served as it lies. */
   trusts(digest: Digest, version: string): boolean {
+    if (this.doubts(digest, version)) return false
     return this.#policy === 'never' || (this.#policy === 'first' && this.has(digest, version))
+  }
+
+  /** Whether nobody should be promised the file's bytes before they were all read. */
+  doubts(digest: Digest, version: string): boolean {
+    return this.#doubts.get(digest) === version
   }
 
   add(digest: Digest, version: string): void {
     this.#versions.set(digest, version)
+    this.#doubts.delete(digest)
+  }
+
+  /** Notes that the file's bytes could not be read. Returns whether that is news. */
+  doubt(digest: Digest, version: string): boolean {
+    const isNews = !this.doubts(digest, version)
+    this.#versions.delete(digest)
+    this.#doubts.set(digest, version)
+    return isNews
   }
 
   /**
