@@ -82,6 +82,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   )
   sweepNowAndThen(store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
+  if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),

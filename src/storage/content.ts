@@ -1,6 +1,7 @@
 // All blobs that are stored, whoever may see them: one file per sha256.
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { digestOfStream } from '../bytes/digester.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
 import { collect, streamOf } from '../bytes/stream.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
@@ -15,7 +16,7 @@ import {
 } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
-import { RangeNotSatisfiableError, RegistryError } from '../oci/error.ts'
+import { isAbsence, RangeNotSatisfiableError, RegistryError } from '../oci/error.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { ContentStore } from '../registry/registry.ts'
@@ -48,6 +49,11 @@ const smallBlob = 64 * 1024
 
 /** Bytes of small blobs that are kept. */
 const hotBytes = 16 * 1024 * 1024
+
+export interface CheckedBlob {
+  readonly size: number
+  readonly isRight: boolean
+}
 
 interface SmallBlob {
   readonly bytes: Uint8Array
@@ -185,6 +191,28 @@ export class Content implements ContentStore {
       return await this.#options.driver.read(blobPath(target), limit)
     } catch (error) {
       throw await this.#missing(target, error)
+    }
+  }
+
+  /**
+   * Reads a stored blob to its end, as `read` passes its file on. What is found has the same consequences as when a client
+   * reads it, but for one: that it is right is not remembered, as readers ask for other blobs than a walk meets.
+   * @returns `undefined` where it is not stored @throws UnreadableError
+   */
+  async check(target: Digest, read: (file: OpenFile) => AsyncIterable<Uint8Array>): Promise<CheckedBlob | undefined> {
+    const stat = await this.#statFile(target)
+    if (stat === undefined) return undefined
+    if (stat.kind !== 'file') {
+      this.#options.logger.warn({ digest: target }, 'blob is not a file')
+      return { size: 0, isRight: false }
+    }
+    try {
+      await using file = await this.#openFile(target)
+      const found = await digestOfStream(read(file), 'sha256')
+      return { size: file.size, isRight: await this.#proofs.judge(target, file.version, found) }
+    } catch (error) {
+      if (isAbsence(error)) return undefined
+      throw unreadable(target, error)
     }
   }
 

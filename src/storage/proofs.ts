@@ -104,11 +104,19 @@ export class Proofs {
       signal.throwIfAborted()
       return await digestOfStream(file, algorithmOf(digest))
     }
-    if ((await waitFor(this.#limit(read), signal)) === digest) {
-      this.add(digest, file.version)
+    if (!(await this.judge(digest, file.version, await waitFor(this.#limit(read), signal)))) return false
+    this.add(digest, file.version)
+    return true
+  }
+
+  /** Whether a file is right that was read whole and has the digest `found`. It is not remembered to be. */
+  async judge(digest: Digest, version: string, found: Digest): Promise<boolean> {
+    if (found === digest) {
+      this.#doubts.delete(digest)
       return true
     }
-    await this.#onDamage(digest, file.version)
+    this.#versions.delete(digest)
+    await this.#onDamage(digest, version)
     return false
   }
 }

@@ -17,6 +17,7 @@ import type { ProofPolicy } from './proofs.ts'
 import { ReferrerIndexes } from './referrer-index.ts'
 import { StoredReferrers } from './referrers.ts'
 import { walkRepositories } from './repositories.ts'
+import { Scrubber, type ScrubOptions } from './scrub.ts'
 import { sweepTemporary, type SweepOptions, type SweepReport } from './sweep.ts'
 import { LinkedTags } from './tags.ts'
 import { UploadRoom } from './upload.ts'
@@ -38,6 +39,8 @@ export interface LocalRegistryOptions {
 export interface LocalStore extends LocalRegistry {
   /** Removes old temporary files, of this process or of dead ones; what is open here stays. */
   sweepTemporary(options: SweepOptions): Promise<SweepReport>
+  /** Begins to read all that is stored, again and again, until it is disposed. */
+  scrub(options: ScrubOptions): AsyncDisposable
   /** Tries whether files can be written and moved to their places; where not, the log says why. Never fails. */
   checkWritable(): Promise<void>
   /** What is here, in a few words: counts no further than a thousand. */
@@ -108,6 +111,11 @@ class StoredRegistry implements LocalStore {
   async sweepTemporary(options: SweepOptions): Promise<SweepReport> {
     const { driver, logger } = this.#options
     return await sweepTemporary(driver, { ...options, open: this.#room.open, logger })
+  }
+
+  scrub(options: ScrubOptions): AsyncDisposable {
+    const { driver, logger } = this.#options
+    return new Scrubber(options, { driver, content: this.content, logger })
   }
 
   async checkWritable(): Promise<void> {
