@@ -24,7 +24,8 @@ import { ifReadable } from '../registry/unreadable-error.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { Upload } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
+import { moveDamaged } from './damaged.ts'
+import { aliasPath, blobPath, fillPath } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
 import { unreadable, WatchedFile } from './unreadable.ts'
@@ -356,12 +357,9 @@ export class Content implements ContentStore {
     const { driver, logger } = this.#options
     await this.forget(digest)
     try {
-      const place = blobPath(digest)
-      if ((await driver.stat(place)).version !== version) return // it was replaced while we read
-      await driver.move(place, damagedPath(digest))
-      logger.warn({ digest }, 'damaged blob set aside')
+      if (await moveDamaged(driver, digest, version)) logger.warn({ digest }, 'damaged blob set aside')
     } catch (error) {
-      if (!(error instanceof PathNotFoundError)) logger.error({ digest, error }, 'damaged blob could not be set aside')
+      logger.error({ digest, error }, 'damaged blob could not be set aside')
     }
   }
 }
