@@ -16,7 +16,7 @@ import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
-import type { Upstream } from './proxy/selection.ts'
+import { Selector, type Upstream } from './proxy/selection.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import {
@@ -26,6 +26,7 @@ import {
   type GarbageReport,
 } from './storage/garbage/collect.ts'
 import { UploadPurger } from './storage/purge.ts'
+import { verifyStorage as verify, VerifyError, type VerifyOptions, type VerifyReport } from './storage/verify/verify.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
 import type { Logger } from './telemetry/logger.ts'
@@ -60,6 +61,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
     ),
     deleteEnabled: config.storage.deleteEnabled,
+    verify: config.storage.verify,
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
@@ -83,6 +85,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   )
   sweepNowAndThen(store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
+  if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
@@ -239,12 +242,36 @@ export async function collectGarbage(
   if (config.storage.driver === 'inmemory') {
     throw new GarbageError('storage is in memory: it ends with its process, so there is nothing to collect')
   }
-  // What other processes hold in memory is theirs; redis they share.
-  await using facts =
-    config.storage.descriptorCache.kind === 'redis'
-      ? openFacts(config, logger)
-      : openFactStore({ kind: 'none' }, logger)
+  await using facts = openSharedFacts(config, logger)
   return await collect({ ...options, driver: openDriver(config), descriptors: descriptorCache(facts) })
+}
+
+/** Looks at the whole of a configured storage, beside whatever serves it. @throws VerifyError where nothing was done */
+export async function verifyStorage(
+  config: Config,
+  options: Omit<VerifyOptions, 'driver' | 'descriptors' | 'isHosted' | 'areChildrenNeeded'>,
+  logger: Logger,
+): Promise<VerifyReport> {
+  if (config.storage.driver === 'inmemory') {
+    throw new VerifyError('storage is in memory: it ends with its process, so there is nothing to verify')
+  }
+  await using facts = openSharedFacts(config, logger)
+  const { proxy, validation } = config
+  const selector = new Selector(proxy?.upstreams ?? [], proxy?.hosted ?? [])
+  return await verify({
+    ...options,
+    driver: openDriver(config),
+    descriptors: descriptorCache(facts),
+    isHosted: (name) => selector.select(name, undefined).kind === 'ours',
+    areChildrenNeeded: !validation.disabled && validation.indexes.platforms === 'all',
+  })
+}
+
+/** What other processes hold in memory is theirs; redis they share. */
+function openSharedFacts(config: Config, logger: Logger): FactStore {
+  return config.storage.descriptorCache.kind === 'redis'
+    ? openFacts(config, logger)
+    : openFactStore({ kind: 'none' }, logger)
 }
 
 function readVersion(): string {

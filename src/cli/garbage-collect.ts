@@ -6,6 +6,7 @@ import { parseDuration } from '../config/duration.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import type { Io } from './io.ts'
+import { counted, ProgressLine } from './progress-line.ts'
 
 /** As the command line has them. */
 export interface GarbageCollectOptions {
@@ -19,9 +20,6 @@ export interface GarbageCollectOptions {
 type Report = Awaited<ReturnType<typeof collectGarbage>>
 
 export const defaultGrace: number = parseDuration('1h')
-
-/** Milliseconds between two changes of the progress line. */
-const frame = 100
 
 export function parseGrace(text: string): number {
   try {
@@ -51,7 +49,7 @@ export async function garbageCollect(
         deleteUntagged,
         grace,
         signal: io.signal,
-        onProgress: (now) => line.show(now),
+        onProgress: (now) => line.show(() => progress(now)),
         onProblem: ({ repository, text }) => {
           if (!quiet) line.say(`warning: ${repository === undefined ? '' : `${repository}: `}${text}`)
         },
@@ -89,46 +87,8 @@ function summary({ repositories, manifests, blobs, removed }: Report, dryRun: bo
   return `${marked.join(', ')} marked; ${gone.join(', ')} ${dryRun ? 'would be deleted' : 'deleted'}`
 }
 
-function counted(count: number, one: string, many: string = `${one}s`): string {
-  return `${count} ${count === 1 ? one : many}`
-}
-
-/** One line that changes, at a terminal; elsewhere there is none. */
-class ProgressLine implements Disposable {
-  readonly #io: Io
-  readonly #isShown: boolean
-  #drawnAt = -Infinity
-  #isDirty = false
-
-  constructor(io: Io, quiet: boolean) {
-    this.#io = io
-    this.#isShown = !quiet && 'isTTY' in io.stderr && io.stderr.isTTY === true
-  }
-
-  show({ phase, repositories, manifests, blobs, removed }: Report): void {
-    const now = performance.now()
-    if (!this.#isShown || now - this.#drawnAt < frame) return
-    this.#drawnAt = now
-    this.#isDirty = true
-    const text =
-      phase === 'repositories'
-        ? `${counted(repositories, 'repository', 'repositories')}, ${counted(manifests, 'manifest')}`
-        : `${counted(blobs, 'blob')} needed, ${removed.blobs} not`
-    this.#io.stderr.write(`\r\u001B[K${text}`)
-  }
-
-  say(text: string): void {
-    this.clear()
-    this.#io.stderr.write(`${text}\n`)
-  }
-
-  clear(): void {
-    if (this.#isDirty) this.#io.stderr.write('\r\u001B[K')
-    this.#isDirty = false
-    this.#drawnAt = -Infinity
-  }
-
-  [Symbol.dispose](): void {
-    this.clear()
-  }
+function progress({ phase, repositories, manifests, blobs, removed }: Report): string {
+  return phase === 'repositories'
+    ? `${counted(repositories, 'repository', 'repositories')}, ${counted(manifests, 'manifest')}`
+    : `${counted(blobs, 'blob')} needed, ${removed.blobs} not`
 }

@@ -5,6 +5,7 @@ import { check } from './check.ts'
 import { defaultGrace, garbageCollect, parseGrace, type GarbageCollectOptions } from './garbage-collect.ts'
 import type { Io } from './io.ts'
 import { serve } from './serve.ts'
+import { verify, type VerifyCommandOptions } from './verify.ts'
 
 /** Resolves with the exit code: 0 done, 1 the command failed, 2 the arguments are wrong. */
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -45,6 +46,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     )
     .action(async (path: string | undefined, options: GarbageCollectOptions) => {
       code = await garbageCollect(path, options, io)
+    })
+  program
+    .command('verify')
+    .argument('[config]', 'the config.yml of the registry')
+    .description('say what of the stored content is damaged; the registry may go on serving')
+    .option('--set-aside', 'move damaged blobs away, so that a server fetches them anew', false)
+    .option('-q, --quiet', 'print the summary only', false)
+    .action(async (path: string | undefined, options: VerifyCommandOptions) => {
+      code = await verify(path, options, io)
     })
   try {
     await program.parseAsync([...args], { from: 'user' })

@@ -49,8 +49,20 @@ export interface StorageConfig {
   readonly maxThreads: number
   readonly deleteEnabled: boolean
   readonly readOnly: boolean
+  /** When content is proven against its digest: on its first reading after a start, on every reading, or never. */
+  readonly verify: 'first' | 'always' | 'never'
+  readonly scrub: ScrubConfig
   readonly uploadPurging: UploadPurgingConfig
   readonly descriptorCache: DescriptorCacheConfig
+}
+
+/** Reading all that is stored in the background, to find what is damaged. */
+export interface ScrubConfig {
+  readonly enabled: boolean
+  /** From the beginning of one round to that of the next; an hour at least. */
+  readonly interval: number
+  /** Bytes a second; 64 KiB at least. */
+  readonly rate: number
 }
 
 export interface UploadPurgingConfig {

@@ -2,9 +2,10 @@
 import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
-import type { DescriptorCacheConfig, StorageConfig, UploadPurgingConfig } from './config.ts'
+import type { DescriptorCacheConfig, ScrubConfig, StorageConfig, UploadPurgingConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
-import { count, flag, goDuration, text } from './leaf.ts'
+import { count, duration, flag, goDuration, oneOf, size, text } from './leaf.ts'
+import { parseSize } from './size.ts'
 import { freeMap, later, section, type ResolveContext } from './section.ts'
 
 interface CacheInput {
@@ -20,11 +21,19 @@ interface PurgingInput {
   readonly dryrun?: boolean | undefined
 }
 
+interface ScrubInput {
+  readonly enabled?: boolean | undefined
+  readonly interval?: number | undefined
+  readonly rate?: number | undefined
+}
+
 export interface StorageInput {
   readonly filesystem?:
     | { readonly rootdirectory?: string | undefined; readonly maxthreads?: number | undefined }
     | undefined
   readonly inmemory?: Record<string, unknown> | undefined
+  readonly verify?: StorageConfig['verify'] | undefined
+  readonly scrub?: ScrubInput | undefined
   readonly cache?: CacheInput | undefined
   readonly delete?: { readonly enabled?: boolean | undefined } | undefined
   readonly maintenance?:
@@ -50,6 +59,8 @@ export const storageSchema: z.ZodType<StorageInput> = section({
   oss: freeMap,
   swift: freeMap,
   delete: section({ enabled: flag }),
+  verify: oneOf(['first', 'always', 'never']),
+  scrub: section({ enabled: flag, interval: duration, rate: size }),
   // The drivers we have never redirect.
   redirect: section({ disable: flag }),
   cache: section({ blobdescriptor: text, layerinfo: text, blobdescriptorsize: count }),
@@ -67,6 +78,10 @@ const defaultCacheSize = 10_000
 const defaultPurgingAge = parseDuration('168h')
 const defaultPurgingInterval = parseDuration('24h')
 const leastPurgingInterval = parseDuration('1m')
+const defaultScrubInterval = parseDuration('7d')
+const leastScrubInterval = parseDuration('1h')
+const defaultScrubRate = parseSize('20MiB')
+const leastScrubRate = parseSize('64KiB')
 
 /** @throws ConfigError unless exactly one driver is named, and one that we have */
 export function resolveStorage(input: StorageInput | undefined, context: ResolveContext): StorageConfig {
@@ -78,6 +93,8 @@ export function resolveStorage(input: StorageInput | undefined, context: Resolve
     maxThreads: resolveMaxThreads(filesystem.maxthreads ?? defaultMaxThreads, context),
     deleteEnabled: input?.delete?.enabled ?? false,
     readOnly: input?.maintenance?.readonly?.enabled ?? false,
+    verify: input?.verify ?? 'first',
+    scrub: resolveScrub(input?.scrub ?? {}, context),
     uploadPurging: resolvePurging(input?.maintenance?.uploadpurging ?? {}, context),
     descriptorCache: resolveCache(input?.cache ?? {}, context),
   }
@@ -102,6 +119,15 @@ function resolveMaxThreads(asked: number, context: ResolveContext): number {
   return Math.max(asked, leastMaxThreads)
 }
 
+function resolveScrub(input: ScrubInput, context: ResolveContext): ScrubConfig {
+  const { enabled = false, interval = defaultScrubInterval, rate = defaultScrubRate } = input
+  if (enabled && interval < leastScrubInterval) {
+    context.warn('storage.scrub.interval is less than an hour; an hour is used')
+  }
+  if (enabled && rate < leastScrubRate) context.warn('storage.scrub.rate is less than 64KiB; 64KiB is used')
+  return { enabled, interval: Math.max(interval, leastScrubInterval), rate: Math.max(rate, leastScrubRate) }
+}
+
 /** distribution wants all of the keys or none; here each has its default. */
 function resolvePurging(input: PurgingInput, context: ResolveContext): UploadPurgingConfig {
   const { enabled = true, age = defaultPurgingAge, interval = defaultPurgingInterval, dryrun = false } = input
@@ -117,10 +143,10 @@ function resolveCache(input: CacheInput, context: ResolveContext): DescriptorCac
       `storage.cache.blobdescriptorsize is 0; a cache without bound is not offered, ${defaultCacheSize} is used`,
     )
   }
-  const size = input.blobdescriptorsize === 0 ? defaultCacheSize : (input.blobdescriptorsize ?? defaultCacheSize)
+  const entries = input.blobdescriptorsize === 0 ? defaultCacheSize : (input.blobdescriptorsize ?? defaultCacheSize)
   const key = input.blobdescriptor === undefined ? 'layerinfo' : 'blobdescriptor'
   const kind = input[key] ?? 'inmemory'
-  if (kind === 'inmemory' || kind === 'redis') return { kind, size }
+  if (kind === 'inmemory' || kind === 'redis') return { kind, size: entries }
   context.warn(`storage.cache.${key} names no cache we know (inmemory, redis), so none is used`)
-  return { kind: 'none', size }
+  return { kind: 'none', size: entries }
 }

@@ -2,11 +2,12 @@
 import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { BlobSource, OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
+import { ifReadable, isMissing, worse } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Fill } from './fill.ts'
@@ -14,6 +15,9 @@ import type { Fills } from './fills.ts'
 import { clientError } from './outcome.ts'
 import type { NamedBlobs } from './proof.ts'
 import type { StorageTrouble } from './storage-trouble.ts'
+
+/** A stored blob that is linked here may turn out damaged when it is opened, and then be stored by another process. */
+const maxAttempts = 3
 
 export interface ProxyBlobsOptions {
   readonly local: WritableRepository
@@ -40,7 +44,7 @@ export class ProxyBlobs implements BlobSource {
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
     const { local, remote } = this.#options
-    const linked = await ifPresent(local.blobs.stat(digest, { signal: options?.signal }))
+    const linked = await ifReadable(local.blobs.stat(digest, { signal: options?.signal }))
     if (linked !== undefined) return linked
     try {
       const revealed = await this.#reveal(digest, options)
@@ -54,20 +58,35 @@ export class ProxyBlobs implements BlobSource {
 
   async open(digest: Digest, options?: OpenOptions): Promise<OpenBlob> {
     const { local, content } = this.#options
-    const linked = await ifPresent(local.blobs.open(digest, options))
-    if (linked !== undefined) return linked
-    try {
-      const fill = await this.#obtainFill(digest, options)
-      if (fill === undefined) return await content.open(digest, options)
-      noteFrom(options?.trace, 'fill')
-      return await fill.follow(options)
-    } catch (error) {
-      throw clientError(error)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await local.blobs.open(digest, options)
+      } catch (missing) {
+        if (!isMissing(missing) || attempt === maxAttempts) throw missing
+        try {
+          const fill = await this.#obtainFill(digest, options, !isAbsence(missing))
+          if (fill !== undefined) {
+            noteFrom(options?.trace, 'fill')
+            return await fill.follow(options)
+          }
+          const stored = await ifReadable(content.open(digest, options)) // also where no link could be written
+          if (stored !== undefined) return stored
+        } catch (error) {
+          throw clientError(worse(missing, error))
+        }
+      }
     }
   }
 
-  /** A fill of the blob, running or new; `undefined` where it is stored. Either way this repository has a right to it. */
-  async #obtainFill(digest: Digest, options: CallOptions | undefined): Promise<Fill | undefined> {
+  /**
+   * A fill of the blob, running or new; `undefined` where it is stored. Either way this repository has a right to it. What
+   * is stored and cannot be read is filled anew.
+   */
+  async #obtainFill(
+    digest: Digest,
+    options: CallOptions | undefined,
+    isUnreadable: boolean,
+  ): Promise<Fill | undefined> {
     const { fills, local, remote, host } = this.#options
     for (;;) {
       const running = fills.find(digest)
@@ -78,7 +97,7 @@ export class ProxyBlobs implements BlobSource {
         running.addRepository(local.name, local.blobs)
         return running
       }
-      if ((await this.#reveal(digest, options)) !== undefined) return undefined
+      if (!isUnreadable && (await this.#reveal(digest, options)) !== undefined) return undefined
       if (fills.find(digest) !== undefined) continue // others have started one meanwhile
       if (remote === undefined) throw this.#notCached(digest)
       return fills.start(digest, { from: remote, host, repository: local.name, blobs: local.blobs })
@@ -88,11 +107,11 @@ export class ProxyBlobs implements BlobSource {
   /** Links a blob that is stored but not visible here, after proof: its bytes are not fetched again. */
   async #reveal(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
     const { content, local, trouble } = this.#options
-    const stored = await content.find(digest, options)
+    const stored = await ifReadable(content.find(digest, options))
     if (stored === undefined) return undefined
     await this.#prove(digest, options)
     try {
-      return await ifPresent(local.blobs.link(digest, options))
+      return await ifReadable(local.blobs.link(digest, options))
     } catch (error) {
       options?.signal?.throwIfAborted()
       if (error instanceof RegistryError) throw error

@@ -2,10 +2,11 @@
 import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isAbsence, RegistryError } from '../oci/error.ts'
+import { RegistryError } from '../oci/error.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { Manifest, ManifestSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
+import { isMissing, worse } from '../registry/unreadable-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { clientError } from './outcome.ts'
 import type { NamedBlobs } from './proof.ts'
@@ -33,15 +34,15 @@ export class ProxyManifests implements ManifestSource {
     const { local, remote } = this.#options
     try {
       return await local.manifests.stat(digest, { signal: options?.signal })
-    } catch (error) {
-      if (!isAbsence(error)) throw error
-    }
-    if (remote === undefined) throw this.#notCached(digest)
-    noteFrom(options?.trace, 'upstream')
-    try {
-      return await remote.stat(digest, { signal: options?.signal })
-    } catch (error) {
-      throw clientError(error)
+    } catch (missing) {
+      if (!isMissing(missing)) throw missing
+      try {
+        if (remote === undefined) throw this.#notCached(digest)
+        noteFrom(options?.trace, 'upstream')
+        return await remote.stat(digest, { signal: options?.signal })
+      } catch (error) {
+        throw clientError(worse(missing, error))
+      }
     }
   }
 
@@ -55,12 +56,21 @@ export class ProxyManifests implements ManifestSource {
 
   /** As `get`, with the upstream's own error: for whoever has something else to fall back on. */
   async obtain(digest: Digest, options?: CallOptions): Promise<Manifest> {
-    const { local, remote, fetches, signal } = this.#options
+    const { local } = this.#options
     try {
       return await local.manifests.get(digest, options)
-    } catch (error) {
-      if (!isAbsence(error)) throw error
+    } catch (missing) {
+      if (!isMissing(missing)) throw missing
+      try {
+        return await this.#fetch(digest, options)
+      } catch (error) {
+        throw worse(missing, error)
+      }
     }
+  }
+
+  async #fetch(digest: Digest, options: CallOptions | undefined): Promise<Manifest> {
+    const { local, remote, fetches, signal } = this.#options
     if (remote === undefined) throw this.#notCached(digest)
     noteFrom(options?.trace, 'upstream')
     const fetch = async (): Promise<Manifest> => await this.store(await remote.get(digest, { signal }), digest)

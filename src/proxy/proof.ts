@@ -2,12 +2,12 @@
 // manifest of that repository names the blob, or the upstream says that it is there.
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
-import { ifPresent } from '../oci/error.ts'
 import { ManifestError, parseManifest } from '../oci/manifest.ts'
 import { isForeignLayer } from '../oci/media-type.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { Manifest } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
+import { ifReadable } from '../registry/unreadable-error.ts'
 
 /** Names of blobs that are remembered; one that was forgotten is asked of the upstream, or looked for again. */
 const rememberedNames = 50_000
@@ -28,7 +28,7 @@ export class NamedBlobs {
   /** Whether a manifest that names the blob is known, and still here. */
   async isRemembered(repository: WritableRepository, digest: Digest): Promise<boolean> {
     const manifest = this.#named.get(`${repository.name}@${digest}`)
-    return manifest !== undefined && (await ifPresent(repository.manifests.stat(manifest))) !== undefined
+    return manifest !== undefined && (await ifReadable(repository.manifests.stat(manifest))) !== undefined
   }
 
   /** Reads the repository's manifests until one names the blob. */
@@ -41,7 +41,7 @@ export class NamedBlobs {
   }
 
   async #read(repository: WritableRepository, digest: Digest): Promise<void> {
-    const manifest = await ifPresent(repository.manifests.get(digest))
+    const manifest = await ifReadable(repository.manifests.get(digest))
     try {
       if (manifest !== undefined) this.add(repository.name, manifest)
     } catch (error) {

@@ -3,8 +3,8 @@ import { RegistryError } from '../oci/error.ts'
 import { isRepositoryName, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { UpstreamSource } from '../registry/upstream-source.ts'
 
-/** An upstream as the proxy sees it. */
-export interface Upstream {
+/** What names of repositories an upstream claims. */
+export interface Claim {
   /** What clients call it, and the first component of its repositories here; one upstream may go without. */
   readonly name: string | undefined
   /** Other names for it in `ns`. */
@@ -13,6 +13,10 @@ export interface Upstream {
   readonly default: boolean
   /** Whether a name of one component means `library/<name>`, as on Docker Hub. */
   readonly library: boolean
+}
+
+/** An upstream as the proxy sees it. */
+export interface Upstream extends Claim {
   /** For sentences: what it is called where it has no name. */
   readonly host: string
   /** Milliseconds for which a tag is served without asking again; 0 asks every time. */
@@ -44,11 +48,11 @@ export function freshnessOf({ freshness, tags }: Pick<Upstream, 'freshness' | 't
   return tags.find(({ match }) => match.test(tag))?.freshness ?? freshness
 }
 
-export type Selection =
+export type Selection<Claimant extends Claim = Upstream> =
   | { readonly kind: 'ours'; readonly name: RepositoryName }
   | {
       readonly kind: 'upstream'
-      readonly upstream: Upstream
+      readonly upstream: Claimant
       /** The repository's name there. */
       readonly remote: RepositoryName
       /** The repository's name in our storage. */
@@ -56,13 +60,13 @@ export type Selection =
     }
 
 /** Decides by name alone: `hosted` globs, then `ns`, then the first component, then the default upstream, then ours. */
-export class Selector {
+export class Selector<Claimant extends Claim = Upstream> {
   readonly #hosted: readonly RegExp[]
-  readonly #byName = new Map<string, Upstream>()
-  readonly #byNamespace = new Map<string, Upstream>()
-  readonly #default: Upstream | undefined
+  readonly #byName = new Map<string, Claimant>()
+  readonly #byNamespace = new Map<string, Claimant>()
+  readonly #default: Claimant | undefined
 
-  constructor(upstreams: readonly Upstream[], hosted: readonly string[]) {
+  constructor(upstreams: readonly Claimant[], hosted: readonly string[]) {
     this.#hosted = hosted.map(globPattern)
     this.#default = upstreams.find((upstream) => upstream.default)
     for (const upstream of upstreams) {
@@ -78,7 +82,7 @@ export class Selector {
    * `namespace` is a key into what is configured; nothing is ever dialled because a client named it (P8).
    * @throws RegistryError NAME_UNKNOWN where `namespace` is no configured one
    */
-  select(name: RepositoryName, namespace: string | undefined): Selection {
+  select(name: RepositoryName, namespace: string | undefined): Selection<Claimant> {
     if (this.#hosted.some((pattern) => pattern.test(name))) return { kind: 'ours', name }
     if (namespace !== undefined) {
       const upstream = this.#byNamespace.get(namespace.toLowerCase().replace(/:443$/, ''))
@@ -94,13 +98,13 @@ export class Selector {
   }
 }
 
-function withoutPrefix(upstream: Upstream, name: RepositoryName): RepositoryName | undefined {
+function withoutPrefix(upstream: Claim, name: RepositoryName): RepositoryName | undefined {
   if (upstream.name === undefined || !name.startsWith(`${upstream.name}/`)) return undefined
   const rest = name.slice(upstream.name.length + 1)
   return isRepositoryName(rest) ? rest : undefined
 }
 
-function selected(upstream: Upstream, asked: RepositoryName): Selection {
+function selected<Claimant extends Claim>(upstream: Claimant, asked: RepositoryName): Selection<Claimant> {
   const remote = upstream.library && !asked.includes('/') ? nameOf(`library/${asked}`) : asked
   const local = upstream.name === undefined ? remote : nameOf(`${upstream.name}/${remote}`)
   return { kind: 'upstream', upstream, remote, local }

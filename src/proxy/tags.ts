@@ -1,11 +1,12 @@
 // Tags of an upstream's repository: fresh, else revalidated by one HEAD, else stale (RFC 9111's words, of tags only).
 import type { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
-import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
+import { isAbsence, RegistryError } from '../oci/error.ts'
 import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { ListOptions, TagSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
+import { ifReadable } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamTags } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -94,7 +95,7 @@ export class ProxyTags implements TagSource {
   /** What a tag means here, where its manifest is here too. */
   async #findHere(tag: Tag, options?: CallOptions): Promise<Descriptor | undefined> {
     const { local } = this.#options
-    return await ifPresent(local.tags.resolve(tag, options))
+    return await ifReadable(local.tags.resolve(tag, options))
   }
 
   async #resolveUnknown(tag: Tag, options: CallOptions | undefined): Promise<Descriptor> {
@@ -146,7 +147,7 @@ export class ProxyTags implements TagSource {
       return await this.#getOrForget(remote, tag)
     })
     try {
-      if ((await local.tags.find(tag)) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
+      if ((await ifReadable(local.tags.find(tag))) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
     } catch (error) {
       logger.error({ repository: local.name, tag, error }, 'tag could not be stored')
     }
@@ -158,11 +159,11 @@ export class ProxyTags implements TagSource {
   async #fetch(remote: UpstreamTags, tag: Tag, isHere: boolean): Promise<Descriptor> {
     const { local, manifests, signal } = this.#options
     const head = await remote.find(tag, { signal })
-    const stored = head === undefined ? undefined : await ifPresent(local.manifests.stat(head.digest, { signal }))
+    const stored = head === undefined ? undefined : await ifReadable(local.manifests.stat(head.digest, { signal }))
     if (stored !== undefined) return stored
     if (isHere) this.#spareReserve()
     // Where the upstream has forgotten the digest that it named a moment ago, the tag says what it means now.
-    const named = head === undefined ? undefined : await ifPresent(manifests.obtain(head.digest, { signal }))
+    const named = head === undefined ? undefined : await ifReadable(manifests.obtain(head.digest, { signal }))
     const { descriptor } = named ?? (await manifests.store(await remote.get(tag, { signal })))
     return descriptor
   }

@@ -29,7 +29,7 @@ export interface OpenBlob {
   readonly body: ByteStream
 }
 
-/** Blobs that can be read: ours, or an upstream's. */
+/** Blobs that can be read: ours, or an upstream's. Ours fail with UnreadableError where storage does. */
 export interface BlobSource {
   /** @throws RegistryError BLOB_UNKNOWN where this source has no such blob */
   stat(digest: Digest, options?: StatOptions): Promise<Descriptor>

@@ -1,6 +1,7 @@
 // All blobs that are stored, whoever may see them: one file per sha256.
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { digestOfStream } from '../bytes/digester.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
 import { collect, streamOf } from '../bytes/stream.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
@@ -15,18 +16,21 @@ import {
 } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
-import { RangeNotSatisfiableError, RegistryError } from '../oci/error.ts'
+import { isAbsence, RangeNotSatisfiableError, RegistryError } from '../oci/error.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { ContentStore, ReceiveOptions } from '../registry/registry.ts'
+import { ifReadable } from '../registry/unreadable-error.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { Upload } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
+import { moveDamaged } from './damaged.ts'
+import { aliasPath, blobPath, fillPath } from './layout.ts'
 import { claimLeftovers, keptOwner } from './leftovers.ts'
 import type { LinkFiles } from './link-files.ts'
 import { owner } from './owner.ts'
-import { Proofs, ProvenStream, type ProofShare } from './proofs.ts'
+import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
+import { unreadable, WatchedFile } from './unreadable.ts'
 import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
 
 export interface ContentOptions {
@@ -35,6 +39,7 @@ export interface ContentOptions {
   readonly links: LinkFiles
   readonly logger: Logger
   readonly room: UploadRoom
+  readonly verify: ProofPolicy
 }
 
 export interface OpenStoredOptions extends OpenOptions {
@@ -47,6 +52,11 @@ const smallBlob = 64 * 1024
 
 /** Bytes of small blobs that are kept. */
 const hotBytes = 16 * 1024 * 1024
+
+export interface CheckedBlob {
+  readonly size: number
+  readonly isRight: boolean
+}
 
 interface SmallBlob {
   readonly bytes: Uint8Array
@@ -68,7 +78,10 @@ export class Content implements ContentStore {
 
   constructor(options: ContentOptions) {
     this.#options = options
-    this.#proofs = new Proofs({ onDamage: async (digest, version) => await this.#setAside(digest, version) })
+    this.#proofs = new Proofs({
+      policy: options.verify,
+      onDamage: async (digest, version) => await this.#setAside(digest, version),
+    })
   }
 
   async find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined> {
@@ -140,9 +153,10 @@ export class Content implements ContentStore {
 
   /**
    * Opens a blob that is believed to be stored. Its bytes come at once, the last of them when all are proven: bytes that
-   * are not the blob's are set aside, so that it can be fetched anew (P6). A small blob is proven before this resolves, and
-   * so is one whose size in storage is not what is believed.
-   * @throws RegistryError BLOB_UNKNOWN where the blob is not stored, or not right; RangeNotSatisfiableError
+   * are not the blob's are set aside, so that it can be fetched anew (P6). A small blob is proven before this resolves. So
+   * is one whose size in storage is not what is believed, even where nothing else is proven, and one that has failed a
+   * reader before.
+   * @throws RegistryError BLOB_UNKNOWN where the blob is not stored, or not right; RangeNotSatisfiableError; UnreadableError
    */
   async openStored(known: Descriptor, options?: OpenStoredOptions): Promise<OpenBlob> {
     const { digest } = known
@@ -157,34 +171,60 @@ export class Content implements ContentStore {
       const { size } = believed
       const range = satisfied(options?.range, size)
       const file = await this.#openFile(digest, range ?? { start: 0, end: 0 })
-      const isProven = file.size === size && this.#proofs.has(digest, file.version)
-      if (isProven && range !== undefined) return { descriptor: believed, range, body: file }
-      const proof = isProven ? undefined : await this.#join(file, digest)
-      if (proof !== undefined && file.size === size && range !== undefined) {
+      const isTrusted = file.size === size && this.#proofs.trusts(digest, file.version)
+      if (isTrusted && range !== undefined) return { descriptor: believed, range, body: file }
+      const proof = isTrusted ? undefined : await this.#join(file, digest)
+      const isLikely = file.size === size && !this.#proofs.doubts(digest, file.version)
+      if (proof !== undefined && isLikely && range !== undefined) {
         const length = range.end - range.start
         const { signal, onWrong } = options ?? {}
         return { descriptor: believed, range, body: new ProvenStream(file, { digest, length, proof, signal, onWrong }) }
       }
       await file[Symbol.asyncDispose]()
-      if (isProven) throw new RangeNotSatisfiableError(size)
+      if (isTrusted) throw new RangeNotSatisfiableError(size)
       if (proof === undefined) continue
       try {
         if (file.size !== size) await this.#disagree(digest, size, file.size)
         if (!(await proof.verdict(options?.signal))) throw new RegistryError('BLOB_UNKNOWN', { digest })
+      } catch (error) {
+        throw unreadable(digest, error)
       } finally {
         proof.leave()
       }
+      if (file.size === size && range === undefined) throw new RangeNotSatisfiableError(size)
       believed = describe(digest, file.size)
     }
     throw new RegistryError('BLOB_UNKNOWN', { digest }) // it changes faster than it can be read
   }
 
-  /** A small blob's bytes as they are stored, unproven. @throws RegistryError BLOB_UNKNOWN */
+  /** A small blob's bytes as they are stored, unproven. @throws RegistryError BLOB_UNKNOWN, UnreadableError */
   async read(target: Digest, limit: number): Promise<Buffer> {
     try {
       return await this.#options.driver.read(blobPath(target), limit)
     } catch (error) {
       throw await this.#missing(target, error)
+    }
+  }
+
+  /**
+   * Reads a stored blob to its end, as `read` passes its file on. What is found has the same consequences as when a client
+   * reads it, but for one: that it is right is not remembered, as readers ask for other blobs than a walk meets.
+   * @returns `undefined` where it is not stored @throws UnreadableError
+   */
+  async check(target: Digest, read: (file: OpenFile) => AsyncIterable<Uint8Array>): Promise<CheckedBlob | undefined> {
+    const stat = await this.#statFile(target)
+    if (stat === undefined) return undefined
+    if (stat.kind !== 'file') {
+      this.#options.logger.warn({ digest: target }, 'blob is not a file')
+      return { size: 0, isRight: false }
+    }
+    try {
+      await using file = await this.#openFile(target)
+      const found = await digestOfStream(read(file), 'sha256')
+      return { size: file.size, isRight: await this.#proofs.judge(target, file.version, found) }
+    } catch (error) {
+      if (isAbsence(error)) return undefined
+      throw unreadable(target, error)
     }
   }
 
@@ -208,7 +248,7 @@ export class Content implements ContentStore {
   async publish(path: DriverPath, target: Digest, size: number, options?: { readonly isOurs: boolean }): Promise<void> {
     const { driver, descriptors } = this.#options
     const place = blobPath(target)
-    const stat = await this.#statFile(target)
+    const stat = await ifReadable(this.#statFile(target))
     if (stat?.kind !== 'file' || stat.size !== size || !this.#proofs.has(target, stat.version)) {
       if (stat !== undefined && stat.kind !== 'file') await driver.remove(place)
       try {
@@ -238,7 +278,8 @@ export class Content implements ContentStore {
   }
 
   /**
-   * A small blob's bytes, from memory as long as its file stays as it was. `undefined` where its file has another size.
+   * A small blob's bytes, from memory as long as its file stays as it was: they were proven when they came to be there.
+   * `undefined` where its file has another size.
    * @throws RegistryError BLOB_UNKNOWN
    */
   async #findSmall({ digest, size }: Descriptor): Promise<Uint8Array | undefined> {
@@ -250,8 +291,10 @@ export class Content implements ContentStore {
     }
     await using file = await this.#openFile(digest)
     if (file.size !== size) return undefined
-    const bytes = await collect(file, size)
-    if (digestOf(bytes) !== digest) {
+    const bytes = await collect(file, size).catch((error: unknown) => {
+      throw unreadable(digest, error)
+    })
+    if (this.#options.verify !== 'never' && digestOf(bytes) !== digest) {
       await this.#setAside(digest, file.version)
       throw new RegistryError('BLOB_UNKNOWN', { digest })
     }
@@ -271,7 +314,8 @@ export class Content implements ContentStore {
 
   async #openFile(digest: Digest, range?: FileRange): Promise<OpenFile> {
     try {
-      return await this.#options.driver.open(blobPath(digest), range)
+      const file = await this.#options.driver.open(blobPath(digest), range)
+      return new WatchedFile(file, (error) => this.#doubt(digest, file.version, error))
     } catch (error) {
       throw await this.#missing(digest, error)
     }
@@ -280,8 +324,10 @@ export class Content implements ContentStore {
   /** What to throw where a blob's file could not be had: only where there is no such file the blob is unknown. */
   async #missing(digest: Digest, error: unknown): Promise<unknown> {
     const isGone = error instanceof PathNotFoundError
-    if (!isGone && !(error instanceof DriverError && (error.code === 'ENOTFILE' || error.code === 'EFBIG')))
-      return error
+    if (!isGone && !(error instanceof DriverError && (error.code === 'ENOTFILE' || error.code === 'EFBIG'))) {
+      this.#doubt(digest, '', error)
+      return unreadable(digest, error)
+    }
     await this.forget(digest)
     this.#options.logger.warn({ digest, error }, 'blob is not stored as it should be')
     return new RegistryError('BLOB_UNKNOWN', { digest }, { cause: error })
@@ -298,10 +344,16 @@ export class Content implements ContentStore {
     } catch (error) {
       if (error instanceof PathNotFoundError) return undefined
       if (error instanceof DriverError && error.code === 'ENOTFILE') return { kind: 'other' }
-      throw error
+      throw unreadable(target, error)
     }
   }
 
+  /** Told once for each file, however many ask for it. */
+  #doubt(digest: Digest, version: string, error: unknown): void {
+    if (this.#proofs.doubt(digest, version)) this.#options.logger.warn({ digest, error }, 'blob cannot be read')
+  }
+
+  /** Whether the same bytes are there. What cannot be read is not the same: it is to be replaced. */
   async #holds(path: DriverPath, bytes: Uint8Array): Promise<boolean> {
     const { driver } = this.#options
     try {
@@ -310,7 +362,6 @@ export class Content implements ContentStore {
       if (error instanceof PathNotFoundError) return false
       if (!(error instanceof DriverError)) throw error
       if (error.code === 'ENOTFILE') await driver.remove(path)
-      else if (error.code !== 'EFBIG') throw error
       return false
     }
   }
@@ -319,12 +370,9 @@ export class Content implements ContentStore {
     const { driver, logger } = this.#options
     await this.forget(digest)
     try {
-      const place = blobPath(digest)
-      if ((await driver.stat(place)).version !== version) return // it was replaced while we read
-      await driver.move(place, damagedPath(digest))
-      logger.warn({ digest }, 'damaged blob set aside')
+      if (await moveDamaged(driver, digest, version)) logger.warn({ digest }, 'damaged blob set aside')
     } catch (error) {
-      if (!(error instanceof PathNotFoundError)) logger.error({ digest, error }, 'damaged blob could not be set aside')
+      logger.error({ digest, error }, 'damaged blob could not be set aside')
     }
   }
 }

@@ -19,6 +19,7 @@
 //     fills/<algorithm>-<hex>.kept.<uuid>                   as far as one came
 //     aliases/<algorithm>/<first two hex>/<hex>/link        the sha256 of a blob that is known by another digest
 //     damaged/<hex>                                         a blob's file whose bytes were found wrong
+//     scrub                                                 how far the reading of all blobs has come
 //     swept/<uuid>/                                         taken out of the tree, and looked at once more before it goes
 //       origins                                             where the files were, a line each
 //       <number>                                            the file of that line, counted from 0
@@ -43,6 +44,7 @@ export const fillsFolder: DriverPath = '/entrepot/fills'
 const damagedFolder: DriverPath = '/entrepot/damaged'
 export const sweptFolder: DriverPath = '/entrepot/swept'
 export const referrersRoot: DriverPath = '/entrepot/referrers'
+export const scrubPath: DriverPath = '/entrepot/scrub'
 export const blobsRoot: DriverPath = `${root}/blobs`
 
 /** Folders whose files nobody misses once they are old. */

@@ -3,7 +3,9 @@ import { LRUCache } from 'lru-cache'
 import { KeyedLock } from '../async/lock.ts'
 import { DriverError, PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
+import { ifReadable } from '../registry/unreadable-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { unreadable } from './unreadable.ts'
 
 /** More than any digest is long: a larger file is no link. */
 const maxLinkSize = 256
@@ -60,6 +62,7 @@ export class LinkFiles {
   /**
    * What the link says; `undefined` where there is none. A damaged one counts as none, so that it is written anew: an
    * older registry that is killed while it writes leaves an empty file.
+   * @throws UnreadableError
    */
   async read(path: DriverPath): Promise<Digest | undefined> {
     const text = await this.#text(path)
@@ -68,10 +71,10 @@ export class LinkFiles {
     return undefined
   }
 
-  /** A link that says so already is young afterwards. */
+  /** A link that says so already is young afterwards; one that cannot be read is replaced. */
   async write(path: DriverPath, target: Digest): Promise<void> {
     await this.#lock.run(path, async () => {
-      const text = await this.#text(path)
+      const text = await ifReadable(this.#text(path))
       if (text === target && (await this.#isYoung(path))) return
       if (text === 'ENOTFILE') await this.#driver.remove(path)
       await this.#driver.write(path, Buffer.from(target))
@@ -116,7 +119,7 @@ export class LinkFiles {
     } catch (error) {
       if (error instanceof PathNotFoundError) return undefined
       if (error instanceof DriverError && (error.code === 'EFBIG' || error.code === 'ENOTFILE')) return error.code
-      throw error
+      throw unreadable(path, error)
     }
   }
 }

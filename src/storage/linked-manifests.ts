@@ -1,5 +1,5 @@
-// The manifests that a repository's links make visible in it. They are small: their bytes are compared with their digest
-// whenever they come from storage, and those asked for often stay in memory.
+// The manifests that a repository's links make visible in it. They are small: unless nothing is to be proven, their bytes
+// are compared with their digest whenever they come from storage, and those asked for often stay in memory.
 import { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
@@ -13,6 +13,7 @@ import type { ManifestStore, PutManifestOptions } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Content } from './content.ts'
 import type { Links } from './links.ts'
+import type { ProofPolicy } from './proofs.ts'
 import type { ReferrerIndex } from './referrer-index.ts'
 
 /** What a manifest in memory costs besides its bytes. */
@@ -21,18 +22,25 @@ const overhead = 1024
 /** Pairs of digests that are remembered to be of the same bytes. */
 const maxSame = 10_000
 
+export interface HotManifestsOptions {
+  readonly content: Content
+  readonly verify: ProofPolicy
+  readonly logger: Logger
+  /** Bytes that are kept. */
+  readonly maxSize: number
+}
+
 /** Manifests of all repositories by their sha256: read from storage, verified and parsed once, hot ones kept. */
 export class HotManifests {
-  readonly #content: Content
-  readonly #logger: Logger
+  readonly #options: HotManifestsOptions
   readonly #hot: LRUCache<Digest, Manifest>
   readonly #loads = new Coalescer<Manifest | undefined>()
   /** The sha256 of the bytes that another digest was found to match. */
   readonly #same = new LRUCache<Digest, Digest>({ max: maxSame })
 
-  constructor(content: Content, logger: Logger, maxSize: number) {
-    this.#content = content
-    this.#logger = logger
+  constructor(options: HotManifestsOptions) {
+    const { maxSize } = options
+    this.#options = options
     this.#hot = new LRUCache({ maxSize, sizeCalculation: ({ bytes }) => bytes.byteLength + overhead })
   }
 
@@ -54,11 +62,12 @@ export class HotManifests {
   }
 
   async #load(target: Digest): Promise<Manifest | undefined> {
+    const { content, verify, logger } = this.#options
     try {
-      const bytes = await this.#content.read(target, maxManifestSize)
-      if (digestOf(bytes) !== target) {
-        await this.#content.forget(target)
-        this.#logger.warn({ digest: target }, 'damaged manifest ignored')
+      const bytes = await content.read(target, maxManifestSize)
+      if (verify !== 'never' && digestOf(bytes) !== target) {
+        await content.forget(target)
+        logger.warn({ digest: target }, 'damaged manifest ignored')
         return undefined
       }
       // Whatever is linked as a manifest was accepted as one: its type at that time is not stored, only its shape.
@@ -69,7 +78,7 @@ export class HotManifests {
     } catch (error) {
       if (isAbsence(error)) return undefined
       if (!(error instanceof ManifestError)) throw error
-      this.#logger.warn({ digest: target, error }, 'stored manifest is of no known kind')
+      logger.warn({ digest: target, error }, 'stored manifest is of no known kind')
       throw new RegistryError('MANIFEST_UNKNOWN', `${target} cannot be served: ${error.message}`, { cause: error })
     }
   }

@@ -28,7 +28,7 @@ export class Links {
   /** The sha256 that the link names; `undefined` where there is no link, or a damaged one. */
   async target(digest: Digest): Promise<Digest | undefined> {
     const { name, kind, files } = this.#options
-    return checked(digest, await files.read(linkPath(name, kind, digest)))
+    return checkedTarget(digest, await files.read(linkPath(name, kind, digest)))
   }
 
   /**
@@ -59,7 +59,7 @@ export class Links {
   /** As `target`; where there is a link, it is young afterwards: no collection of garbage takes it soon. */
   async renew(digest: Digest): Promise<Digest | undefined> {
     const { name, kind, files } = this.#options
-    const target = checked(digest, await files.renew(linkPath(name, kind, digest)))
+    const target = checkedTarget(digest, await files.renew(linkPath(name, kind, digest)))
     if (target === undefined) await this.forget(digest)
     return target
   }
@@ -96,7 +96,7 @@ export class Links {
 }
 
 /** A link's target, if the link is a right one. */
-function checked(digest: Digest, target: Digest | undefined): Digest | undefined {
+export function checkedTarget(digest: Digest, target: Digest | undefined): Digest | undefined {
   if (target === undefined || algorithmOf(target) !== 'sha256') return undefined
   return algorithmOf(digest) === 'sha256' && target !== digest ? undefined : target
 }

@@ -1,5 +1,5 @@
-// Which stored files have been read and found right since this process started. Content is hashed when it is first read
-// here, and never again while the file stays as it was (P1, P6).
+// Which stored files have been read and found right since this process started. Unless its keeper wants it otherwise,
+// content is hashed when it is first read here, and never again while the file stays as it was (P1, P6).
 import pLimit, { type LimitFunction } from 'p-limit'
 import { LRUCache } from 'lru-cache'
 import { deferred } from '../async/deferred.ts'
@@ -12,21 +12,32 @@ import { algorithmOf, type Digest } from '../oci/digest.ts'
 /** Proofs that are remembered; the least used one that is forgotten costs a hash. */
 const maxProofs = 50_000
 
+/** Files that are remembered to have failed their reader; one that is forgotten may cut another reader off. */
+const maxDoubts = 10_000
+
 /** Files that are read for proof at once. */
 const maxReads = 4
 
+/** When content is proven: on its first reading by a process, on every one, or never. */
+export type ProofPolicy = 'first' | 'always' | 'never'
+
 export interface ProofsOptions {
+  readonly policy: ProofPolicy
   /** Called for a file that was read whole and found wrong. */
   readonly onDamage: (digest: Digest, version: string) => Promise<void>
 }
 
 export class Proofs {
+  readonly #policy: ProofPolicy
   readonly #onDamage: (digest: Digest, version: string) => Promise<void>
   readonly #versions = new LRUCache<Digest, string>({ max: maxProofs })
+  /** Files whose bytes could not be read, though they were right once, maybe. */
+  readonly #doubts = new LRUCache<Digest, string>({ max: maxDoubts })
   readonly #running = new Map<string, Proof>()
   readonly #limit: LimitFunction = pLimit(maxReads)
 
   constructor(options: ProofsOptions) {
+    this.#policy = options.policy
     this.#onDamage = options.onDamage
   }
 
@@ -35,8 +46,28 @@ export class Proofs {
     return this.#versions.get(digest) === version
   }
 
+  /** Whether the file with that version may be served as it lies. */
+  trusts(digest: Digest, version: string): boolean {
+    if (this.doubts(digest, version)) return false
+    return this.#policy === 'never' || (this.#policy === 'first' && this.has(digest, version))
+  }
+
+  /** Whether nobody should be promised the file's bytes before they were all read. */
+  doubts(digest: Digest, version: string): boolean {
+    return this.#doubts.get(digest) === version
+  }
+
   add(digest: Digest, version: string): void {
     this.#versions.set(digest, version)
+    this.#doubts.delete(digest)
+  }
+
+  /** Notes that the file's bytes could not be read. Returns whether that is news. */
+  doubt(digest: Digest, version: string): boolean {
+    const isNews = !this.doubts(digest, version)
+    this.#versions.delete(digest)
+    this.#doubts.set(digest, version)
+    return isNews
   }
 
   /**
@@ -73,11 +104,19 @@ export class Proofs {
       signal.throwIfAborted()
       return await digestOfStream(file, algorithmOf(digest))
     }
-    if ((await waitFor(this.#limit(read), signal)) === digest) {
-      this.add(digest, file.version)
+    if (!(await this.judge(digest, file.version, await waitFor(this.#limit(read), signal)))) return false
+    this.add(digest, file.version)
+    return true
+  }
+
+  /** Whether a file is right that was read whole and has the digest `found`. It is not remembered to be. */
+  async judge(digest: Digest, version: string, found: Digest): Promise<boolean> {
+    if (found === digest) {
+      this.#doubts.delete(digest)
       return true
     }
-    await this.#onDamage(digest, file.version)
+    this.#versions.delete(digest)
+    await this.#onDamage(digest, version)
     return false
   }
 }

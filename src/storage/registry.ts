@@ -13,9 +13,11 @@ import { LinkedBlobs } from './linked-blobs.ts'
 import { HotManifests, LinkedManifests } from './linked-manifests.ts'
 import { Links } from './links.ts'
 import { ListingCache } from './listing-cache.ts'
+import type { ProofPolicy } from './proofs.ts'
 import { ReferrerIndexes } from './referrer-index.ts'
 import { StoredReferrers } from './referrers.ts'
 import { walkRepositories } from './repositories.ts'
+import { Scrubber, type ScrubOptions } from './scrub.ts'
 import { sweepTemporary, type SweepOptions, type SweepReport } from './sweep.ts'
 import { LinkedTags } from './tags.ts'
 import { UploadRoom } from './upload.ts'
@@ -26,6 +28,8 @@ export interface LocalRegistryOptions {
   readonly driver: StorageDriver
   readonly descriptors: DescriptorCache
   readonly deleteEnabled: boolean
+  /** `first`, unless something else is asked for. */
+  readonly verify?: ProofPolicy | undefined
   readonly logger: Logger
   /** Bytes of manifests that are kept in memory; 32 MiB. */
   readonly hotManifests?: number | undefined
@@ -35,6 +39,8 @@ export interface LocalRegistryOptions {
 export interface LocalStore extends LocalRegistry {
   /** Removes old temporary files, of this process or of dead ones; what is open here stays. */
   sweepTemporary(options: SweepOptions): Promise<SweepReport>
+  /** Begins to read all that is stored, again and again, until it is disposed. */
+  scrub(options: ScrubOptions): AsyncDisposable
   /** Tries whether files can be written and moved to their places; where not, the log says why. Never fails. */
   checkWritable(): Promise<void>
   /** What is here, in a few words: counts no further than a thousand. */
@@ -57,15 +63,20 @@ class StoredRegistry implements LocalStore {
   readonly #room: UploadRoom
 
   constructor(options: LocalRegistryOptions) {
-    const { descriptors, logger } = options
+    const { descriptors, logger, verify = 'first' } = options
     const driver = new ListingCache(options.driver)
     this.#options = options
     this.#driver = driver
     this.#files = new LinkFiles({ driver, logger })
     this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
     this.#room = new UploadRoom(driver)
-    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room })
-    this.#manifests = new HotManifests(this.content, logger, options.hotManifests ?? 32 * 1024 * 1024)
+    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room, verify })
+    this.#manifests = new HotManifests({
+      content: this.content,
+      verify,
+      logger,
+      maxSize: options.hotManifests ?? 32 * 1024 * 1024,
+    })
   }
 
   repository(name: RepositoryName): WritableRepository {
@@ -100,6 +111,11 @@ class StoredRegistry implements LocalStore {
   async sweepTemporary(options: SweepOptions): Promise<SweepReport> {
     const { driver, logger } = this.#options
     return await sweepTemporary(driver, { ...options, open: this.#room.open, logger })
+  }
+
+  scrub(options: ScrubOptions): AsyncDisposable {
+    const { driver, logger } = this.#options
+    return new Scrubber(options, { driver, content: this.content, logger })
   }
 
   async checkWritable(): Promise<void> {

@@ -1,37 +1,15 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Writable } from 'node:stream'
 import { test } from 'node:test'
-import { run } from '../../src/cli/run.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { blobPath } from '../../src/storage/layout.ts'
 import { latest, name, openStore } from '../storage/fixture.ts'
 import { assertWhole, layer, pushImage } from '../storage/garbage-fixture.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
+import { command } from '../support/command.ts'
 import { startDockerRegistry, temporaryFolder as folderForRegistry, without } from '../support/real-parts.ts'
-
-interface Ran {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-async function command(args: readonly string[], isTerminal = false): Promise<Ran> {
-  const written = { stdout: '', stderr: '' }
-  const into = (stream: 'stdout' | 'stderr'): Writable =>
-    new Writable({
-      write(chunk, _encoding, done) {
-        written[stream] += String(chunk)
-        done()
-      },
-    })
-  const stderr = Object.assign(into('stderr'), { isTTY: isTerminal })
-  const { signal } = new AbortController()
-  const code = await run(args, { stdout: into('stdout'), stderr, env: {}, cwd: '/', signal })
-  return { code, ...written }
-}
 
 /** A folder with a tagged image, an untagged one and an unnamed blob; and its config.yml. */
 async function prepare(folder: string): Promise<{ readonly config: string; readonly root: string }> {

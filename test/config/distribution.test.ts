@@ -45,6 +45,8 @@ test('the file of the registry:2 image is read', () => {
       maxThreads: 100,
       deleteEnabled: false,
       readOnly: false,
+      verify: 'first',
+      scrub: { enabled: false, interval: 604_800_000, rate: 20_971_520 },
       uploadPurging: { enabled: true, age: 604_800_000, interval: 86_400_000, dryRun: false },
       descriptorCache: { kind: 'inmemory', size: 10_000 },
     },

@@ -7,6 +7,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../../src/oci/reference.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
+import type { ProofPolicy } from '../../src/storage/proofs.ts'
 import { openLocalRegistry, type LocalStore } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { allDrivers, type DriverUnderTest } from '../support/drivers.ts'
@@ -28,9 +29,9 @@ export const name: RepositoryName = parseRepositoryName('library/app')
 export const otherName: RepositoryName = parseRepositoryName('library/other')
 export const latest: Tag = parseTag('latest')
 
-export function openStore(driver: StorageDriver, descriptors?: DescriptorCache): LocalStore {
+export function openStore(driver: StorageDriver, descriptors?: DescriptorCache, verify?: ProofPolicy): LocalStore {
   const facts = descriptors ?? descriptorCache(openFactStore({ kind: 'memory' }, silentLogger))
-  return openLocalRegistry({ driver, descriptors: facts, deleteEnabled: true, logger: silentLogger })
+  return openLocalRegistry({ driver, descriptors: facts, deleteEnabled: true, verify, logger: silentLogger })
 }
 
 export async function makeFixture(make: () => Promise<DriverUnderTest>): Promise<Fixture> {

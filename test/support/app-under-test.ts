@@ -32,8 +32,8 @@ export async function startAppUnderTest(sections: Record<string, unknown>): Prom
   }
 }
 
-/** A folder that is removed at the end. */
+/** A folder that is removed at the end, also where a server that was stopped still ends what it had begun. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'entrepot-test-'))
-  return { path, [Symbol.asyncDispose]: async () => await rm(path, { recursive: true, force: true }) }
+  return { path, [Symbol.asyncDispose]: async () => await rm(path, { recursive: true, force: true, maxRetries: 10 }) }
 }

@@ -20,6 +20,7 @@ export interface DriverCall {
     | 'move'
     | 'remove'
     | 'list'
+    | 'chunk'
     | 'append'
     | 'sync'
     | 'close'
@@ -28,7 +29,7 @@ export interface DriverCall {
   readonly to?: DriverPath | undefined
 }
 
-/** Calls `before` ahead of every call, of files being written too; what it throws is what the call fails with. */
+/** Calls `before` ahead of every call, of open files too; what it throws is what the call fails with. */
 export function watchedDriver(driver: StorageDriver, before: (call: DriverCall) => void): StorageDriver {
   return new WatchedDriver(driver, before)
 }
@@ -83,7 +84,7 @@ class WatchedDriver implements StorageDriver {
 
   async open(path: DriverPath, range?: FileRange): Promise<OpenFile> {
     this.#before({ method: 'open', path })
-    return await this.#driver.open(path, range)
+    return new WatchedReader(await this.#driver.open(path, range), path, this.#before)
   }
 
   async write(path: DriverPath, bytes: Uint8Array): Promise<void> {
@@ -109,6 +110,33 @@ class WatchedDriver implements StorageDriver {
   async list(path: DriverPath): Promise<readonly string[]> {
     this.#before({ method: 'list', path })
     return await this.#driver.list(path)
+  }
+}
+
+class WatchedReader implements OpenFile {
+  readonly size: number
+  readonly version: string
+  readonly #file: OpenFile
+  readonly #path: DriverPath
+  readonly #before: (call: DriverCall) => void
+
+  constructor(file: OpenFile, path: DriverPath, before: (call: DriverCall) => void) {
+    this.size = file.size
+    this.version = file.version
+    this.#file = file
+    this.#path = path
+    this.#before = before
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of this.#file) {
+      this.#before({ method: 'chunk', path: this.#path })
+      yield chunk
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file[Symbol.asyncDispose]()
   }
 }
 

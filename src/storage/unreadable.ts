@@ -1,0 +1,48 @@
+// Files that the medium does not give out: EIO of a dying disk, ESTALE of a file server, EACCES of a wrong owner.
+import { DriverError, type OpenFile } from '../drivers/driver.ts'
+import { UnreadableError } from '../registry/unreadable-error.ts'
+
+/** What a process has run out of: the medium is not to blame, and whoever went elsewhere would fail there too. */
+const exhaustion: readonly string[] = ['EMFILE', 'ENFILE', 'ENOMEM']
+
+/** What to throw where a reading failed: an UnreadableError where the medium did. */
+export function unreadable(what: string, error: unknown): unknown {
+  if (!(error instanceof DriverError) || exhaustion.includes(error.code)) return error
+  return new UnreadableError(`${what} cannot be read: ${error.message}`, { cause: error })
+}
+
+/** An open file that tells when its bytes cannot be read. */
+export class WatchedFile implements OpenFile {
+  readonly size: number
+  readonly version: string
+  readonly #file: OpenFile
+  readonly #onFailure: (error: unknown) => void
+
+  constructor(file: OpenFile, onFailure: (error: unknown) => void) {
+    this.size = file.size
+    this.version = file.version
+    this.#file = file
+    this.#onFailure = onFailure
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array, void> {
+    const chunks = this.#file[Symbol.asyncIterator]()
+    const next = async (): Promise<IteratorResult<Uint8Array, void>> => {
+      try {
+        return await chunks.next()
+      } catch (error) {
+        this.#onFailure(error)
+        throw error
+      }
+    }
+    const leave = async (): Promise<IteratorResult<Uint8Array, void>> => {
+      await this[Symbol.asyncDispose]()
+      return { done: true, value: undefined }
+    }
+    return { next, return: leave }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file[Symbol.asyncDispose]()
+  }
+}
