@@ -2,7 +2,7 @@
 // file system, and show at their place only when they are whole and durable.
 import { randomUUID } from 'node:crypto'
 import { closeSync, fstatSync, type Stats } from 'node:fs'
-import { lstat, readdir, rename, rm, unlink } from 'node:fs/promises'
+import { lstat, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
 import { BufferPool } from './buffer-pool.ts'
@@ -17,6 +17,7 @@ import {
   type FileStat,
   type FileWriter,
   type OpenFile,
+  type RemoveOptions,
   type StorageDriver,
   type WriterOptions,
 } from './driver.ts'
@@ -156,11 +157,12 @@ class FilesystemDriver implements StorageDriver {
     })
   }
 
-  async remove(path: DriverPath): Promise<void> {
+  async remove(path: DriverPath, options?: RemoveOptions): Promise<void> {
     checkPathBelowRoot(path)
     await this.#run(path, async (place) => {
-      if ((await lstat(place)).isDirectory()) await rm(place, { recursive: true })
-      else await unlink(place)
+      if (!(await lstat(place)).isDirectory()) await unlink(place)
+      else if (options?.ifEmpty === true) await rmdir(place)
+      else await again('ENOTEMPTY', async () => await rm(place, { recursive: true }))
       await syncFolder(dirname(place)).catch((error: unknown) => {
         if (codeOf(error) !== 'ENOENT') throw error // gone with all it held
       })
@@ -225,8 +227,27 @@ class FilesystemDriver implements StorageDriver {
   /** Renames a durable file into its place, and makes its being there durable too. */
   async #publish(from: string, to: string): Promise<void> {
     const folder = dirname(to)
-    await this.#folders.ensure(folder)
-    await rename(from, to)
-    await syncFolder(folder)
+    await again('ENOENT', async () => {
+      await this.#folders.ensure(folder)
+      await rename(from, to)
+    })
+    await syncFolder(folder).catch((error: unknown) => {
+      if (codeOf(error) !== 'ENOENT') throw error // it is gone again, with its folder
+    })
   }
+}
+
+/** How often something is begun anew that others undo while it is done. */
+const maxAttempts = 50
+
+/** Does it anew where it fails because of somebody who removes, or fills, the same folder at that moment. */
+async function again(code: string, task: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; attempt < maxAttempts; attempt++) {
+    try {
+      return await task()
+    } catch (error) {
+      if (codeOf(error) !== code) throw error
+    }
+  }
+  return await task()
 }

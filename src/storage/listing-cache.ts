@@ -6,6 +6,7 @@ import type {
   FileStat,
   FileWriter,
   OpenFile,
+  RemoveOptions,
   StorageDriver,
   WriterOptions,
 } from '../drivers/driver.ts'
@@ -103,9 +104,9 @@ export class ListingCache implements StorageDriver {
     }
   }
 
-  async remove(path: DriverPath): Promise<void> {
+  async remove(path: DriverPath, options?: RemoveOptions): Promise<void> {
     try {
-      await this.#driver.remove(path)
+      await this.#driver.remove(path, options)
     } finally {
       this.#forgetAbove(path)
     }

@@ -68,6 +68,23 @@ suite('filesystem driver: the file system', () => {
     assert.equal(await readFile(join(folder.path, 'not/yet/a'), 'utf8'), 'x')
   })
 
+  test('files that are written to a folder while it is removed fail nobody', async () => {
+    await using folder = await temporaryFolder()
+    // As two processes do it: neither knows of the other's folders.
+    const [one, other] = [folder.path, folder.path].map((rootDirectory) => filesystemDriver({ rootDirectory }))
+    assert.ok(one !== undefined && other !== undefined)
+    for (let round = 0; round < 100; round++) {
+      const removed = other.remove('/t').catch((error: unknown) => {
+        if (!(error instanceof PathNotFoundError)) throw error
+      })
+      const written = ['/t/current/link', '/t/index/link', '/t/link'].map(
+        async (path) => await one.write(path, Buffer.from(path)),
+      )
+      const moved = one.write('/from', Buffer.from('x')).then(async () => await one.move('/from', '/t/moved/to'))
+      await Promise.all([removed, moved, ...written])
+    }
+  })
+
   test('P2: a write that fails leaves the old bytes and no temporary file', async () => {
     await using folder = await temporaryFolder()
     const driver = filesystemDriver({ rootDirectory: folder.path })

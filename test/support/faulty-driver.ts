@@ -6,6 +6,7 @@ import {
   type FileStat,
   type FileWriter,
   type OpenFile,
+  type RemoveOptions,
   type StorageDriver,
   type WriterOptions,
 } from '../../src/drivers/driver.ts'
@@ -101,9 +102,9 @@ class WatchedDriver implements StorageDriver {
     await this.#driver.move(from, to)
   }
 
-  async remove(path: DriverPath): Promise<void> {
+  async remove(path: DriverPath, options?: RemoveOptions): Promise<void> {
     this.#before({ method: 'remove', path })
-    await this.#driver.remove(path)
+    await this.#driver.remove(path, options)
   }
 
   async list(path: DriverPath): Promise<readonly string[]> {
