@@ -19,8 +19,8 @@
 //     aliases/<algorithm>/<first two hex>/<hex>/link        the sha256 of a blob that is known by another digest
 //     damaged/<hex>                                         a blob's file whose bytes were found wrong
 //     swept/<uuid>/                                         taken out of the tree, and looked at once more before it goes
-//       origins                                             where the files were, a line each
-//       <number>                                            the file of that line, counted from 0
+//       alive                                               written now and then by the process whose batch it is
+//       <path, written as a name>                           a file that was there
 //     referrers/<name>/
 //       _subjects/<algorithm>/<hex>/<algorithm>-<hex>       a manifest of <name>, and before it the subject that it names
 //       _read                                               the manifests of <name> that were read for their subjects
@@ -71,6 +71,10 @@ export function linksFolder(name: RepositoryName, kind: LinkKind, algorithm: str
 
 export function linkPath(name: RepositoryName, kind: LinkKind, digest: Digest): DriverPath {
   return `${linksFolder(name, kind, algorithmOf(digest))}/${hexOf(digest)}/link`
+}
+
+export function isLinkPath(path: DriverPath): boolean {
+  return path.endsWith('/link')
 }
 
 export function tagsFolder(name: RepositoryName): DriverPath {

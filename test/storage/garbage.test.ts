@@ -54,6 +54,21 @@ storageSuite('garbage', (check) => {
     assert.deepEqual(await storedLayers(restart(), ['linked', 'unlinked']), ['linked', 'unlinked'])
   })
 
+  check('P7: however many links of blobs go, tags are read once', async ({ repository, driver }) => {
+    const kept = await pushImage(repository, ['config', 'a'])
+    const tags = Array.from({ length: 5 }, (_, at) => parseTag(`t${at}`))
+    for (const tag of tags) await repository.tags.put(tag, digestOf(kept))
+    for (let at = 0; at < 300; at++) {
+      const digest = digestOf(`never stored ${at}`)
+      await driver.write(linkPath(name, 'blobs', digest), Buffer.from(digest))
+    }
+    driver.arm(0)
+    assert.equal((await collectIn(driver)).removed.links, 300)
+    const paths = tags.map((tag) => tagCurrentPath(name, tag))
+    const reads = driver.calls.filter(({ method, path }) => method === 'read' && paths.includes(path))
+    assert.deepEqual(reads.map(({ path }) => path).toSorted(), paths)
+  })
+
   check('a dry run says what would go, and touches nothing', async ({ repository, driver, restart }) => {
     const untagged = await pushImage(repository, ['config', 'a'])
     await repository.blobs.put(layer('b'))
