@@ -135,6 +135,7 @@ export class ListingCache implements StorageDriver {
       const names = await reading.names
       const isKept = isSettledNow && !reading.isOutdated
       this.#listings.set(path, isKept ? { version, names } : unread)
+      if (!this.#listings.has(path)) this.#listings.set(path, unread) // there is no room for so many
       return names
     } catch (error) {
       this.#listings.delete(path)

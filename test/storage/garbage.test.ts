@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
-import { parseRepositoryName, parseTag, type Tag } from '../../src/oci/reference.ts'
+import { parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../../src/oci/reference.ts'
 import { aliasPath, blobPath, linkPath, tagCurrentPath, tagIndexPath } from '../../src/storage/layout.ts'
 import { absent, chunksOf, latest, listed, name, otherName, push, storageSuite } from './fixture.ts'
 import {
@@ -34,6 +34,26 @@ storageSuite('garbage', (check) => {
     await assertWhole(restart().repository(name), digestOf(kept))
     assert.deepEqual(await storedLayers(restart(), ['config', 'a', 'b', 'c', 'never named']), ['config', 'a', 'b'])
     assert.deepEqual(await driver.list('/entrepot/swept'), [])
+  })
+
+  check('what a repository of an older registry links stays, whatever its name', async (fixture) => {
+    const { repository, driver, restart } = fixture
+    // Distribution 2 takes a first component like a host's name.
+    const theirs = 'MyTeam/app' as RepositoryName
+    const manifest = image(['config', 'a'])
+    await driver.write(blobPath(digestOf(manifest)), manifest)
+    await driver.write(linkPath(theirs, 'manifests', digestOf(manifest)), Buffer.from(digestOf(manifest)))
+    for (const text of ['config', 'a', 'no longer named']) {
+      await driver.write(blobPath(digestOf(layer(text))), layer(text))
+      await driver.write(linkPath(theirs, 'blobs', digestOf(layer(text))), Buffer.from(digestOf(layer(text))))
+    }
+    await repository.blobs.put(layer('b'))
+    const { problems, removed } = await collectIn(driver, { deleteUntagged: true })
+    assert.deepEqual([problems, removed.links, removed.blobs], [[], 1, 1])
+    assert.ok((await restart().content.find(digestOf(manifest))) !== undefined)
+    const texts = ['config', 'a', 'no longer named']
+    assert.deepEqual(await storedLayers(restart(), [...texts, 'b']), texts)
+    for (const text of texts) await driver.stat(linkPath(theirs, 'blobs', digestOf(layer(text))))
   })
 
   check('a second collection finds nothing left to do', async ({ repository, driver }) => {

@@ -1,15 +1,16 @@
 // Files that are out of their place: whatever happens to those who took them, they come back or were meant to go.
 import assert from 'node:assert/strict'
 import { mock, suite, test } from 'node:test'
-import type { StorageDriver } from '../../src/drivers/driver.ts'
+import { DriverError, type StorageDriver } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import { patience, recover, SetAside } from '../../src/storage/garbage/set-aside.ts'
 import { blobPath, linkPath, sweptFolder, tagIndexPath } from '../../src/storage/layout.ts'
 import { youth } from '../../src/storage/link-files.ts'
+import { hasCode } from '../drivers/conformance.ts'
 import { makeFilesystem } from '../support/drivers.ts'
-import { happening } from '../support/faulty-driver.ts'
+import { happening, watchedDriver } from '../support/faulty-driver.ts'
 import { absent, name, storageSuite } from './fixture.ts'
 
 const link = linkPath(name, 'blobs', absent)
@@ -62,6 +63,19 @@ storageSuite('what is set aside', (check) => {
     await aside[Symbol.asyncDispose]()
     for (const path of [link, otherLink]) await driver.stat(path)
     assert.deepEqual(await driver.list(sweptFolder), [])
+  })
+
+  check('comes back where another batch cannot be read', async ({ driver }) => {
+    await write(driver, link, otherLink)
+    const batches = [await SetAside.begin(driver), await SetAside.begin(driver)]
+    const [first] = await driver.list(sweptFolder)
+    for (const aside of batches) await aside.take(aside.folder === `${sweptFolder}/${first}` ? link : otherLink)
+    const blind = watchedDriver(driver, ({ method, path }) => {
+      if (method === 'list' && path === `${sweptFolder}/${first}`) throw new DriverError('EIO', path)
+    })
+    await assert.rejects(recover(blind, later()), hasCode('EIO'))
+    await assert.rejects(driver.stat(link))
+    await driver.stat(otherLink)
   })
 
   check('comes back from a batch with a list, as it was kept before', async ({ driver }) => {

@@ -116,10 +116,14 @@ export function isFull(error: unknown): boolean {
   return error instanceof DriverError && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }
 
-/** Puts back what dead processes have set aside. `own`: the batch of whoever asks. */
+/**
+ * Puts back what dead processes have set aside. `own`: the batch of whoever asks.
+ * @throws the first failure, when all other batches have been looked at
+ */
 export async function recover(driver: StorageDriver, now: number, own?: SetAside): Promise<Recovery> {
   let batches = 0
   let running = 0
+  const failures: unknown[] = []
   for (const name of await namesIn(driver, sweptFolder)) {
     const folder = `${sweptFolder}/${name}`
     if (folder === own?.folder) continue
@@ -127,9 +131,10 @@ export async function recover(driver: StorageDriver, now: number, own?: SetAside
       if (await recoverBatch(driver, folder, now)) batches++
       else running++
     } catch (error) {
-      if (!(error instanceof PathNotFoundError)) throw error // another process does the same
+      if (!(error instanceof PathNotFoundError)) failures.push(error) // else another process does the same
     }
   }
+  if (failures.length > 0) throw failures[0]
   return { batches, running }
 }
 
