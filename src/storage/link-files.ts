@@ -36,6 +36,7 @@ export class LinkFiles {
   readonly #now: () => number
   /** A link that is removed while another request makes it young must not come back; nor does one count half written. */
   readonly #lock = new KeyedLock()
+  readonly #folders = new KeyedLock()
   /** When each link was last seen. */
   readonly #seen = new LRUCache<DriverPath, number>({ max: maxSeen })
   #removals = 0
@@ -76,6 +77,11 @@ export class LinkFiles {
       if (text === 'ENOTFILE') await this.#driver.remove(path)
       await this.#driver.write(path, Buffer.from(target))
     })
+  }
+
+  /** Does something to several links below a folder with nobody of this process at the same folder. */
+  async alone<T>(folder: DriverPath, task: () => Promise<T>): Promise<T> {
+    return await this.#folders.run(folder, task)
   }
 
   /** Makes a link young, if it is one, and says what `read` does. */

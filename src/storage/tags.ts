@@ -6,7 +6,7 @@ import { RegistryError } from '../oci/error.ts'
 import { isTag, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { ListOptions, ManifestSource } from '../registry/source.ts'
-import type { TagStore } from '../registry/store.ts'
+import type { DeleteTagOptions, TagStore } from '../registry/store.ts'
 import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { namesIn } from './links.ts'
@@ -69,18 +69,24 @@ export class LinkedTags implements TagStore {
   async put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void> {
     options?.signal?.throwIfAborted()
     const { name, files } = this.#options
-    await files.write(tagIndexPath(name, tag, digest), digest)
-    await files.write(tagCurrentPath(name, tag), digest)
+    await files.alone(tagFolder(name, tag), async () => {
+      await files.write(tagIndexPath(name, tag, digest), digest)
+      await files.write(tagCurrentPath(name, tag), digest)
+    })
   }
 
-  async delete(tag: Tag, options?: CallOptions): Promise<void> {
+  async delete(tag: Tag, options?: DeleteTagOptions): Promise<void> {
     options?.signal?.throwIfAborted()
     const { deleteEnabled, name, files } = this.#options
     if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
-    // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
-    const wasThere = await files.remove(tagCurrentPath(name, tag))
-    await files.remove(tagFolder(name, tag))
-    if (!wasThere) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+    const onlyIf = options?.onlyIf
+    await files.alone(tagFolder(name, tag), async () => {
+      if (onlyIf !== undefined && (await this.find(tag)) !== onlyIf) return
+      // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
+      const wasThere = await files.remove(tagCurrentPath(name, tag))
+      await files.remove(tagFolder(name, tag))
+      if (!wasThere && onlyIf === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+    })
   }
 
   async #names(): Promise<readonly string[]> {
