@@ -40,6 +40,8 @@ export class LinkFiles {
   /** When each link was last seen. */
   readonly #seen = new LRUCache<DriverPath, number>({ max: maxSeen })
   #removals = 0
+  /** Whether it was said that links cannot be renewed. */
+  #isStuck = false
 
   constructor(options: LinkFilesOptions) {
     this.#driver = options.driver
@@ -84,11 +86,11 @@ export class LinkFiles {
     return await this.#folders.run(folder, task)
   }
 
-  /** Makes a link young, if it is one, and says what `read` does. */
+  /** Makes a link young, if it is one and can be written, and says what `read` does. */
   async renew(path: DriverPath): Promise<Digest | undefined> {
     return await this.#lock.run(path, async () => {
       const target = await this.read(path)
-      if (target !== undefined && !(await this.#isYoung(path))) await this.#driver.write(path, Buffer.from(target))
+      if (target !== undefined && !(await this.#isYoung(path))) await this.#writeIfPossible(path, target)
       return target
     })
   }
@@ -104,6 +106,18 @@ export class LinkFiles {
     } finally {
       this.#removals++ // whoever saw it a moment ago is not believed
       this.#seen.delete(path)
+    }
+  }
+
+  /** What is here is served, also where nothing can be stored: it is no more than likelier to be collected. */
+  async #writeIfPossible(path: DriverPath, target: Digest): Promise<void> {
+    try {
+      await this.#driver.write(path, Buffer.from(target))
+      this.#isStuck = false
+    } catch (error) {
+      if (!(error instanceof DriverError)) throw error
+      if (!this.#isStuck) this.#logger.warn({ path, error }, 'links cannot be renewed')
+      this.#isStuck = true
     }
   }
 
