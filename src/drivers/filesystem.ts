@@ -38,6 +38,7 @@ import { failure, notFile, translate } from './file-failure.ts'
 import { FileStream } from './file-stream.ts'
 import { FilesystemWriter } from './file-writer.ts'
 import { Folders } from './folders.ts'
+import { Owner } from './owner.ts'
 
 export interface FilesystemDriverOptions {
   readonly rootDirectory: string
@@ -54,12 +55,14 @@ class FilesystemDriver implements StorageDriver {
   readonly #root: string
   readonly #limit: LimitFunction
   readonly #folders: Folders
+  readonly #owner: Owner
   readonly #pool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 64 * 1024 * 1024 })
 
   constructor(options: FilesystemDriverOptions) {
     this.#root = resolve(options.rootDirectory)
     this.#limit = pLimit(options.maxThreads ?? 100)
-    this.#folders = new Folders(this.#root)
+    this.#owner = new Owner(this.#root)
+    this.#folders = new Folders(this.#root, this.#owner)
   }
 
   async stat(path: DriverPath): Promise<FileStat> {
@@ -213,9 +216,10 @@ class FilesystemDriver implements StorageDriver {
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
       await this.#folders.ensure(folder)
-      return await openFile(place, flags)
+      fd = await openFile(place, flags)
     }
     try {
+      await this.#owner.give(place)
       await this.#folders.settled(folder)
       return fd
     } catch (error) {

@@ -31,13 +31,18 @@ async function* walk(
   options: RepositoryWalkOptions,
 ): AsyncGenerator<RepositoryFolder, void> {
   for (const component of components) {
-    if (component.startsWith('_')) continue // a part of the repository itself
-    const name = (prefix + component) as RepositoryName
+    const name = prefix + component
+    if (!isFolderOfRepositories(name)) continue
     options.signal?.throwIfAborted()
     const inside = await namesOf(driver, repositoryPath(name), options.onFailure)
     if (inside.some((entry) => entry.startsWith('_'))) yield { name, inside }
     yield* walk(driver, `${name}/`, inside, options)
   }
+}
+
+/** Parts of a repository begin with `_`; all else may be one, of this registry or an older one. */
+function isFolderOfRepositories(path: string): path is RepositoryName {
+  return !path.slice(path.lastIndexOf('/') + 1).startsWith('_')
 }
 
 async function namesOf(

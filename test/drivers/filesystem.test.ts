@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readlinkSync } from 'node:fs'
-import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { collect } from '../../src/bytes/stream.ts'
@@ -59,6 +59,23 @@ suite('filesystem driver: the file system', () => {
     assert.equal(await mode('ours/grown'), 0o640 & allowed)
     assert.equal(await mode('ours/theirs'), 0o644)
   })
+
+  test(
+    'what root writes belongs to whom the root folder belongs to',
+    { skip: process.getuid?.() !== 0 && 'this is not root' },
+    async () => {
+      await using folder = await temporaryFolder()
+      await chown(folder.path, 1234, 2345)
+      const driver = filesystemDriver({ rootDirectory: folder.path })
+      await driver.write('/a/b/written', Buffer.from('x'))
+      await (await driver.writer('/c/grown')).close()
+      await driver.move('/c/grown', '/d/moved')
+      for (const name of ['a', 'a/b', 'a/b/written', 'c', 'd', 'd/moved', 'entrepot/tmp']) {
+        const { uid, gid } = await stat(join(folder.path, name))
+        assert.deepEqual([uid, gid], [1234, 2345], name)
+      }
+    },
+  )
 
   test('a root that does not exist yet is made when something is written', async () => {
     await using folder = await temporaryFolder()
