@@ -142,7 +142,9 @@ async function answerManifest(
       const repository = registry.repository(name, namespaceOf(request, call))
       const { 'if-none-match': ifNoneMatch, accept } = request.headers
       const head = request.method === 'HEAD'
-      return await readManifest(repository, reference, { head, accept, ifNoneMatch, schema1: options.schema1 }, call)
+      const renew = !options.readOnly
+      const asked = { head, accept, ifNoneMatch, schema1: options.schema1, renew }
+      return await readManifest(repository, reference, asked, call)
     }
   }
 }
@@ -163,7 +165,8 @@ async function answerBlob(
   const blobs = options.schema1.enabled ? withEmptyLayer(repository.blobs) : repository.blobs
   const { range, 'if-none-match': ifNoneMatch } = request.headers
   const ifRange = request.headers['if-range']?.toString()
-  return await readBlob(blobs, digest, { head: request.method === 'HEAD', ifNoneMatch, ifRange, range }, call)
+  const head = request.method === 'HEAD'
+  return await readBlob(blobs, digest, { head, ifNoneMatch, ifRange, range, renew: !options.readOnly }, call)
 }
 
 async function answerUpload(ask: UploadRequest, id: string): Promise<Reply> {

@@ -16,6 +16,8 @@ export interface BlobRequest {
   readonly ifNoneMatch: string | undefined
   readonly ifRange: string | undefined
   readonly range: string | undefined
+  /** Whether the client may be about to push, and rely on what it is told. */
+  readonly renew: boolean
 }
 
 export async function readBlob(
@@ -25,11 +27,11 @@ export async function readBlob(
   call: CallOptions,
 ): Promise<Reply> {
   if (noneMatch(request.ifNoneMatch, digest)) {
-    await blobs.stat(digest, { ...call, renew: true })
+    await blobs.stat(digest, { ...call, renew: request.renew })
     return { status: 304, headers: identity(digest) }
   }
   if (request.head) {
-    const { size } = await blobs.stat(digest, { ...call, renew: true })
+    const { size } = await blobs.stat(digest, { ...call, renew: request.renew })
     return { status: 200, headers: { ...contentHeaders(digest), 'content-length': size } }
   }
   const specs = rangeApplies(request.ifRange, digest) ? parseRangeHeader(request.range) : undefined

@@ -32,8 +32,7 @@ export async function listTags(
   call: CallOptions,
 ): Promise<Reply> {
   const { n, last } = parsePage(target.query, limits)
-  const page =
-    n === 0 ? { entries: [], more: false } : await takePage(repository.tags.list({ ...call, after: last }), n)
+  const page = await takePage(repository.tags.list({ ...call, after: last }), n) // also of none: it says what is unknown
   return pageReply({ name, tags: page.entries }, page, n, target)
 }
 

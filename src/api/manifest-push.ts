@@ -102,6 +102,8 @@ export async function removeManifest(
 }
 
 async function removeWithTags(repository: RemovableRepository, digest: Digest, call: CallOptions): Promise<void> {
-  for await (const tag of repository.tags.pointingAt(digest, call)) await repository.tags.delete(tag, call)
+  for await (const tag of repository.tags.pointingAt(digest, call)) {
+    await repository.tags.delete(tag, { ...call, onlyIf: digest }) // somebody may be moving or deleting it
+  }
   await repository.manifests.delete(digest, call)
 }

@@ -18,6 +18,8 @@ export interface ManifestRequest {
   readonly accept: string | undefined
   readonly ifNoneMatch: string | undefined
   readonly schema1: Schema1Options
+  /** Whether the client may be about to push, and rely on what it is told. */
+  readonly renew: boolean
 }
 
 /** By digest the answer is exactly those bytes; by tag it is what the client can read. */
@@ -35,11 +37,11 @@ export async function readManifest(
 async function readByDigest(
   repository: Repository,
   digest: Digest,
-  { head, ifNoneMatch, schema1 }: ManifestRequest,
+  { head, ifNoneMatch, schema1, renew }: ManifestRequest,
   call: CallOptions,
 ): Promise<Reply> {
   if (head || noneMatch(ifNoneMatch, digest)) {
-    const descriptor = await repository.manifests.stat(digest, { ...call, renew: true })
+    const descriptor = await repository.manifests.stat(digest, { ...call, renew })
     if (noneMatch(ifNoneMatch, digest)) return { status: 304, headers: identity(descriptor) }
     if (!isSignedOnLeaving(descriptor)) return { status: 200, headers: headersOf(descriptor) }
   }
@@ -53,9 +55,9 @@ async function readByTag(
   request: ManifestRequest,
   call: CallOptions,
 ): Promise<Reply> {
-  const { head, ifNoneMatch, schema1 } = request
+  const { head, ifNoneMatch, schema1, renew } = request
   const stored = await repository.tags.resolve(tag, call)
-  if (head) await repository.manifests.stat(stored.digest, { ...call, renew: true })
+  if (head) await repository.manifests.stat(stored.digest, { ...call, renew })
   const vary = { vary: 'accept' }
   if (noneMatch(ifNoneMatch, stored.digest)) return { status: 304, headers: { ...identity(stored), ...vary } }
   const choice = choose(stored.mediaType, request)

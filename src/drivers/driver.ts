@@ -49,9 +49,14 @@ export interface StorageDriver {
   /** Puts a file in another's place at once; both the new entry and its folders are durable when this resolves. */
   move(from: DriverPath, to: DriverPath): Promise<void>
   /** Removes a file, or a folder with all that is in it; durable when this resolves. */
-  remove(path: DriverPath): Promise<void>
+  remove(path: DriverPath, options?: RemoveOptions): Promise<void>
   /** The names in a folder, in byte order; those that no path can hold are left out. Of a file: PathNotFoundError. */
   list(path: DriverPath): Promise<readonly string[]>
+}
+
+export interface RemoveOptions {
+  /** A folder goes only where nothing is in it. @throws DriverError ENOTEMPTY */
+  readonly ifEmpty?: boolean | undefined
 }
 
 export interface WriterOptions {

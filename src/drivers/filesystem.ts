@@ -2,7 +2,7 @@
 // file system, and show at their place only when they are whole and durable.
 import { randomUUID } from 'node:crypto'
 import { closeSync, fstatSync, type Stats } from 'node:fs'
-import { lstat, readdir, rename, rm, unlink } from 'node:fs/promises'
+import { lstat, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
 import { BufferPool } from './buffer-pool.ts'
@@ -17,6 +17,7 @@ import {
   type FileStat,
   type FileWriter,
   type OpenFile,
+  type RemoveOptions,
   type StorageDriver,
   type WriterOptions,
 } from './driver.ts'
@@ -37,6 +38,7 @@ import { failure, notFile, translate } from './file-failure.ts'
 import { FileStream } from './file-stream.ts'
 import { FilesystemWriter } from './file-writer.ts'
 import { Folders } from './folders.ts'
+import { Owner } from './owner.ts'
 
 export interface FilesystemDriverOptions {
   readonly rootDirectory: string
@@ -53,12 +55,14 @@ class FilesystemDriver implements StorageDriver {
   readonly #root: string
   readonly #limit: LimitFunction
   readonly #folders: Folders
+  readonly #owner: Owner
   readonly #pool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 64 * 1024 * 1024 })
 
   constructor(options: FilesystemDriverOptions) {
     this.#root = resolve(options.rootDirectory)
     this.#limit = pLimit(options.maxThreads ?? 100)
-    this.#folders = new Folders(this.#root)
+    this.#owner = new Owner(this.#root)
+    this.#folders = new Folders(this.#root, this.#owner)
   }
 
   async stat(path: DriverPath): Promise<FileStat> {
@@ -156,11 +160,12 @@ class FilesystemDriver implements StorageDriver {
     })
   }
 
-  async remove(path: DriverPath): Promise<void> {
+  async remove(path: DriverPath, options?: RemoveOptions): Promise<void> {
     checkPathBelowRoot(path)
     await this.#run(path, async (place) => {
-      if ((await lstat(place)).isDirectory()) await rm(place, { recursive: true })
-      else await unlink(place)
+      if (!(await lstat(place)).isDirectory()) await unlink(place)
+      else if (options?.ifEmpty === true) await rmdir(place)
+      else await again('ENOTEMPTY', async () => await rm(place, { recursive: true }))
       await syncFolder(dirname(place)).catch((error: unknown) => {
         if (codeOf(error) !== 'ENOENT') throw error // gone with all it held
       })
@@ -211,9 +216,10 @@ class FilesystemDriver implements StorageDriver {
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
       await this.#folders.ensure(folder)
-      return await openFile(place, flags)
+      fd = await openFile(place, flags)
     }
     try {
+      await this.#owner.give(place)
       await this.#folders.settled(folder)
       return fd
     } catch (error) {
@@ -225,8 +231,27 @@ class FilesystemDriver implements StorageDriver {
   /** Renames a durable file into its place, and makes its being there durable too. */
   async #publish(from: string, to: string): Promise<void> {
     const folder = dirname(to)
-    await this.#folders.ensure(folder)
-    await rename(from, to)
-    await syncFolder(folder)
+    await again('ENOENT', async () => {
+      await this.#folders.ensure(folder)
+      await rename(from, to)
+    })
+    await syncFolder(folder).catch((error: unknown) => {
+      if (codeOf(error) !== 'ENOENT') throw error // it is gone again, with its folder
+    })
   }
+}
+
+/** How often something is begun anew that others undo while it is done. */
+const maxAttempts = 50
+
+/** Does it anew where it fails because of somebody who removes, or fills, the same folder at that moment. */
+async function again(code: string, task: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; attempt < maxAttempts; attempt++) {
+    try {
+      return await task()
+    } catch (error) {
+      if (codeOf(error) !== code) throw error
+    }
+  }
+  return await task()
 }

@@ -2,19 +2,22 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { codeOf, folderMode, syncFolder } from './file-io.ts'
+import type { Owner } from './owner.ts'
 
 /** Folders that are remembered to be durable; the oldest that is forgotten costs a sync. */
 const maxDurable = 10_000
 
 export class Folders {
   readonly #root: string
+  readonly #owner: Owner
   /** Folders that exist, or soon will, and whose entry in their parent is not durable yet. */
   readonly #making = new Map<string, Promise<void>>()
   /** Folders whose entry was synced by this process: a dead one may have made a folder and not come further. */
   readonly #durable = new Set<string>()
 
-  constructor(root: string) {
+  constructor(root: string, owner: Owner) {
     this.#root = root
+    this.#owner = owner
   }
 
   /** Makes a folder and those above it; their entries are durable when this resolves. */
@@ -52,6 +55,7 @@ export class Folders {
         await this.ensure(parent)
         await mkdir(folder, { mode: folderMode })
       }
+      await this.#owner.give(folder)
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
       if (this.#durable.has(folder)) return await this.settled(parent)

@@ -9,6 +9,7 @@ import {
   type FileStat,
   type FileWriter,
   type OpenFile,
+  type RemoveOptions,
   type StorageDriver,
   type WriterOptions,
 } from './driver.ts'
@@ -130,9 +131,13 @@ class InMemoryDriver implements StorageDriver {
     if (from !== to) this.#parent(from).delete(nameOf(from))
   }
 
-  async remove(path: DriverPath): Promise<void> {
+  async remove(path: DriverPath, options?: RemoveOptions): Promise<void> {
     checkPathBelowRoot(path)
-    if (!this.#parent(path).delete(nameOf(path))) throw new PathNotFoundError(path)
+    const node = this.#get(path)
+    if (options?.ifEmpty === true && node instanceof Folder && node.size > 0) {
+      throw new DriverError('ENOTEMPTY', `there is something in ${path}`)
+    }
+    this.#parent(path).delete(nameOf(path))
   }
 
   async list(path: DriverPath): Promise<string[]> {

@@ -56,8 +56,15 @@ export interface TagStore extends TagSource {
   forget(tag: Tag, options?: CallOptions): Promise<boolean>
   /** The tags that point at a manifest now. Costs a look at every tag. */
   pointingAt(digest: Digest, options?: CallOptions): AsyncIterable<Tag>
-  /** @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN */
-  delete(tag: Tag, options?: CallOptions): Promise<void>
+  /**
+   * With `onlyIf`, a tag that does not point at that manifest is left as it is, and none at all is no trouble.
+   * @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN
+   */
+  delete(tag: Tag, options?: DeleteTagOptions): Promise<void>
+}
+
+export interface DeleteTagOptions extends CallOptions {
+  readonly onlyIf?: Digest | undefined
 }
 
 /**

@@ -21,8 +21,8 @@
 //     damaged/<hex>                                         a blob's file whose bytes were found wrong
 //     scrub                                                 how far the reading of all blobs has come
 //     swept/<uuid>/                                         taken out of the tree, and looked at once more before it goes
-//       origins                                             where the files were, a line each
-//       <number>                                            the file of that line, counted from 0
+//       alive                                               written now and then by the process whose batch it is
+//       <path, written as a name>                           a file that was there
 //     referrers/<name>/
 //       _subjects/<algorithm>/<hex>/<algorithm>-<hex>       a manifest of <name>, and before it the subject that it names
 //       _read                                               the manifests of <name> that were read for their subjects
@@ -75,6 +75,10 @@ export function linksFolder(name: RepositoryName, kind: LinkKind, algorithm: str
 
 export function linkPath(name: RepositoryName, kind: LinkKind, digest: Digest): DriverPath {
   return `${linksFolder(name, kind, algorithmOf(digest))}/${hexOf(digest)}/link`
+}
+
+export function isLinkPath(path: DriverPath): boolean {
+  return path.endsWith('/link')
 }
 
 export function tagsFolder(name: RepositoryName): DriverPath {

@@ -38,9 +38,12 @@ export class LinkFiles {
   readonly #now: () => number
   /** A link that is removed while another request makes it young must not come back; nor does one count half written. */
   readonly #lock = new KeyedLock()
+  readonly #folders = new KeyedLock()
   /** When each link was last seen. */
   readonly #seen = new LRUCache<DriverPath, number>({ max: maxSeen })
   #removals = 0
+  /** Whether it was said that links cannot be renewed. */
+  #isStuck = false
 
   constructor(options: LinkFilesOptions) {
     this.#driver = options.driver
@@ -81,11 +84,16 @@ export class LinkFiles {
     })
   }
 
-  /** Makes a link young, if it is one, and says what `read` does. */
+  /** Does something to several links below a folder with nobody of this process at the same folder. */
+  async alone<T>(folder: DriverPath, task: () => Promise<T>): Promise<T> {
+    return await this.#folders.run(folder, task)
+  }
+
+  /** Makes a link young, if it is one and can be written, and says what `read` does. */
   async renew(path: DriverPath): Promise<Digest | undefined> {
     return await this.#lock.run(path, async () => {
       const target = await this.read(path)
-      if (target !== undefined && !(await this.#isYoung(path))) await this.#driver.write(path, Buffer.from(target))
+      if (target !== undefined && !(await this.#isYoung(path))) await this.#writeIfPossible(path, target)
       return target
     })
   }
@@ -101,6 +109,18 @@ export class LinkFiles {
     } finally {
       this.#removals++ // whoever saw it a moment ago is not believed
       this.#seen.delete(path)
+    }
+  }
+
+  /** What is here is served, also where nothing can be stored: it is no more than likelier to be collected. */
+  async #writeIfPossible(path: DriverPath, target: Digest): Promise<void> {
+    try {
+      await this.#driver.write(path, Buffer.from(target))
+      this.#isStuck = false
+    } catch (error) {
+      if (!(error instanceof DriverError)) throw error
+      if (!this.#isStuck) this.#logger.warn({ path, error }, 'links cannot be renewed')
+      this.#isStuck = true
     }
   }
 

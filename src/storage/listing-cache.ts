@@ -6,6 +6,7 @@ import type {
   FileStat,
   FileWriter,
   OpenFile,
+  RemoveOptions,
   StorageDriver,
   WriterOptions,
 } from '../drivers/driver.ts'
@@ -103,9 +104,9 @@ export class ListingCache implements StorageDriver {
     }
   }
 
-  async remove(path: DriverPath): Promise<void> {
+  async remove(path: DriverPath, options?: RemoveOptions): Promise<void> {
     try {
-      await this.#driver.remove(path)
+      await this.#driver.remove(path, options)
     } finally {
       this.#forgetAbove(path)
     }
@@ -134,6 +135,7 @@ export class ListingCache implements StorageDriver {
       const names = await reading.names
       const isKept = isSettledNow && !reading.isOutdated
       this.#listings.set(path, isKept ? { version, names } : unread)
+      if (!this.#listings.has(path)) this.#listings.set(path, unread) // there is no room for so many
       return names
     } catch (error) {
       this.#listings.delete(path)

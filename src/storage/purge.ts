@@ -29,8 +29,7 @@ export async function purgeUploads(options: PurgeOptions): Promise<PurgeReport> 
   let uploads = 0
   let bytes = 0
   for await (const { name } of walkRepositoryFolders(driver, { onFailure, signal })) {
-    const sessions = await namesIn(driver, uploadsFolder(name))
-    for (const id of sessions.filter((entry): entry is UploadId => isUploadId(entry))) {
+    for (const id of await sessionsOf(name, options)) {
       signal?.throwIfAborted()
       try {
         const size = await purge(name, id, options)
@@ -43,6 +42,16 @@ export async function purgeUploads(options: PurgeOptions): Promise<PurgeReport> 
     }
   }
   return { uploads, bytes }
+}
+
+async function sessionsOf(name: RepositoryName, { driver, onFailure }: PurgeOptions): Promise<readonly UploadId[]> {
+  const folder = uploadsFolder(name)
+  try {
+    return (await namesIn(driver, folder)).filter((entry): entry is UploadId => isUploadId(entry))
+  } catch (error) {
+    onFailure(folder, error)
+    return []
+  }
 }
 
 /** The bytes that are gone; `undefined` where the upload stays. */

@@ -1,9 +1,10 @@
 // Every folder that a repository keeps something in, also where it holds no manifest: a walk for those who clean up.
 import { PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
-import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import type { RepositoryName } from '../oci/reference.ts'
 import { repositoriesRoot, repositoryPath } from './layout.ts'
 
 export interface RepositoryFolder {
+  /** Maybe one that is none to us: distribution 2 took capital letters in the first component, as a host's name has them. */
   readonly name: RepositoryName
   /** The names in it. */
   readonly inside: readonly string[]
@@ -31,12 +32,17 @@ async function* walk(
 ): AsyncGenerator<RepositoryFolder, void> {
   for (const component of components) {
     const name = prefix + component
-    if (!isRepositoryName(name)) continue // no registry shows what lies there
+    if (!isFolderOfRepositories(name)) continue
     options.signal?.throwIfAborted()
     const inside = await namesOf(driver, repositoryPath(name), options.onFailure)
     if (inside.some((entry) => entry.startsWith('_'))) yield { name, inside }
     yield* walk(driver, `${name}/`, inside, options)
   }
+}
+
+/** Parts of a repository begin with `_`; all else may be one, of this registry or an older one. */
+function isFolderOfRepositories(path: string): path is RepositoryName {
+  return !path.slice(path.lastIndexOf('/') + 1).startsWith('_')
 }
 
 async function namesOf(

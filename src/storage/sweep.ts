@@ -43,8 +43,7 @@ export async function sweepTemporary(driver: StorageDriver, room: SweepRoom): Pr
   let files = 0
   let bytes = 0
   for (const folder of sweptFolders) {
-    for (const name of await namesIn(driver, folder)) {
-      const path = `${folder}/${name}`
+    for (const path of await filesIn(driver, folder, logger)) {
       if (open.has(path)) continue
       try {
         now ??= await clockOf(driver)
@@ -60,6 +59,15 @@ export async function sweepTemporary(driver: StorageDriver, room: SweepRoom): Pr
     }
   }
   return { files, bytes }
+}
+
+async function filesIn(driver: StorageDriver, folder: DriverPath, logger: Logger): Promise<readonly DriverPath[]> {
+  try {
+    return (await namesIn(driver, folder)).map((name) => `${folder}/${name}`)
+  } catch (error) {
+    logger.warn({ path: folder, error }, 'a folder of temporary files could not be read')
+    return []
+  }
 }
 
 /** Something else than a file, a symbolic link maybe, is nobody's, and as old as can be. */

@@ -6,7 +6,7 @@ import { RegistryError } from '../oci/error.ts'
 import { isTag, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { ListOptions, ManifestSource } from '../registry/source.ts'
-import type { TagStore } from '../registry/store.ts'
+import type { DeleteTagOptions, TagStore } from '../registry/store.ts'
 import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { namesIn } from './links.ts'
@@ -69,22 +69,34 @@ export class LinkedTags implements TagStore {
   async put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void> {
     options?.signal?.throwIfAborted()
     const { name, files } = this.#options
-    await files.write(tagIndexPath(name, tag, digest), digest)
-    await files.write(tagCurrentPath(name, tag), digest)
+    await files.alone(tagFolder(name, tag), async () => {
+      await files.write(tagIndexPath(name, tag, digest), digest)
+      await files.write(tagCurrentPath(name, tag), digest)
+    })
   }
 
-  async delete(tag: Tag, options?: CallOptions): Promise<void> {
+  async delete(tag: Tag, options?: DeleteTagOptions): Promise<void> {
+    options?.signal?.throwIfAborted()
     if (!this.#options.deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
-    if (!(await this.forget(tag, options))) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+    const wasThere = await this.#remove(tag, options?.onlyIf)
+    if (!wasThere && options?.onlyIf === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
   }
 
   async forget(tag: Tag, options?: CallOptions): Promise<boolean> {
     options?.signal?.throwIfAborted()
+    return await this.#remove(tag)
+  }
+
+  /** Whether there was such a tag, and where it has to point at something, one that does. */
+  async #remove(tag: Tag, onlyIf?: Digest): Promise<boolean> {
     const { name, files } = this.#options
-    // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
-    const wasThere = await files.remove(tagCurrentPath(name, tag))
-    await files.remove(tagFolder(name, tag))
-    return wasThere
+    return await files.alone(tagFolder(name, tag), async () => {
+      if (onlyIf !== undefined && (await this.find(tag)) !== onlyIf) return false
+      // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
+      const wasThere = await files.remove(tagCurrentPath(name, tag))
+      await files.remove(tagFolder(name, tag))
+      return wasThere
+    })
   }
 
   async #names(): Promise<readonly string[]> {

@@ -1,5 +1,7 @@
 // Pushing, as the distribution specification asks for it and its conformance suites check it, on a plain registry.
 import assert from 'node:assert/strict'
+import { readdir, stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf, type DigestAlgorithm } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
@@ -452,4 +454,41 @@ test('a read-only registry takes nothing and deletes nothing', async () => {
     assert.equal(answer.status, 405, `${method} ${path}`)
     assert.deepEqual(answer.codes, ['UNSUPPORTED'])
   }
+})
+
+test('a read-only registry writes nothing for those who ask what is here', async () => {
+  await using folder = await temporaryFolder()
+  const filesystem = { rootdirectory: folder.path }
+  const old = new Date(Date.now() - 24 * 3_600_000)
+  const repository = join(folder.path, 'docker/registry/v2/repositories/app')
+  const links = ['_layers', '_manifests/revisions'].map((kind) => join(repository, kind))
+  const paths = ['manifests/v1', `manifests/${digestOf(manifestOf([]))}`, `blobs/${digestOf('{}')}`]
+  {
+    await using app = await registry({ storage: { filesystem } })
+    await pushBlob(app, Buffer.from('{}'))
+    await pushManifest(app, 'v1', manifestOf([]))
+  }
+  const files: string[] = []
+  for (const kind of links) {
+    for (const entry of await readdir(kind, { recursive: true }))
+      if (entry.endsWith('link')) files.push(join(kind, entry))
+  }
+  assert.equal(files.length, 2)
+  for (const file of files) await utimes(file, old, old)
+  await using app = await registry({ storage: { filesystem, maintenance: { readonly: { enabled: true } } } })
+  for (const path of paths) {
+    assert.equal((await ask(`${app.url}/v2/app/${path}`, { method: 'HEAD' })).status, 200)
+  }
+  for (const file of files) assert.equal((await stat(file)).mtimeMs, old.getTime())
+})
+
+test('a page of no tags is empty, and unknown where the repository is', async () => {
+  await using app = await registry()
+  await pushBlob(app, Buffer.from('{}'))
+  await pushManifest(app, 'v1', manifestOf([]))
+  const page = await ask(`${app.url}/v2/app/tags/list?n=0`)
+  assert.deepEqual([page.status, page.headers['link']], [200, undefined])
+  assert.deepEqual(JSON.parse(page.body.toString()), { name: 'app', tags: [] })
+  const none = await ask(`${app.url}/v2/none/tags/list?n=0`)
+  assert.deepEqual([none.status, none.codes], [404, ['NAME_UNKNOWN']])
 })

@@ -294,6 +294,16 @@ export function driverConformance(name: string, makeDriver: () => Promise<Driver
       assert.deepEqual(await driver.list('/r'), ['ab'])
     })
 
+    check('a folder that must be empty to go stays with what is in it', async (driver) => {
+      await driver.write('/e/f/g', Buffer.from('x'))
+      await assert.rejects(driver.remove('/e/f', { ifEmpty: true }), hasCode('ENOTEMPTY'))
+      assert.equal((await driver.read('/e/f/g', 10)).toString(), 'x')
+      await driver.remove('/e/f/g', { ifEmpty: true })
+      await driver.remove('/e/f', { ifEmpty: true })
+      assert.deepEqual(await driver.list('/e'), [])
+      await assert.rejects(driver.remove('/e/f', { ifEmpty: true }), PathNotFoundError)
+    })
+
     check('an emptied folder stays', async (driver) => {
       await driver.write('/e/f', new Uint8Array())
       await driver.remove('/e/f')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readlinkSync } from 'node:fs'
-import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { collect } from '../../src/bytes/stream.ts'
@@ -60,12 +60,46 @@ suite('filesystem driver: the file system', () => {
     assert.equal(await mode('ours/theirs'), 0o644)
   })
 
+  test(
+    'what root writes belongs to whom the root folder belongs to',
+    { skip: process.getuid?.() !== 0 && 'this is not root' },
+    async () => {
+      await using folder = await temporaryFolder()
+      await chown(folder.path, 1234, 2345)
+      const driver = filesystemDriver({ rootDirectory: folder.path })
+      await driver.write('/a/b/written', Buffer.from('x'))
+      await (await driver.writer('/c/grown')).close()
+      await driver.move('/c/grown', '/d/moved')
+      for (const name of ['a', 'a/b', 'a/b/written', 'c', 'd', 'd/moved', 'entrepot/tmp']) {
+        const { uid, gid } = await stat(join(folder.path, name))
+        assert.deepEqual([uid, gid], [1234, 2345], name)
+      }
+    },
+  )
+
   test('a root that does not exist yet is made when something is written', async () => {
     await using folder = await temporaryFolder()
     const driver = filesystemDriver({ rootDirectory: join(folder.path, 'not/yet') })
     await assert.rejects(driver.list('/'), PathNotFoundError)
     await driver.write('/a', Buffer.from('x'))
     assert.equal(await readFile(join(folder.path, 'not/yet/a'), 'utf8'), 'x')
+  })
+
+  test('files that are written to a folder while it is removed fail nobody', async () => {
+    await using folder = await temporaryFolder()
+    // As two processes do it: neither knows of the other's folders.
+    const [one, other] = [folder.path, folder.path].map((rootDirectory) => filesystemDriver({ rootDirectory }))
+    assert.ok(one !== undefined && other !== undefined)
+    for (let round = 0; round < 100; round++) {
+      const removed = other.remove('/t').catch((error: unknown) => {
+        if (!(error instanceof PathNotFoundError)) throw error
+      })
+      const written = ['/t/current/link', '/t/index/link', '/t/link'].map(
+        async (path) => await one.write(path, Buffer.from(path)),
+      )
+      const moved = one.write('/from', Buffer.from('x')).then(async () => await one.move('/from', '/t/moved/to'))
+      await Promise.all([removed, moved, ...written])
+    }
   })
 
   test('P2: a write that fails leaves the old bytes and no temporary file', async () => {

@@ -5,7 +5,7 @@ import { DriverError, PathNotFoundError, type StorageDriver } from '../../src/dr
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { parseTag } from '../../src/oci/reference.ts'
-import { linksRoot, repositoriesRoot, repositoryPath, tagsFolder } from '../../src/storage/layout.ts'
+import { blobPath, linksRoot, repositoriesRoot, repositoryPath, tagsFolder } from '../../src/storage/layout.ts'
 import { watchedDriver } from '../support/faulty-driver.ts'
 import { latest, name, openStore, otherName, storageSuite } from './fixture.ts'
 import { assertWhole, collectIn, index, layer, pushImage, storedLayers } from './garbage-fixture.ts'
@@ -65,6 +65,9 @@ suite('a collection that does not get to its end', () => {
         mock.timers.tick(6 * minute)
         await collectIn(driver, options)
         await assertKept(driver, needed)
+        mock.timers.tick(2 * hour) // links that came back are young
+        await collectIn(driver, options)
+        await assertKept(driver, needed)
         assert.deepEqual(await storedLayers(openStore(driver), ['a', 'b', 'c', 'd', 'e']), ['a', 'c'])
         assert.deepEqual(await driver.list('/entrepot/swept').catch(() => []), [])
       }
@@ -105,7 +108,7 @@ suite('a collection that does not get to its end', () => {
     })
     await assert.rejects(collectIn(driver, { grace: hour }), { name: 'GarbageError' })
     await openStore(driver).sweepTemporary({ age: Infinity })
-    assert.equal((await driver.list('/entrepot/swept')).length, 1)
+    assert.equal((await driver.list('/entrepot/swept')).length, 2) // a batch, and the sign that its process lives
     mock.timers.tick(6 * minute)
     await openStore(driver).sweepTemporary({ age: Infinity })
     assert.deepEqual(await driver.list('/entrepot/swept'), [])
@@ -125,6 +128,17 @@ suite('a collection that does not get to its end', () => {
 })
 
 storageSuite('a storage that cannot be seen whole', (check) => {
+  check('no blob goes where a manifest cannot be read', async ({ driver }) => {
+    const [list] = await fill(driver)
+    assert.ok(list !== undefined)
+    const blind = watchedDriver(driver, ({ method, path }) => {
+      if (method === 'read' && path === blobPath(list)) throw new DriverError('EIO', path)
+    })
+    const { isComplete, removed, problems } = await collectIn(blind)
+    assert.deepEqual([isComplete, removed.blobs], [false, 0])
+    assert.match(problems.join(), /cannot be read/)
+  })
+
   for (const [what, folder] of [
     ['all repositories', repositoriesRoot],
     ['a repository', repositoryPath(name)],

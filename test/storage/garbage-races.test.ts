@@ -8,14 +8,14 @@ import type { StorageDriver } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { isAbsence } from '../../src/oci/error.ts'
-import { parseTag, type Tag } from '../../src/oci/reference.ts'
+import { parseRepositoryName, parseTag, type Tag } from '../../src/oci/reference.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
 import { GarbageError } from '../../src/storage/garbage/collect.ts'
-import { blobPath, linkPath } from '../../src/storage/layout.ts'
+import { blobPath, blobsRoot, linkPath, linksRoot, repositoriesRoot, sweptFolder } from '../../src/storage/layout.ts'
 import type { LocalStore } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { pattern } from '../drivers/conformance.ts'
-import { watchedDriver } from '../support/faulty-driver.ts'
+import { happening, watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
 import { hasError } from '../support/errors.ts'
 import { chunksOf, latest, name, openStore, otherName, push } from './fixture.ts'
 import { assertWhole, collectIn, image, index, layer, pushImage } from './garbage-fixture.ts'
@@ -246,33 +246,82 @@ suite('garbage and pushes at once', () => {
     assert.ok(refusals < rounds / 10, `${refusals} pushes had to begin anew`)
   })
 
-  /** Lets something happen just before the first call of the driver that fits. */
   async function collectWith(
     driver: StorageDriver,
-    fits: (call: { method: string; path: string }) => boolean,
+    fits: (call: DriverCall) => boolean,
     happens: () => Promise<void>,
     deleteUntagged: boolean,
   ): Promise<void> {
-    let happening: Promise<void> | undefined
-    const watched = watchedDriver(driver, (call) => {
-      if (happening === undefined && fits(call)) happening = happens()
-    })
-    const waiting = new Proxy(watched, {
-      get(target, key) {
-        const member: unknown = Reflect.get(target, key)
-        if (typeof member !== 'function') return member
-        return async (...args: unknown[]): Promise<unknown> => {
-          const call: unknown = Reflect.apply(member, target, args)
-          if (happening === undefined) return await call
-          await happening
-          return await call
-        }
-      },
-    })
-    await collectIn(waiting, { grace: hour, deleteUntagged })
-    assert.ok(happening !== undefined, 'it never happened')
-    await happening
+    const busy = happening(driver, fits, happens)
+    await collectIn(busy.driver, { grace: hour, deleteUntagged })
+    assert.ok(busy.hasHappened(), 'it never happened')
   }
+
+  test('a second collection is refused from the first moment of one to its last', async () => {
+    const driver = inMemoryDriver()
+    const repository = openStore(driver).repository(name)
+    await pushImage(repository, ['a'])
+    await repository.blobs.put(layer('b'))
+    let calls = 0
+    let refused = 0
+    let isAsking = false
+    const asked = watchedDriver(driver, async ({ method, path }) => {
+      if (isAsking || (method === 'list' && path === repositoriesRoot && calls === 0)) return
+      calls++
+      if (calls === 1) return // the first is only just saying that it lives
+      isAsking = true
+      const { removed } = await collectIn(driver).catch((error: unknown) => {
+        if (!(error instanceof GarbageError)) throw error
+        refused++
+        return { removed: undefined }
+      })
+      // It may begin when the sign of the first is gone.
+      assert.ok(removed === undefined || path.startsWith(sweptFolder), `${method} of ${path}`)
+      isAsking = false
+    })
+    await collectIn(asked)
+    assert.ok(refused > 20, `${refused} of ${calls}`)
+  })
+
+  test('a blob that is mounted after its repository was looked at never leaves its place', async () => {
+    const driver = inMemoryDriver()
+    const store = openStore(driver)
+    await store.repository(name).blobs.put(layer('b'))
+    const { digest } = await store.repository(otherName).blobs.put(layer('a'))
+    await store.repository(otherName).blobs.delete(digest)
+    const moved: string[] = []
+    const watched = watchedDriver(driver, ({ method, path }) => {
+      if (method === 'move') moved.push(path)
+    })
+    const mount = async (): Promise<void> => void (await store.repository(otherName).blobs.link(digest))
+    const isSweep = ({ method, path }: DriverCall): boolean => method === 'list' && path === `${blobsRoot}/sha256`
+    const busy = happening(watched, isSweep, mount)
+    await collectIn(busy.driver)
+    assert.ok(busy.hasHappened())
+    assert.ok(moved.includes(blobPath(digestOf(layer('b')))))
+    assert.ok(!moved.includes(blobPath(digest)))
+    assert.equal((await store.repository(otherName).blobs.stat(digest, { renew: true })).digest, digest)
+  })
+
+  test('a blob that is linked while it is out of its place comes back before other repositories are read', async () => {
+    const driver = inMemoryDriver()
+    const store = openStore(driver)
+    const first = parseRepositoryName('a')
+    const last = parseRepositoryName('z')
+    for (const one of [first, last]) await store.repository(one).blobs.put(layer('kept'))
+    const { digest } = await store.repository(first).blobs.put(layer('a'))
+    await store.repository(first).blobs.delete(digest)
+    const calls: string[] = []
+    const busy = happening(
+      watchedDriver(driver, ({ method, path, to }) => void calls.push(`${method} ${to ?? path}`)),
+      ({ method, path }) => method === 'move' && path === blobPath(digest),
+      async () => await driver.write(linkPath(first, 'blobs', digest), Buffer.from(digest)),
+    )
+    await collectIn(busy.driver)
+    const back = calls.indexOf(`move ${blobPath(digest)}`)
+    assert.ok(back > 0)
+    assert.ok(calls.lastIndexOf(`list ${linksRoot(last, 'blobs')}`) > back)
+  })
 
   test('a manifest that is tagged while it is out of its place comes back', async (t) => {
     mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
@@ -308,7 +357,7 @@ suite('garbage and pushes at once', () => {
       let links = 0
       const again = async (): Promise<void> => void (await renew(repository, digest))
       // The last look before it is moved is at the repository's list of batches.
-      const isLast = ({ method, path }: { method: string; path: string }): boolean => {
+      const isLast = ({ method, path }: DriverCall): boolean => {
         if (method === 'stat' && path === link) links++
         return method === 'write' && links > 0 && path.startsWith('/entrepot/swept/')
       }
@@ -365,8 +414,7 @@ suite('garbage and pushes at once', () => {
     const mount = async (): Promise<void> => {
       await driver.write(linkPath(otherName, 'blobs', digest), Buffer.from(digest))
     }
-    const isScan = ({ method, path }: { method: string; path: string }): boolean =>
-      method === 'move' && path.includes('/blobs/sha256/')
+    const isScan = ({ method, path }: DriverCall): boolean => method === 'move' && path.includes('/blobs/sha256/')
     await collectWith(driver, isScan, mount, false)
     assert.equal((await openStore(driver).repository(otherName).blobs.stat(digest)).digest, digest)
   })

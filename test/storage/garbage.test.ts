@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
-import { parseRepositoryName, parseTag, type Tag } from '../../src/oci/reference.ts'
+import { parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../../src/oci/reference.ts'
 import { aliasPath, blobPath, linkPath, tagCurrentPath, tagIndexPath } from '../../src/storage/layout.ts'
 import { absent, chunksOf, latest, listed, name, otherName, push, storageSuite } from './fixture.ts'
 import {
@@ -36,6 +36,26 @@ storageSuite('garbage', (check) => {
     assert.deepEqual(await driver.list('/entrepot/swept'), [])
   })
 
+  check('what a repository of an older registry links stays, whatever its name', async (fixture) => {
+    const { repository, driver, restart } = fixture
+    // Distribution 2 takes a first component like a host's name.
+    const theirs = 'MyTeam/app' as RepositoryName
+    const manifest = image(['config', 'a'])
+    await driver.write(blobPath(digestOf(manifest)), manifest)
+    await driver.write(linkPath(theirs, 'manifests', digestOf(manifest)), Buffer.from(digestOf(manifest)))
+    for (const text of ['config', 'a', 'no longer named']) {
+      await driver.write(blobPath(digestOf(layer(text))), layer(text))
+      await driver.write(linkPath(theirs, 'blobs', digestOf(layer(text))), Buffer.from(digestOf(layer(text))))
+    }
+    await repository.blobs.put(layer('b'))
+    const { problems, removed } = await collectIn(driver, { deleteUntagged: true })
+    assert.deepEqual([problems, removed.links, removed.blobs], [[], 1, 1])
+    assert.ok((await restart().content.find(digestOf(manifest))) !== undefined)
+    const texts = ['config', 'a', 'no longer named']
+    assert.deepEqual(await storedLayers(restart(), [...texts, 'b']), texts)
+    for (const text of texts) await driver.stat(linkPath(theirs, 'blobs', digestOf(layer(text))))
+  })
+
   check('a second collection finds nothing left to do', async ({ repository, driver }) => {
     await repository.blobs.put(layer('a'))
     await collectIn(driver)
@@ -52,6 +72,21 @@ storageSuite('garbage', (check) => {
     assert.deepEqual(removed, { manifests: 0, links: 0, blobs: 0, bytes: 0 })
     await assertWhole(restart().repository(name), digestOf(untagged))
     assert.deepEqual(await storedLayers(restart(), ['linked', 'unlinked']), ['linked', 'unlinked'])
+  })
+
+  check('P7: however many links of blobs go, tags are read once', async ({ repository, driver }) => {
+    const kept = await pushImage(repository, ['config', 'a'])
+    const tags = Array.from({ length: 5 }, (_, at) => parseTag(`t${at}`))
+    for (const tag of tags) await repository.tags.put(tag, digestOf(kept))
+    for (let at = 0; at < 300; at++) {
+      const digest = digestOf(`never stored ${at}`)
+      await driver.write(linkPath(name, 'blobs', digest), Buffer.from(digest))
+    }
+    driver.arm(0)
+    assert.equal((await collectIn(driver)).removed.links, 300)
+    const paths = tags.map((tag) => tagCurrentPath(name, tag))
+    const reads = driver.calls.filter(({ method, path }) => method === 'read' && paths.includes(path))
+    assert.deepEqual(reads.map(({ path }) => path).toSorted(), paths)
   })
 
   check('a dry run says what would go, and touches nothing', async ({ repository, driver, restart }) => {

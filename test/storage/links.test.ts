@@ -1,17 +1,19 @@
 // Links that other processes remove, and links that others are just writing.
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { mock, suite, test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { descriptorCache } from '../../src/cache/descriptors.ts'
 import { openFactStore } from '../../src/cache/store.ts'
+import { DriverError } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { linkPath } from '../../src/storage/layout.ts'
-import { LinkFiles, trust } from '../../src/storage/link-files.ts'
+import { LinkFiles, trust, youth } from '../../src/storage/link-files.ts'
 import { Links } from '../../src/storage/links.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { hasError } from '../support/errors.ts'
-import { faultyDriver } from '../support/faulty-driver.ts'
+import { faultyDriver, watchedDriver } from '../support/faulty-driver.ts'
+import { recordingLogger } from '../support/recording-logger.ts'
 import { absent, manifestOf, name, openStore, push, storageSuite } from './fixture.ts'
 
 storageSuite('two processes on one tree', (check) => {
@@ -35,6 +37,32 @@ storageSuite('two processes on one tree', (check) => {
     await repository.blobs.delete(digest)
     await descriptors.set({ repository: name, kind: 'blobs' }, digest, known)
     await assert.rejects(repository.blobs.stat(digest), hasError('BLOB_UNKNOWN'))
+  })
+})
+
+suite('P3: a link that cannot be made young', () => {
+  test('still says what is here, and the log says so once until it can be again', async (t) => {
+    mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
+    t.after(() => mock.timers.reset())
+    let isFull = false
+    const driver = inMemoryDriver()
+    const full = watchedDriver(driver, ({ method, path }) => {
+      if (isFull && method === 'write') throw new DriverError('ENOSPC', path)
+    })
+    const { logger, lines } = recordingLogger()
+    const files = new LinkFiles({ driver: full, logger })
+    await files.write('/link', absent)
+    for (const [after, warnings] of [
+      [true, 1],
+      [true, 1],
+      [false, 1],
+      [true, 2],
+    ] as const) {
+      mock.timers.tick(2 * youth)
+      isFull = after
+      for (let request = 0; request < 3; request++) assert.equal(await files.renew('/link'), absent)
+      assert.equal(lines.length, warnings)
+    }
   })
 })
 

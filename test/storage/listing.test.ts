@@ -50,6 +50,22 @@ async function callsOf({ driver }: Long, run: () => Promise<unknown>): Promise<r
 }
 
 suite('pages of long lists', () => {
+  test('P7: a folder whose names are too many to be remembered is read once a page', async () => {
+    const names = Array.from({ length: 250_000 }, (_, index) => String(index).padStart(100, '0'))
+    let reads = 0
+    const driver = inMemoryDriver()
+    driver.list = async () => {
+      reads++
+      return names
+    }
+    driver.stat = async () => ({ kind: 'directory', size: 0, modified: new Date(1e9), version: 'same' })
+    const cache = new ListingCache(driver)
+    await cache.list('/f')
+    reads = 0
+    for (let page = 0; page < 3; page++) assert.equal((await cache.list('/f')).length, names.length)
+    assert.equal(reads, 3)
+  })
+
   const pageSize = 50
 
   test('P7: a page of tags costs the same among a thousand and among five thousand', async () => {

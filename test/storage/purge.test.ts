@@ -32,6 +32,16 @@ async function purge(driver: StorageDriver, options: Partial<PurgeOptions> = {})
 }
 
 storageSuite('the purge of uploads', (check) => {
+  check('one folder that cannot be read is said, and the rest is purged', async ({ store, driver }) => {
+    for (const one of [name, otherName]) await begin(store.repository(one), 'x')
+    const blind = watchedDriver(driver, ({ method, path }) => {
+      if (method === 'list' && path === uploadsFolder(name)) throw new DriverError('EACCES', path)
+    })
+    const failures: string[] = []
+    const { uploads } = await purge(blind, { onFailure: (path) => failures.push(path) })
+    assert.deepEqual([uploads, failures], [1, [uploadsFolder(name)]])
+  })
+
   check('an old upload goes, a young one stays', async ({ repository, driver }) => {
     const id = await begin(repository, 'half of it')
     assert.deepEqual(await purge(driver, { olderThan: new Date(Date.now() - hour) }), { uploads: 0, bytes: 0 })

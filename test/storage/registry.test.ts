@@ -116,6 +116,11 @@ storageSuite('the sweep of temporary files', (check) => {
   check('an entry that cannot be swept stops no other', async ({ store, driver, log }) => {
     const paths = ['/entrepot/fills/a', '/entrepot/fills/b', '/entrepot/fills/c', '/entrepot/swept/x/origins']
     for (const path of paths) await driver.write(path, Buffer.from('x'))
+    const list = driver.list.bind(driver)
+    driver.list = async (path) => {
+      if (path === '/entrepot/tmp') throw new DriverError('EACCES', 'another user’s')
+      return await list(path)
+    }
     const stat = driver.stat.bind(driver)
     driver.stat = async (path) => {
       if (path === '/entrepot/fills/a') throw new DriverError('EIO', 'broken')
@@ -125,7 +130,7 @@ storageSuite('the sweep of temporary files', (check) => {
     }
     assert.equal((await store.sweepTemporary({ age: -60_000 })).files, 2)
     assert.deepEqual(await driver.list('/entrepot/fills'), ['a'])
-    assert.equal(log.lines.filter(({ level }) => level === 'warn').length, 2)
+    assert.equal(log.lines.filter(({ level }) => level === 'warn').length, 3)
   })
 
   check('age is told by the clock of the file system, not by ours', async ({ store, driver }) => {

@@ -6,6 +6,7 @@ import {
   type FileStat,
   type FileWriter,
   type OpenFile,
+  type RemoveOptions,
   type StorageDriver,
   type WriterOptions,
 } from '../../src/drivers/driver.ts'
@@ -29,8 +30,11 @@ export interface DriverCall {
   readonly to?: DriverPath | undefined
 }
 
+/** A call waits for what it gives back. */
+type Before = (call: DriverCall) => Promise<void> | void
+
 /** Calls `before` ahead of every call, of open files too; what it throws is what the call fails with. */
-export function watchedDriver(driver: StorageDriver, before: (call: DriverCall) => void): StorageDriver {
+export function watchedDriver(driver: StorageDriver, before: Before): StorageDriver {
   return new WatchedDriver(driver, before)
 }
 
@@ -61,54 +65,81 @@ export function faultyDriver(driver: StorageDriver): FaultyDriver {
   }) as FaultyDriver
 }
 
+export interface Happening {
+  readonly driver: StorageDriver
+  readonly hasHappened: () => boolean
+}
+
+/** Lets something happen, once, just before the first call that fits; that call, and those behind it, wait. */
+export function happening(
+  driver: StorageDriver,
+  fits: (call: DriverCall) => boolean,
+  happens: () => Promise<void>,
+): Happening {
+  let running: Promise<void> | undefined
+  const waiting = watchedDriver(driver, (call) => {
+    if (running === undefined && fits(call)) running = happens()
+    return running
+  })
+  return { driver: waiting, hasHappened: () => running !== undefined }
+}
+
 class WatchedDriver implements StorageDriver {
   readonly name: string
   readonly #driver: StorageDriver
-  readonly #before: (call: DriverCall) => void
+  readonly #before: Before
 
-  constructor(driver: StorageDriver, before: (call: DriverCall) => void) {
+  constructor(driver: StorageDriver, before: Before) {
     this.name = driver.name
     this.#driver = driver
     this.#before = before
   }
 
   async stat(path: DriverPath): Promise<FileStat> {
-    this.#before({ method: 'stat', path })
+    const waiting = this.#before({ method: 'stat', path })
+    if (waiting !== undefined) await waiting
     return await this.#driver.stat(path)
   }
 
   async read(path: DriverPath, limit: number): Promise<Buffer> {
-    this.#before({ method: 'read', path })
+    const waiting = this.#before({ method: 'read', path })
+    if (waiting !== undefined) await waiting
     return await this.#driver.read(path, limit)
   }
 
   async open(path: DriverPath, range?: FileRange): Promise<OpenFile> {
-    this.#before({ method: 'open', path })
+    const waiting = this.#before({ method: 'open', path })
+    if (waiting !== undefined) await waiting
     return new WatchedReader(await this.#driver.open(path, range), path, this.#before)
   }
 
   async write(path: DriverPath, bytes: Uint8Array): Promise<void> {
-    this.#before({ method: 'write', path })
+    const waiting = this.#before({ method: 'write', path })
+    if (waiting !== undefined) await waiting
     await this.#driver.write(path, bytes)
   }
 
   async writer(path: DriverPath, options?: WriterOptions): Promise<FileWriter> {
-    this.#before({ method: 'writer', path })
+    const waiting = this.#before({ method: 'writer', path })
+    if (waiting !== undefined) await waiting
     return new WatchedWriter(await this.#driver.writer(path, options), path, this.#before)
   }
 
   async move(from: DriverPath, to: DriverPath): Promise<void> {
-    this.#before({ method: 'move', path: from, to })
+    const waiting = this.#before({ method: 'move', path: from, to })
+    if (waiting !== undefined) await waiting
     await this.#driver.move(from, to)
   }
 
-  async remove(path: DriverPath): Promise<void> {
-    this.#before({ method: 'remove', path })
-    await this.#driver.remove(path)
+  async remove(path: DriverPath, options?: RemoveOptions): Promise<void> {
+    const waiting = this.#before({ method: 'remove', path })
+    if (waiting !== undefined) await waiting
+    await this.#driver.remove(path, options)
   }
 
   async list(path: DriverPath): Promise<readonly string[]> {
-    this.#before({ method: 'list', path })
+    const waiting = this.#before({ method: 'list', path })
+    if (waiting !== undefined) await waiting
     return await this.#driver.list(path)
   }
 }
@@ -118,9 +149,9 @@ class WatchedReader implements OpenFile {
   readonly version: string
   readonly #file: OpenFile
   readonly #path: DriverPath
-  readonly #before: (call: DriverCall) => void
+  readonly #before: Before
 
-  constructor(file: OpenFile, path: DriverPath, before: (call: DriverCall) => void) {
+  constructor(file: OpenFile, path: DriverPath, before: Before) {
     this.size = file.size
     this.version = file.version
     this.#file = file
@@ -130,7 +161,8 @@ class WatchedReader implements OpenFile {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
     for await (const chunk of this.#file) {
-      this.#before({ method: 'chunk', path: this.#path })
+      const waiting = this.#before({ method: 'chunk', path: this.#path })
+      if (waiting !== undefined) await waiting
       yield chunk
     }
   }
@@ -143,9 +175,9 @@ class WatchedReader implements OpenFile {
 class WatchedWriter implements FileWriter {
   readonly #writer: FileWriter
   readonly #path: DriverPath
-  readonly #before: (call: DriverCall) => void
+  readonly #before: Before
 
-  constructor(writer: FileWriter, path: DriverPath, before: (call: DriverCall) => void) {
+  constructor(writer: FileWriter, path: DriverPath, before: Before) {
     this.#writer = writer
     this.#path = path
     this.#before = before
@@ -156,18 +188,21 @@ class WatchedWriter implements FileWriter {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    this.#before({ method: 'append', path: this.#path })
+    const waiting = this.#before({ method: 'append', path: this.#path })
+    if (waiting !== undefined) await waiting
     await this.#writer.write(chunk)
   }
 
   async sync(): Promise<void> {
-    this.#before({ method: 'sync', path: this.#path })
+    const waiting = this.#before({ method: 'sync', path: this.#path })
+    if (waiting !== undefined) await waiting
     await this.#writer.sync()
   }
 
   async close(): Promise<void> {
     await this.#writer.close()
-    this.#before({ method: 'close', path: this.#path })
+    const waiting = this.#before({ method: 'close', path: this.#path })
+    if (waiting !== undefined) await waiting
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

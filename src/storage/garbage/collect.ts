@@ -8,15 +8,19 @@ import { silentLogger } from '../../telemetry/logger.ts'
 import { repositoriesRoot } from '../layout.ts'
 import { LinkFiles } from '../link-files.ts'
 import { walkRepositoryFolders, type RepositoryFolder } from '../repository-folders.ts'
+import { sweepTemporary } from '../sweep.ts'
 import { DigestSet } from './digest-set.ts'
 import { markRepository, type Problem } from './mark.ts'
-import { recover } from './set-aside.ts'
+import { isFull, recover, SetAside } from './set-aside.ts'
 import { sweepBlobs, type SeenBlob } from './sweep-blobs.ts'
 import { sweepLinks } from './sweep-links.ts'
 import { sweepReferrers, sweepReferrersOfNobody, type SweepReferrersOptions } from './sweep-referrers.ts'
 
 /** Calls of the driver at once: servers want their share of the disk. */
 const concurrency = 16
+
+/** Temporary files that were not written to for so long belong to nobody, in milliseconds. */
+const abandonedAge = 15 * 60_000
 
 export interface GarbageOptions {
   readonly driver: StorageDriver
@@ -82,14 +86,23 @@ class GarbageCollection {
   }
 
   async run(): Promise<GarbageReport> {
-    const { driver, dryRun, signal } = this.#options
     await this.#check()
+    if (this.#options.dryRun) return await this.#collect(undefined)
+    await using lease = await this.#begin()
+    return await this.#collect(lease)
+  }
+
+  async #collect(lease: SetAside | undefined): Promise<GarbageReport> {
+    const { driver, dryRun, signal } = this.#options
     const walk = walkRepositoryFolders(driver, {
       signal,
       onFailure: (path, error) =>
         this.#problem({ repository: undefined, text: `${path}: ${String(error)}`, isBlinding: true }),
     })
-    for await (const folder of walk) await this.#clean(folder)
+    for await (const folder of walk) {
+      await lease?.keepAlive()
+      await this.#clean(folder, lease)
+    }
     await this.#forget(undefined, sweepReferrersOfNobody)
     this.#update({ phase: 'blobs' })
     if (this.#report.isComplete) {
@@ -98,30 +111,58 @@ class GarbageCollection {
         driver,
         live: this.#live,
         dryRun,
+        lease,
         onBlob: (blob) => this.#count(blob),
       })
     }
     return this.#report
   }
 
-  /** Puts back what a run that was killed has left; where it may still live, there is no second one beside it. */
   async #check(): Promise<void> {
-    const { driver, dryRun } = this.#options
+    const { driver } = this.#options
     try {
       await driver.list(repositoriesRoot)
     } catch (cause) {
       if (!(cause instanceof PathNotFoundError)) throw cause
       throw new GarbageError(`there is no ${repositoriesRoot} in this storage: nothing to collect`, { cause })
     }
-    if (dryRun) return
-    const { running } = await recover(driver, Date.now())
+  }
+
+  /**
+   * Says that this run lives, then puts back what one that was killed has left. Where another may live, too, there is no
+   * second one beside it: of two that begin at once, neither goes on.
+   */
+  async #begin(): Promise<SetAside> {
+    const { driver } = this.#options
+    await using opening = new AsyncDisposableStack()
+    const lease = opening.use(await this.#holdLease())
+    const { running } = await recover(driver, Date.now(), lease)
     if (running > 0) {
       throw new GarbageError('another collection is running, or was killed a moment ago: try again in five minutes')
     }
+    opening.move()
+    return lease
   }
 
-  async #clean(folder: RepositoryFolder): Promise<void> {
-    const { driver, dryRun, deleteUntagged, signal } = this.#options
+  /** On a full disk what is left of dead transfers goes first: that needs no second look, and no room. */
+  async #holdLease(): Promise<SetAside> {
+    const { driver } = this.#options
+    try {
+      return await SetAside.begin(driver)
+    } catch (error) {
+      if (!isFull(error)) throw error
+    }
+    await sweepTemporary(driver, { age: abandonedAge, open: new Set(), logger: silentLogger })
+    try {
+      return await SetAside.begin(driver)
+    } catch (cause) {
+      if (!isFull(cause)) throw cause
+      throw new GarbageError('the disk is so full that not even an empty folder can be made: free one block', { cause })
+    }
+  }
+
+  async #clean(folder: RepositoryFolder, lease: SetAside | undefined): Promise<void> {
+    const { driver, deleteUntagged, signal } = this.#options
     try {
       const marks = await markRepository(folder, {
         driver,
@@ -132,9 +173,10 @@ class GarbageCollection {
         deleteUntagged,
         onProblem: (problem) => this.#problem(problem),
       })
-      const swept = dryRun
-        ? { manifests: marks.manifests.size, blobs: marks.blobs.size, spared: [] }
-        : await sweepLinks(marks, { ...this.#shared(), driver })
+      const swept =
+        lease === undefined
+          ? { manifests: marks.manifests.size, blobs: marks.blobs.size, spared: [] }
+          : await sweepLinks(marks, { ...this.#shared(), driver, lease })
       for (const digest of swept.spared) this.#live.add(digest)
       const { removed, repositories, manifests } = this.#report
       this.#update({

@@ -1,4 +1,5 @@
 // A set of very many digests in little memory.
+import { randomBytes } from 'node:crypto'
 import { hexOf, type Digest } from '../../oci/digest.ts'
 
 /**
@@ -8,6 +9,8 @@ import { hexOf, type Digest } from '../../oci/digest.ts'
 export class DigestSet {
   #slots = new BigUint64Array(1024)
   #size = 0
+  /** Odd, so that no two keys become one; random, as whoever pushes may choose digests that would meet in one place. */
+  readonly #factor = randomBytes(8).readBigUInt64LE() | 1n
 
   get size(): number {
     return this.#size
@@ -15,11 +18,11 @@ export class DigestSet {
 
   add(digest: Digest): void {
     if (this.#size * 2 >= this.#slots.length) this.#grow()
-    if (put(this.#slots, keyOf(digest))) this.#size++
+    if (put(this.#slots, this.#keyOf(digest))) this.#size++
   }
 
   has(digest: Digest): boolean {
-    const key = keyOf(digest)
+    const key = this.#keyOf(digest)
     return this.#slots[slotOf(this.#slots, key)] === key
   }
 
@@ -28,18 +31,18 @@ export class DigestSet {
     for (const key of this.#slots) if (key !== 0n) put(slots, key)
     this.#slots = slots
   }
-}
 
-/** Never 0, which is an empty slot. */
-function keyOf(digest: Digest): bigint {
-  return BigInt(`0x${hexOf(digest).slice(0, 16)}`) || 1n
+  /** Never 0, which is an empty slot. */
+  #keyOf(digest: Digest): bigint {
+    return BigInt.asUintN(64, BigInt(`0x${hexOf(digest).slice(0, 16)}`) * this.#factor) || 1n
+  }
 }
 
 /** Where the key is, or would be. The length of `slots` is a power of two, and some are empty. */
 function slotOf(slots: BigUint64Array, key: bigint): number {
-  const mask = slots.length - 1
-  let at = Number(key & 0xffff_ffffn) & mask
-  while (slots[at] !== 0n && slots[at] !== key) at = (at + 1) & mask
+  const bits = 31 - Math.clz32(slots.length)
+  let at = Number(key >> BigInt(64 - bits)) // a product is mixed best in its upper bits
+  while (slots[at] !== 0n && slots[at] !== key) at = (at + 1) % slots.length
   return at
 }
 

@@ -35,8 +35,8 @@ export function keepManifests(
     kept.add(target)
     const { names = [], subject } = documents.get(target) ?? {}
     const about = subject === undefined ? [] : [subject]
-    const next = [...names, ...about].map(targetOf).filter((other) => stored.has(other))
-    waiting.push(...next, ...(referrers.get(target) ?? []))
+    for (const other of [...names, ...about].map(targetOf)) if (stored.has(other)) waiting.push(other)
+    for (const referrer of referrers.get(target) ?? []) waiting.push(referrer)
   }
   return kept
 }

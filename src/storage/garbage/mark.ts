@@ -1,9 +1,9 @@
 // What one repository needs of what is stored, and what it has no use for.
 import type { LimitFunction } from 'p-limit'
-import { PathNotFoundError, type DriverPath, type StorageDriver } from '../../drivers/driver.ts'
+import { DriverError, PathNotFoundError, type DriverPath, type StorageDriver } from '../../drivers/driver.ts'
 import { algorithmOf, digestOf, isDigest, type Digest } from '../../oci/digest.ts'
 import { ManifestError, maxManifestSize } from '../../oci/manifest.ts'
-import { isTag, type RepositoryName, type Tag } from '../../oci/reference.ts'
+import { isRepositoryName, isTag, type RepositoryName, type Tag } from '../../oci/reference.ts'
 import {
   aliasPath,
   blobPath,
@@ -66,12 +66,13 @@ class RepositoryMark {
   readonly #name: RepositoryName
   readonly #inside: readonly string[]
   readonly #options: MarkOptions
-  #isUnsure = false
+  #isUnsure: boolean
 
   constructor({ name, inside }: RepositoryFolder, options: MarkOptions) {
     this.#name = name
     this.#inside = inside
     this.#options = options
+    this.#isUnsure = !isRepositoryName(name) // another registry serves it, by rules of its own
   }
 
   async mark(): Promise<RepositoryMarks> {
@@ -150,14 +151,16 @@ class RepositoryMark {
   }
 
   async #document(target: Digest): Promise<StoredDocument | undefined> {
+    const path = blobPath(target)
     try {
-      const bytes = await this.#options.driver.read(blobPath(target), maxManifestSize)
+      const bytes = await this.#options.driver.read(path, maxManifestSize)
       if (digestOf(bytes) === target) return readDocument(bytes)
       this.#doubt(`manifest ${target} is damaged`)
     } catch (error) {
       if (error instanceof PathNotFoundError) this.#doubt(`manifest ${target} is linked, but not stored`)
       else if (error instanceof ManifestError) this.#doubt(`manifest ${target} is not understood: ${error.message}`)
-      else this.#doubt(`manifest ${target} cannot be read: ${String(error)}`)
+      else if (error instanceof DriverError && error.code === 'EFBIG') this.#doubt(`manifest ${target} is too large`)
+      else this.#blind(path, error)
     }
     return undefined
   }

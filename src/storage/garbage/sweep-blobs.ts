@@ -1,7 +1,13 @@
 // Taking away the bytes that no repository needs.
 import type { LimitFunction } from 'p-limit'
 import type { DescriptorCache } from '../../cache/descriptors.ts'
-import { DriverError, PathNotFoundError, type FileStat, type StorageDriver } from '../../drivers/driver.ts'
+import {
+  DriverError,
+  PathNotFoundError,
+  type DriverPath,
+  type FileStat,
+  type StorageDriver,
+} from '../../drivers/driver.ts'
 import { isDigest, type Digest } from '../../oci/digest.ts'
 import { blobPath, blobsRoot, linkPath, linksFolder, linksRoot, manifestsFolder, type LinkKind } from '../layout.ts'
 import type { LinkFiles } from '../link-files.ts'
@@ -9,9 +15,9 @@ import { namesIn } from '../links.ts'
 import { walkRepositoryFolders, type RepositoryFolder } from '../repository-folders.ts'
 import type { DigestSet } from './digest-set.ts'
 import { each } from './each.ts'
-import { SetAside } from './set-aside.ts'
+import { isFull, SetAside } from './set-aside.ts'
 
-/** Blobs that are out of their place together, while the links of every repository are looked at once more. */
+/** Blobs that are out of their place together; the links of every repository are looked at for each batch. */
 const batchSize = 4096
 
 export interface SweepBlobsOptions {
@@ -25,6 +31,7 @@ export interface SweepBlobsOptions {
   readonly cutoff: number
   /** Says what would go, and touches nothing. */
   readonly dryRun: boolean
+  readonly lease: SetAside | undefined
   readonly onBlob: (blob: SeenBlob) => void
   readonly signal: AbortSignal | undefined
 }
@@ -46,7 +53,7 @@ export async function sweepBlobs(options: SweepBlobsOptions): Promise<void> {
   let batch: Candidate[] = []
   const flush = async (): Promise<void> => {
     if (dryRun) for (const { size } of batch) onBlob({ size, fate: 'removed' })
-    else if (batch.length > 0) await removeBlobs(batch, options)
+    else if (batch.length > 0) await removeUnlinked(batch, options)
     batch = []
   }
   for (const shard of await namesIn(driver, `${blobsRoot}/sha256`)) {
@@ -55,7 +62,7 @@ export async function sweepBlobs(options: SweepBlobsOptions): Promise<void> {
       .map((hex) => `sha256:${hex}`)
       .filter((text): text is Digest => isDigest(text))
     const found = await each(digests, options.limit, async (digest) => await findCandidate(digest, options))
-    batch.push(...found.filter((candidate) => candidate !== undefined))
+    for (const candidate of found) if (candidate !== undefined) batch.push(candidate)
     if (batch.length >= batchSize) await flush()
   }
   await flush()
@@ -84,44 +91,69 @@ async function statBlob(digest: Digest, { driver }: SweepBlobsOptions): Promise<
   }
 }
 
+/** Links are looked at once before, as what a client has just linked should not go away even for a moment. */
+async function removeUnlinked(batch: readonly Candidate[], options: SweepBlobsOptions): Promise<void> {
+  const linked = new Set<Digest>()
+  const digests = new Set(batch.map(({ digest }) => digest))
+  await findLinked(digests, options, async (digest) => void linked.add(digest))
+  for (const { size } of batch.filter(({ digest }) => linked.has(digest))) options.onBlob({ size, fate: 'spared' })
+  let waiting: readonly Candidate[] = batch.filter(({ digest }) => !linked.has(digest))
+  while (waiting.length > 0) waiting = await removeBlobs(waiting, options)
+}
+
 /**
  * Moved away, then links looked for, then removed. Whoever links a blob looks for its bytes afterwards: either we see
  * that link here, or its writer sees that the bytes are gone.
+ * @returns those that there was no room to move; fewer than were given
  */
-async function removeBlobs(batch: readonly Candidate[], options: SweepBlobsOptions): Promise<void> {
-  const { driver, descriptors, onBlob } = options
-  await using aside = await SetAside.begin(
-    driver,
-    batch.map(({ digest }) => blobPath(digest)),
-  )
-  const gone = new Map<Digest, number>() // with their places in the batch
-  await each(batch.keys(), options.limit, async (index) => {
-    const candidate = batch[index]
-    const stat = await aside.take(index)
-    if (candidate === undefined || stat === undefined) return
-    if (stat.modified.getTime() === candidate.modified) gone.set(candidate.digest, index)
-    else await aside.putBack(index) // another file has come to its place: it was pushed again
+async function removeBlobs(batch: readonly Candidate[], options: SweepBlobsOptions): Promise<readonly Candidate[]> {
+  const { driver, lease, descriptors, onBlob } = options
+  await using aside = await SetAside.begin(driver, lease)
+  const gone = new Set<Digest>()
+  const left: Candidate[] = []
+  await each(batch, options.limit, async (candidate) => {
+    const path = blobPath(candidate.digest)
+    try {
+      const stat = await aside.take(path)
+      if (stat === undefined) return
+      if (stat.modified.getTime() === candidate.modified) gone.add(candidate.digest)
+      else await aside.putBack(path) // another file has come to its place: it was pushed again
+    } catch (error) {
+      if (!isFull(error)) throw error
+      await aside.putBack(path)
+      left.push(candidate)
+      if (left.length === batch.length) throw error
+    }
   })
-  for (const digest of await linkedAmong(gone, aside, options)) {
-    const index = gone.get(digest)
-    if (index === undefined) continue
-    await aside.putBack(index)
-    gone.delete(digest)
-  }
+  await findLinked(
+    gone,
+    options,
+    async (digest) => {
+      gone.delete(digest)
+      await aside.putBack(blobPath(digest))
+    },
+    aside,
+  )
   await aside.remove()
-  for (const { digest, size } of batch) {
+  const waiting = new Set(left)
+  for (const candidate of batch.filter((one) => !waiting.has(one))) {
+    const { digest, size } = candidate
     if (gone.has(digest)) await descriptors.clear('content', digest)
     onBlob({ size, fate: gone.has(digest) ? 'removed' : 'spared' })
   }
+  return left
 }
 
-/** Which of these a repository links now. @throws where a repository cannot be read: its links may be among them */
-async function linkedAmong(
-  digests: ReadonlyMap<Digest, number>,
-  aside: SetAside,
+/**
+ * Takes those that a repository links now to `onLinked`, as soon as they are seen.
+ * @throws where a repository cannot be read: its links may be among them
+ */
+async function findLinked(
+  digests: ReadonlySet<Digest>,
   options: SweepBlobsOptions,
-): Promise<Set<Digest>> {
-  const linked = new Set<Digest>()
+  onLinked: (digest: Digest) => Promise<void>,
+  alive: SetAside | undefined = options.lease,
+): Promise<void> {
   const walk = walkRepositoryFolders(options.driver, {
     signal: options.signal,
     onFailure: (_, error) => {
@@ -129,19 +161,24 @@ async function linkedAmong(
     },
   })
   for await (const folder of walk) {
-    await aside.keepAlive()
-    for (const target of await linksTo(digests, folder, options)) linked.add(target)
+    await alive?.keepAlive()
+    for (const links of await linksTo(digests, folder, options.driver)) {
+      await each(links, options.limit, async (path) => {
+        await alive?.keepAlive()
+        const target = await options.files.read(path)
+        if (target !== undefined && digests.has(target)) await onLinked(target)
+      })
+    }
   }
-  return linked
 }
 
+/** Links of a repository that may name one of these: by their own names, or by what is in them. */
 async function linksTo(
-  digests: ReadonlyMap<Digest, number>,
+  digests: ReadonlySet<Digest>,
   { name, inside }: RepositoryFolder,
-  options: SweepBlobsOptions,
-): Promise<Digest[]> {
-  const { driver, files } = options
-  const found: Digest[] = []
+  driver: StorageDriver,
+): Promise<DriverPath[][]> {
+  const found: DriverPath[][] = []
   const kinds: readonly (readonly [LinkKind, folder: string])[] = [
     ['blobs', '_layers'],
     ['manifests', manifestsFolder],
@@ -151,8 +188,7 @@ async function linksTo(
       const links = (await namesIn(driver, linksFolder(name, kind, algorithm)))
         .map((hex) => `${algorithm}:${hex}`)
         .filter((text): text is Digest => isDigest(text) && (algorithm !== 'sha256' || digests.has(text)))
-      const targets = await each(links, options.limit, async (digest) => await files.read(linkPath(name, kind, digest)))
-      found.push(...targets.filter((target) => target !== undefined))
+      found.push(links.map((digest) => linkPath(name, kind, digest)))
     }
   }
   return found

@@ -18,10 +18,13 @@ import type { LinkFiles } from '../link-files.ts'
 import { namesIn } from '../links.ts'
 import { each } from './each.ts'
 import type { RepositoryMarks } from './mark.ts'
-import { SetAside } from './set-aside.ts'
+import { isFull, SetAside } from './set-aside.ts'
 
 /** Links that are out of their place together, for as long as it takes to look once more. */
-const batchSize = 256
+const batchSize = 4096
+
+/** And where there is no room for the names of so many. */
+const smallBatchSize = 16
 
 export interface SweepLinksOptions {
   readonly driver: StorageDriver
@@ -30,6 +33,7 @@ export interface SweepLinksOptions {
   readonly limit: LimitFunction
   /** Links that were written at that time or later stay. */
   readonly cutoff: number
+  readonly lease: SetAside
   readonly signal: AbortSignal | undefined
 }
 
@@ -54,8 +58,8 @@ export async function sweepLinks(marks: RepositoryMarks, options: SweepLinksOpti
 class LinkSweep {
   readonly #marks: RepositoryMarks
   readonly #options: SweepLinksOptions
-  /** Manifests that were taken out of their places. */
-  readonly #gone = new Set<Digest | undefined>()
+  /** Manifests that were removed. */
+  readonly #gone = new Set<Digest>()
 
   constructor(marks: RepositoryMarks, options: SweepLinksOptions) {
     this.#marks = marks
@@ -64,18 +68,26 @@ class LinkSweep {
 
   async run(): Promise<SweptLinks> {
     const doomed = await this.#doomed()
-    let manifests = 0
-    let blobs = 0
-    for (let at = 0; at < doomed.length; at += batchSize) {
+    let size = batchSize
+    let at = 0
+    while (at < doomed.length) {
       this.#options.signal?.throwIfAborted()
-      const batch = doomed.slice(at, at + batchSize)
-      if (!(await this.#remove(batch))) {
-        return { manifests, blobs, spared: doomed.slice(at).map(({ target }) => target) }
+      const batch = doomed.slice(at, at + size)
+      try {
+        if (!(await this.#remove(batch))) break
+        at += batch.length
+      } catch (error) {
+        if (!isFull(error)) throw error
+        if (size === smallBatchSize) break // the next run has more room: blobs go meanwhile
+        size = smallBatchSize
       }
-      manifests += batch.filter(({ kind }) => kind === 'manifests').length
-      blobs += batch.filter(({ kind }) => kind === 'blobs').length
     }
-    return { manifests, blobs, spared: [] }
+    const count = (kind: LinkKind): number => doomed.slice(0, at).filter((link) => link.kind === kind).length
+    return {
+      manifests: count('manifests'),
+      blobs: count('blobs'),
+      spared: doomed.slice(at).map(({ target }) => target),
+    }
   }
 
   async #doomed(): Promise<DoomedLink[]> {
@@ -112,20 +124,19 @@ class LinkSweep {
 
   /** Whether they are gone; otherwise all of them are back in their places. */
   async #remove(batch: readonly DoomedLink[]): Promise<boolean> {
-    const { driver, cutoff } = this.#options
-    await using aside = await SetAside.begin(
-      driver,
-      batch.map(({ path }) => path),
-    )
+    const { driver, cutoff, lease } = this.#options
+    await using aside = await SetAside.begin(driver, lease)
+    const manifests = batch.filter(({ kind }) => kind === 'manifests').map(({ digest }) => digest)
     for (const kind of ['history', 'manifests', 'blobs'] as const) {
-      const indexes = [...batch.keys()].filter((index) => batch[index]?.kind === kind)
-      const taken = await each(indexes, this.#options.limit, async (index) => await aside.take(index))
-      if (kind === 'manifests') for (const index of indexes) this.#gone.add(batch[index]?.digest)
+      const links = batch.filter((link) => link.kind === kind)
+      const taken = await each(links, this.#options.limit, async ({ path }) => await aside.take(path))
       const isYoung = taken.some((stat) => stat !== undefined && stat.modified.getTime() >= cutoff)
       if (isYoung && kind !== 'history') return false // a client was told that it is here
     }
-    if (await this.#hasNews()) return false
+    if (await this.#hasNewManifest(new Set(manifests), aside)) return false
+    if (batch.some(({ kind }) => kind !== 'blobs') && (await this.#hasNewTag(aside))) return false
     await aside.remove()
+    for (const digest of manifests) this.#gone.add(digest)
     const { descriptors } = this.#options
     for (const { kind, digest } of batch) {
       if (kind !== 'history') await descriptors.clear({ repository: this.#marks.name, kind }, digest)
@@ -133,30 +144,41 @@ class LinkSweep {
     return true
   }
 
-  /** Whether the repository holds a manifest, or points a tag at one, that is not among those that stay. */
-  async #hasNews(): Promise<boolean> {
+  /** Whether the repository holds a manifest that is not among those that stay; `taken` are out of their places. */
+  async #hasNewManifest(taken: ReadonlySet<Digest>, aside: SetAside): Promise<boolean> {
     const { driver, files } = this.#options
-    const { name, kept, manifests } = this.#marks
+    const { name, kept } = this.#marks
     for (const algorithm of await namesIn(driver, linksRoot(name, 'manifests'))) {
       const links = (await namesIn(driver, linksFolder(name, 'manifests', algorithm)))
         .map((hex) => `${algorithm}:${hex}`)
         .filter((text): text is Digest => isDigest(text) && !kept.has(text))
       const isLinked = await each(links, this.#options.limit, async (digest) => {
+        await aside.keepAlive()
         const path = linkPath(name, 'manifests', digest)
-        if (this.#isWaiting(digest) || !(await this.#isThere(path))) return false
+        if (this.#isWaiting(digest, taken) || !(await this.#isThere(path))) return false
         const target = await files.read(path)
         return target === undefined || !kept.has(target)
       })
       if (isLinked.includes(true)) return true
     }
+    return false
+  }
+
+  /** Whether a tag points at a manifest that is to go. */
+  async #hasNewTag(aside: SetAside): Promise<boolean> {
+    const { driver, files } = this.#options
+    const { name, manifests } = this.#marks
     const tags = (await namesIn(driver, tagsFolder(name))).filter((tag): tag is Tag => isTag(tag))
-    const targets = await each(tags, this.#options.limit, async (tag) => await files.read(tagCurrentPath(name, tag)))
+    const targets = await each(tags, this.#options.limit, async (tag) => {
+      await aside.keepAlive()
+      return await files.read(tagCurrentPath(name, tag))
+    })
     return targets.some((target) => target !== undefined && manifests.has(target))
   }
 
   /** Whether a manifest is to go, and its turn has not come. */
-  #isWaiting(digest: Digest): boolean {
-    return this.#marks.manifests.has(digest) && !this.#gone.has(digest)
+  #isWaiting(digest: Digest, taken: ReadonlySet<Digest>): boolean {
+    return this.#marks.manifests.has(digest) && !taken.has(digest) && !this.#gone.has(digest)
   }
 
   async #isThere(path: DriverPath): Promise<boolean> {
