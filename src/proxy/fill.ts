@@ -67,6 +67,7 @@ export class Fill {
       this.#started.resolve()
       await upload.append(this.#watch(body), { signal: this.#options.signal })
       await this.#verify(upload, fetched)
+      using _ = this.#options.content.hold(this.digest) // until it is linked
       const descriptor = await upload.commit(this.digest)
       await this.#link()
       this.#stored.resolve(descriptor)
@@ -159,6 +160,7 @@ export class Fill {
     let wake: (() => void) | undefined
     const onAbort = (): void => wake?.()
     signal?.addEventListener('abort', onAbort, { once: true })
+    using _ = this.#options.content.hold(this.digest) // what has left memory is read from there
     try {
       let at = range.start
       while (at < range.end) {

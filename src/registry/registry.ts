@@ -40,6 +40,8 @@ export interface LocalRegistry extends Registry {
 export interface ContentStore extends BlobSource {
   find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined>
   open(digest: Digest, options?: OpenOptions): Promise<OpenBlob>
+  /** Until it is disposed, the stored bytes are not taken away to make room: they are being read, or about to be linked. */
+  hold(digest: Digest): Disposable
   /** Begins a blob that belongs to no repository; `commit` stores it unlinked. What a dead process leaves is swept. */
   receive(options?: CallOptions): Promise<Upload>
 }

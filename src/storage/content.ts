@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
-import { collect, streamOf } from '../bytes/stream.ts'
+import { collect, streamOf, type ByteStream } from '../bytes/stream.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import {
   DriverError,
@@ -21,8 +21,11 @@ import type { CallOptions } from '../registry/call.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { Upload } from '../registry/store.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { aliasPath, blobPath, damagedPath, fillPath } from './layout.ts'
+import { HeldStream } from './held-stream.ts'
+import { InUse } from './in-use.ts'
+import { aliasPath, blobFolder, blobPath, damagedPath, fillPath } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { Proofs, ProvenStream, type ProofShare } from './proofs.ts'
 import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
@@ -33,6 +36,7 @@ export interface ContentOptions {
   readonly links: LinkFiles
   readonly logger: Logger
   readonly room: UploadRoom
+  readonly usage?: UsageLog | undefined
 }
 
 export interface OpenStoredOptions extends OpenOptions {
@@ -59,6 +63,7 @@ interface SmallBlob {
 export class Content implements ContentStore {
   readonly #options: ContentOptions
   readonly #proofs: Proofs
+  readonly #inUse = new InUse()
   readonly #hot = new LRUCache<Digest, SmallBlob>({
     maxSize: hotBytes,
     sizeCalculation: ({ bytes }) => bytes.byteLength + 512,
@@ -97,11 +102,30 @@ export class Content implements ContentStore {
     if (!isUploadId(id)) throw new Error('not a UUID')
     const path = fillPath(id)
     const publish = this.publish.bind(this)
+    const claim = this.claim.bind(this)
     const reveal = this.alias.bind(this)
     return await StoredUpload.open(
-      { id, path, folder: path, startedAt: new Date(), publish, reveal },
+      { id, path, folder: path, startedAt: new Date(), publish, claim, reveal },
       this.#options.room,
     )
+  }
+
+  hold(digest: Digest): Disposable {
+    return this.#inUse.hold(digest)
+  }
+
+  /** As `hold`, for whoever makes a link: what is stored afterwards stays stored. */
+  async claim(target: Digest): Promise<Disposable> {
+    return await this.#inUse.claim(target)
+  }
+
+  isInUse(target: Digest): boolean {
+    return this.#inUse.has(target)
+  }
+
+  /** As `EvictableStore.free`. */
+  async free(target: Digest, isNeeded: () => boolean): Promise<number | undefined> {
+    return await this.#inUse.whileUnused(target, async () => (isNeeded() ? undefined : await this.#remove(target)))
   }
 
   /** The sha256 that `digest` is stored under, if it is stored. */
@@ -147,12 +171,14 @@ export class Content implements ContentStore {
       const range = satisfied(options?.range, size)
       const file = await this.#openFile(digest, range ?? { start: 0, end: 0 })
       const isProven = file.size === size && this.#proofs.has(digest, file.version)
-      if (isProven && range !== undefined) return { descriptor: believed, range, body: file }
+      const held = (body: ByteStream): ByteStream => new HeldStream(body, this.hold(digest))
+      if (isProven && range !== undefined) return { descriptor: believed, range, body: held(file) }
       const proof = isProven ? undefined : await this.#join(file, digest)
       if (proof !== undefined && file.size === size && range !== undefined) {
         const length = range.end - range.start
         const { signal, onWrong } = options ?? {}
-        return { descriptor: believed, range, body: new ProvenStream(file, { digest, length, proof, signal, onWrong }) }
+        const body = held(new ProvenStream(file, { digest, length, proof, signal, onWrong }))
+        return { descriptor: believed, range, body }
       }
       await file[Symbol.asyncDispose]()
       if (isProven) throw new RangeNotSatisfiableError(size)
@@ -179,10 +205,11 @@ export class Content implements ContentStore {
 
   /** Stores bytes under their sha256. What is there already is kept if it is the same, byte for byte. */
   async put(bytes: Uint8Array): Promise<Descriptor> {
-    const { driver, descriptors } = this.#options
+    const { driver, descriptors, usage } = this.#options
     const target = digestOf(bytes)
     const path = blobPath(target)
     if (!(await this.#holds(path, bytes))) await driver.write(path, bytes)
+    usage?.note({ kind: 'stored', target, size: bytes.byteLength })
     const descriptor = describe(target, bytes.byteLength)
     await descriptors.set('content', target, descriptor)
     return descriptor
@@ -194,7 +221,7 @@ export class Content implements ContentStore {
    * links, and looks for links a last time after it has moved a blob away.
    */
   async publish(path: DriverPath, target: Digest, size: number): Promise<void> {
-    const { driver, descriptors } = this.#options
+    const { driver, descriptors, usage } = this.#options
     const place = blobPath(target)
     const stat = await this.#statFile(target)
     if (stat?.kind !== 'file' || stat.size !== size || !this.#proofs.has(target, stat.version)) {
@@ -212,6 +239,7 @@ export class Content implements ContentStore {
         }
       }
     }
+    usage?.note({ kind: 'stored', target, size })
     await descriptors.set('content', target, describe(target, size))
   }
 
@@ -302,13 +330,31 @@ export class Content implements ContentStore {
     }
   }
 
+  /** With its folder: an empty one for each blob that ever was would fill a disk, too. */
+  async #remove(target: Digest): Promise<number | undefined> {
+    const { driver, usage } = this.#options
+    try {
+      const stat = await this.#statFile(target)
+      await driver.remove(blobFolder(target))
+      return stat?.kind === 'file' ? stat.size : 0
+    } catch (error) {
+      if (!(error instanceof PathNotFoundError)) throw error
+      return undefined // gone already
+    } finally {
+      if ((await this.#statFile(target)) === undefined) usage?.note({ kind: 'removed', target })
+      this.#hot.delete(target)
+      await this.forget(target)
+    }
+  }
+
   async #setAside(digest: Digest, version: string): Promise<void> {
-    const { driver, logger } = this.#options
+    const { driver, logger, usage } = this.#options
     await this.forget(digest)
     try {
       const place = blobPath(digest)
       if ((await driver.stat(place)).version !== version) return // it was replaced while we read
       await driver.move(place, damagedPath(digest))
+      usage?.note({ kind: 'removed', target: digest })
       logger.warn({ digest }, 'damaged blob set aside')
     } catch (error) {
       if (!(error instanceof PathNotFoundError)) logger.error({ digest, error }, 'damaged blob could not be set aside')

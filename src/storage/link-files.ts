@@ -68,13 +68,15 @@ export class LinkFiles {
     return undefined
   }
 
-  /** A link that says so already is young afterwards. */
-  async write(path: DriverPath, target: Digest): Promise<void> {
+  /** A link that says so already is young afterwards. `onDone` is called before anything else happens to that path. */
+  async write(path: DriverPath, target: Digest, onDone?: () => void): Promise<void> {
     await this.#lock.run(path, async () => {
       const text = await this.#text(path)
-      if (text === target && (await this.#isYoung(path))) return
-      if (text === 'ENOTFILE') await this.#driver.remove(path)
-      await this.#driver.write(path, Buffer.from(target))
+      if (text !== target || !(await this.#isYoung(path))) {
+        if (text === 'ENOTFILE') await this.#driver.remove(path)
+        await this.#driver.write(path, Buffer.from(target))
+      }
+      onDone?.()
     })
   }
 
@@ -87,10 +89,13 @@ export class LinkFiles {
     })
   }
 
-  /** Whether there was anything to remove. */
-  async remove(path: DriverPath): Promise<boolean> {
+  /** Whether there was anything to remove. `onDone` is called before anything else happens to that path. */
+  async remove(path: DriverPath, onDone?: () => void | Promise<void>): Promise<boolean> {
     try {
-      await this.#lock.run(path, async () => await this.#driver.remove(path))
+      await this.#lock.run(path, async () => {
+        await this.#driver.remove(path)
+        await onDone?.()
+      })
       return true
     } catch (error) {
       if (error instanceof PathNotFoundError) return false

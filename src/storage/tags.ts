@@ -7,6 +7,7 @@ import { isTag, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { ListOptions, ManifestSource } from '../registry/source.ts'
 import type { TagStore } from '../registry/store.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { namesIn } from './links.ts'
@@ -21,6 +22,7 @@ export interface LinkedTagsOptions {
   readonly files: LinkFiles
   readonly manifests: ManifestSource
   readonly deleteEnabled: boolean
+  readonly usage?: UsageLog | undefined
 }
 
 export class LinkedTags implements TagStore {
@@ -68,17 +70,21 @@ export class LinkedTags implements TagStore {
 
   async put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void> {
     options?.signal?.throwIfAborted()
-    const { name, files } = this.#options
+    const { name, files, usage } = this.#options
     await files.write(tagIndexPath(name, tag, digest), digest)
-    await files.write(tagCurrentPath(name, tag), digest)
+    await files.write(tagCurrentPath(name, tag), digest, () =>
+      usage?.note({ kind: 'tagged', repository: name, tag, digest }),
+    )
   }
 
   async delete(tag: Tag, options?: CallOptions): Promise<void> {
     options?.signal?.throwIfAborted()
-    const { deleteEnabled, name, files } = this.#options
+    const { deleteEnabled, name, files, usage } = this.#options
     if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
     // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
-    const wasThere = await files.remove(tagCurrentPath(name, tag))
+    const wasThere = await files.remove(tagCurrentPath(name, tag), () =>
+      usage?.note({ kind: 'untagged', repository: name, tag }),
+    )
     await files.remove(tagFolder(name, tag))
     if (!wasThere) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
   }
