@@ -91,6 +91,17 @@ export interface ProxyConfig {
   /** Never dial out. */
   readonly offline: boolean
   readonly timeouts: ProxyTimeouts
+  readonly cache: ProxyCacheConfig
+}
+
+/** When copies of what upstreams have are taken away again. */
+export interface ProxyCacheConfig {
+  /** Bytes of all blobs that are stored; `undefined`: any number. */
+  readonly maxSize: number | undefined
+  /** Time without use; 0: they stay. */
+  readonly ttl: number
+  /** Globs of repositories, or of `repository:tag`, that stay. */
+  readonly pins: readonly string[]
 }
 
 export interface ProxyTimeouts {

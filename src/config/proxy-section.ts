@@ -31,10 +31,17 @@ export interface ProxyInput extends CredentialsInput {
   readonly freshness?: number | undefined
   readonly offline?: boolean | undefined
   readonly timeouts?: TimeoutsInput | undefined
+  readonly cache?:
+    | { readonly maxsize?: number | undefined; readonly ttl?: number | undefined; readonly pin?: string[] | undefined }
+    | undefined
 }
 
 const hostedGlob = leaf('a glob of repository names, such as local/**', (value) =>
   /^[a-z0-9._*?-]+(?:\/[a-z0-9._*?-]+)*$/.test(value) ? value : undefined,
+)
+
+const pinGlob = leaf('a glob of repository names, or of name:tag, such as docker.io/library/**', (value) =>
+  /^[a-z0-9._*-]+(?:\/[a-z0-9._*-]+)*(?::[\w.*-]+)?$/.test(value) ? value : undefined,
 )
 
 export const proxySchema: z.ZodType<ProxyInput> = section({
@@ -57,7 +64,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
     minsize: later(size, parseSize('64MiB')),
     retries: later(count, 3),
   }),
-  cache: section({ maxsize: later(size), ttl: later(duration) }),
+  cache: section({ maxsize: size, ttl: duration, pin: list(pinGlob) }),
 })
 
 const defaultFreshness = 5 * 60_000
@@ -79,6 +86,11 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
       connect: input.timeouts?.connect ?? 5000,
       firstByte: input.timeouts?.firstbyte ?? 10_000,
       idle: input.timeouts?.idle ?? 15_000,
+    },
+    cache: {
+      maxSize: input.cache?.maxsize || undefined,
+      ttl: input.cache?.ttl ?? 0,
+      pins: input.cache?.pin ?? [],
     },
   }
 }

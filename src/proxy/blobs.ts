@@ -9,6 +9,7 @@ import type { BlobSource, OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Fill } from './fill.ts'
 import type { Fills } from './fills.ts'
 import { clientError } from './outcome.ts'
@@ -22,6 +23,7 @@ export interface ProxyBlobsOptions {
   readonly content: ContentStore
   readonly fills: Fills
   readonly named: NamedBlobs
+  readonly usage: UsageLog | undefined
   /** The running questions to upstreams, and searches for proof, of every repository. */
   readonly stats: Coalescer<Descriptor>
   readonly searches: Coalescer<boolean>
@@ -37,9 +39,12 @@ export class ProxyBlobs implements BlobSource {
   }
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote } = this.#options
+    const { local, remote, usage } = this.#options
     const linked = await ifPresent(local.blobs.stat(digest, { signal: options?.signal }))
-    if (linked !== undefined) return linked
+    if (linked !== undefined) {
+      usage?.used(local.name, digest)
+      return linked
+    }
     try {
       const revealed = await this.#reveal(digest, options)
       if (revealed !== undefined) return revealed
@@ -51,9 +56,12 @@ export class ProxyBlobs implements BlobSource {
   }
 
   async open(digest: Digest, options?: OpenOptions): Promise<OpenBlob> {
-    const { local } = this.#options
+    const { local, usage } = this.#options
     const linked = await ifPresent(local.blobs.open(digest, options))
-    if (linked !== undefined) return linked
+    if (linked !== undefined) {
+      usage?.used(local.name, digest)
+      return linked
+    }
     try {
       const fill = await this.#obtainFill(digest, options)
       if (fill === undefined) return await local.blobs.open(digest, options)

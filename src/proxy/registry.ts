@@ -7,6 +7,7 @@ import type { Referrer } from '../oci/referrer.ts'
 import type { LocalRegistry, Registry, RepositoryOptions } from '../registry/registry.ts'
 import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { ProxyBlobs } from './blobs.ts'
 import { Fills } from './fills.ts'
@@ -25,6 +26,8 @@ export interface ProxyOptions {
   /** Never dial out: what is here is served, all else is unknown. */
   readonly offline: boolean
   readonly confirmations: Confirmations
+  /** Who is told what clients use of the copies. */
+  readonly usage?: UsageLog | undefined
   readonly logger: Logger
 }
 
@@ -82,11 +85,12 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const local = this.#local.repository(selection.local)
     const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
     const { signal } = this.#stop
-    const { logger } = this.#options
+    const { usage, logger } = this.#options
     const manifests = new ProxyManifests({
       local,
       remote: remote?.manifests,
       named: this.#named,
+      usage,
       fetches: this.#fetches,
       logger,
       signal,
@@ -98,12 +102,13 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       content: this.#local.content,
       fills: this.#fills,
       named: this.#named,
+      usage,
       stats: this.#stats,
       searches: this.#searches,
       signal,
     })
     const shared = { local, host, manifests, freshness: this.#freshness, freshFor: upstream.freshness, logger, signal }
-    const tags = new ProxyTags({ ...shared, remote: remote?.tags, revalidations: this.#revalidations })
+    const tags = new ProxyTags({ ...shared, usage, remote: remote?.tags, revalidations: this.#revalidations })
     const referrers = new ProxyReferrers({
       ...shared,
       remote: remote?.referrers,

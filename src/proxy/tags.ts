@@ -9,6 +9,7 @@ import type { ListOptions, TagSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamTags } from '../registry/upstream-source.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Freshness } from './freshness.ts'
 import type { ProxyManifests } from './manifests.ts'
@@ -25,6 +26,7 @@ export interface ProxyTagsOptions {
   readonly freshFor: number
   /** The running revalidations of every repository. */
   readonly revalidations: Coalescer<Descriptor>
+  readonly usage: UsageLog | undefined
   readonly logger: Logger
   /** Ends revalidations, at shutdown. */
   readonly signal: AbortSignal
@@ -107,7 +109,10 @@ export class ProxyTags implements TagSource {
   }
 
   async #statHere(digest: Digest, options: CallOptions | undefined): Promise<Descriptor | undefined> {
-    return await ifPresent(this.#options.local.manifests.stat(digest, options))
+    const { local, usage } = this.#options
+    const found = await ifPresent(local.manifests.stat(digest, options))
+    if (found !== undefined) usage?.used(local.name, digest)
+    return found
   }
 
   #noteStale(error: unknown, options: CallOptions | undefined): void {
