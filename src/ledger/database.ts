@@ -1,7 +1,7 @@
 // Two files of node:sqlite. `ledger.sqlite` holds what cannot be found out again: when things were last used. What is
 // stored and who links it lies in `census.sqlite`, which is made anew by each process: a torn file of an earlier one may
 // cost the order in which things go, never a blob that is needed.
-import { mkdirSync, rmSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -77,7 +77,7 @@ export type LedgerPlace = 'as it is' | 'anew' | 'in memory'
 /** @throws LedgerBusyError; what node:sqlite and the file system throw where no file can be made */
 export function openDatabase(folder: string | undefined, place: LedgerPlace): OpenedDatabase {
   if (folder === undefined || place === 'in memory') return { database: openFiles(undefined), damage: undefined }
-  mkdirSync(folder, { recursive: true })
+  mkdirSync(folder, { recursive: true, mode: 0o750 })
   let damage: unknown
   try {
     if (place === 'as it is') return { database: openFiles(folder), damage }
@@ -105,21 +105,27 @@ function codeOf(error: unknown): number | undefined {
 }
 
 function openFiles(folder: string | undefined): DatabaseSync {
-  const database = new DatabaseSync(folder === undefined ? ':memory:' : join(folder, ledgerFile))
+  const database = new DatabaseSync(folder === undefined ? ':memory:' : privateFile(folder, ledgerFile))
   try {
     openLedger(database)
     // Only now is it sure that no other process uses it.
-    const file = folder === undefined ? ':memory:' : join(folder, censusFile)
     if (folder !== undefined) {
-      for (const suffix of ['', '-journal']) rmSync(file + suffix, { recursive: true, force: true })
+      for (const suffix of ['', '-journal']) rmSync(join(folder, censusFile + suffix), { recursive: true, force: true })
     }
-    database.prepare('ATTACH ? AS census').run(file)
+    database.prepare('ATTACH ? AS census').run(folder === undefined ? ':memory:' : privateFile(folder, censusFile))
     database.exec(census)
     return database
   } catch (error) {
     database.close()
     throw error
   }
+}
+
+/** Names of repositories are not for everybody; SQLite would make it so. What it puts beside a file is as private. */
+function privateFile(folder: string, name: string): string {
+  const path = join(folder, name)
+  closeSync(openSync(path, 'a', 0o640))
+  return path
 }
 
 function openLedger(database: DatabaseSync): void {

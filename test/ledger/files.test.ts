@@ -1,6 +1,6 @@
 // The ledger's files: torn, old, someone else's, or not to be had at all. Content is served and kept within its bounds.
 import assert from 'node:assert/strict'
-import { readFile, truncate, writeFile } from 'node:fs/promises'
+import { readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { suite, test } from 'node:test'
@@ -43,6 +43,15 @@ suite('the files of the ledger', () => {
     await using again = await keep(made.folder, made.clocks, { maxSize: 12_000 })
     assert.deepEqual(await tagsOf(again), ['a'])
     assert.ok(!again.lines.some(({ level }) => level === 'warn'))
+  })
+
+  test('they are not for everybody to read (T-74)', async () => {
+    await using made = await makeKept()
+    await storeImage(made.kept.repository('hub/app'), 'a', [layerOf('a')])
+    made.kept.recorder.flush()
+    for (const name of ['ledger.sqlite', 'ledger.sqlite-wal', 'census.sqlite']) {
+      assert.equal((await stat(join(made.folder, 'entrepot', name))).mode & 0o007, 0, name)
+    }
   })
 
   const damages: readonly (readonly [string, (bytes: Buffer) => Buffer])[] = [
