@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { api } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
@@ -14,11 +15,14 @@ import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
+import { Evictor } from './ledger/evictor.ts'
+import { UsageRecorder } from './ledger/recorder.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
-import { Selector, type Upstream } from './proxy/selection.ts'
+import { copyTest, Selector, type Upstream } from './proxy/selection.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
+import type { UsageLog } from './registry/usage.ts'
 import {
   collectGarbage as collect,
   GarbageError,
@@ -55,8 +59,10 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
   const facts = opening.use(openFacts(config, logger))
   const driver = openDriver(config)
+  const usage = evicts(config) ? new UsageRecorder() : undefined
   const store = openLocalRegistry({
     driver,
+    usage,
     descriptors: descriptorCache(
       config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
     ),
@@ -65,7 +71,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const registry = openRegistry(config, store, facts, opening, logger)
+  const registry = openRegistry(config, { store, facts, usage }, opening, logger)
   const listener = opening.use(
     await listen(
       api(registry, {
@@ -86,6 +92,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   sweepNowAndThen(store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
+  if (usage !== undefined) opening.use(openEvictor(config, store, usage, logger))
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
@@ -139,8 +146,7 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
 /** Without a proxy, the store itself. */
 function openRegistry(
   config: Config,
-  store: LocalStore,
-  facts: FactStore,
+  { store, facts, usage }: { store: LocalStore; facts: FactStore; usage: UsageLog | undefined },
   opening: AsyncDisposableStack,
   logger: Logger,
 ): Registry {
@@ -181,8 +187,27 @@ function openRegistry(
   const { hosted, offline, timeouts, negative } = proxy
   const fill = { ...proxy.fill, patience: 2 * timeouts.idle }
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
-  const options = { upstreams, hosted, offline, confirmations, patience: timeouts.stale, negative, fill, logger }
-  return opening.use(new ProxyRegistry(store, options))
+  const limits = { patience: timeouts.stale, negative, fill }
+  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, usage, ...limits, logger }))
+}
+
+/** Not while an operator wants the tree to hold still. */
+function evicts({ storage, proxy }: Config): boolean {
+  return proxy !== undefined && !storage.readOnly && (proxy.cache.maxSize !== undefined || proxy.cache.ttl > 0)
+}
+
+function openEvictor({ storage, proxy }: Config, store: LocalStore, recorder: UsageRecorder, logger: Logger): Evictor {
+  const { cache, upstreams = [], hosted = [] } = proxy ?? {}
+  return new Evictor({
+    store,
+    recorder,
+    folder: join(storage.rootDirectory, 'entrepot'),
+    maxSize: cache?.maxSize,
+    ttl: cache?.ttl ?? 0,
+    pins: cache?.pins ?? [],
+    isCopy: copyTest(upstreams, hosted),
+    logger,
+  })
 }
 
 function credentialsOf({ url, credentials }: MirrorConfig | UpstreamConfig, logger: Logger): CredentialSource {

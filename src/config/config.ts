@@ -106,6 +106,7 @@ export interface ProxyConfig {
   /** How long it is remembered that an upstream does not have, or refuses us, what is not here; 0: not at all. */
   readonly negative: number
   readonly fill: FillConfig
+  readonly cache: ProxyCacheConfig
 }
 
 /** How a blob is fetched. */
@@ -116,6 +117,16 @@ export interface FillConfig {
   readonly minSize: number
   /** How often in all what broke is asked for again. */
   readonly retries: number
+}
+
+/** When copies of what upstreams have are taken away again. */
+export interface ProxyCacheConfig {
+  /** Bytes of all blobs that are stored; `undefined`: any number. */
+  readonly maxSize: number | undefined
+  /** Time without use; 0: they stay. */
+  readonly ttl: number
+  /** Globs of repositories, or of `repository:tag`, that stay. */
+  readonly pins: readonly string[]
 }
 
 export interface ProxyTimeouts {

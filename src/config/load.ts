@@ -4,7 +4,7 @@ import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, reasonOf, wrongKind, type KeyPath } from './config-error.ts'
-import type { Config } from './config.ts'
+import type { Config, ProxyConfig, StorageConfig } from './config.ts'
 import { defaultMirror } from './default-mirror.ts'
 import { applyEnvironment, type Environment } from './environment.ts'
 import { resolveHttp } from './http-section.ts'
@@ -104,6 +104,8 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
   if (storage.descriptorCache.kind === 'redis' && redis === undefined) {
     throw new ConfigError('storage.cache.blobdescriptor: found "redis", but redis.addr is missing')
   }
+  const proxy = resolveProxy(input.proxy ?? {}, context)
+  refuseEviction(storage, proxy)
   const maxEntries = input.catalog?.maxentries ?? defaultMaxEntries
   return {
     log: resolveLog(input.log ?? {}, input.loglevel, context),
@@ -112,11 +114,19 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     redis,
     catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },
     tags: { maxTags: input.tags?.maxtags || defaultMaxEntries },
-    proxy: resolveProxy(input.proxy ?? {}, context),
+    proxy,
     validation: resolveValidation(input.validation ?? {}, context),
     policy: resolvePolicy(input.policy ?? {}),
     schema1: resolveSchema1(input.compatibility ?? {}, context),
   }
+}
+
+/** @throws ConfigError where content is to be taken away that no ledger can be kept of */
+function refuseEviction(storage: StorageConfig, proxy: ProxyConfig | undefined): void {
+  if (proxy === undefined || storage.driver === 'filesystem') return
+  const key = proxy.cache.maxSize === undefined ? 'ttl' : 'maxsize'
+  if (key === 'ttl' && proxy.cache.ttl === 0) return
+  throw new ConfigError(`proxy.cache.${key}: needs storage.filesystem, found storage.${storage.driver}`)
 }
 
 /** A URL guards its own insides; all else is plain data. */

@@ -51,6 +51,9 @@ export interface ProxyInput extends CredentialsInput {
   readonly offline?: boolean | undefined
   readonly timeouts?: TimeoutsInput | undefined
   readonly fill?: FillInput | undefined
+  readonly cache?:
+    | { readonly maxsize?: number | undefined; readonly ttl?: number | undefined; readonly pin?: string[] | undefined }
+    | undefined
 }
 
 const hostedGlob = leaf('a glob of repository names, such as local/**', (value) =>
@@ -59,6 +62,9 @@ const hostedGlob = leaf('a glob of repository names, such as local/**', (value) 
 
 const connections = integer(1, 'a whole number from 1 to 16', 16)
 const retries = integer(0, 'a whole number from 0 to 100', 100)
+const pinGlob = leaf('a glob of repository names, or of name:tag, such as docker.io/library/**', (value) =>
+  /^[a-z0-9._*-]+(?:\/[a-z0-9._*-]+)*(?::[\w.*-]+)?$/.test(value) ? value : undefined,
+)
 
 export const proxySchema: z.ZodType<ProxyInput> = section({
   remoteurl: url,
@@ -82,7 +88,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   offline: flag,
   timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout, stale: patience }),
   fill: section({ connections, minsize: size, retries }),
-  cache: section({ maxsize: later(size), ttl: later(duration) }),
+  cache: section({ maxsize: size, ttl: duration, pin: list(pinGlob) }),
 })
 
 const defaultFreshness = 5 * 60_000
@@ -116,6 +122,11 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
       retries: input.fill?.retries ?? 3,
     },
     negative: input.negative ?? 10_000,
+    cache: {
+      maxSize: input.cache?.maxsize || undefined,
+      ttl: input.cache?.ttl ?? 0,
+      pins: input.cache?.pin ?? [],
+    },
   }
 }
 

@@ -10,6 +10,7 @@ import type { WritableRepository } from '../registry/store.ts'
 import { ifReadable, isMissing, worse } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Fill } from './fill.ts'
 import type { Fills } from './fills.ts'
 import { clientError } from './outcome.ts'
@@ -28,6 +29,7 @@ export interface ProxyBlobsOptions {
   readonly fills: Fills
   readonly named: NamedBlobs
   readonly trouble: StorageTrouble
+  readonly usage: UsageLog | undefined
   /** The running questions to upstreams, and searches for proof, of every repository. */
   readonly stats: Coalescer<Descriptor>
   readonly searches: Coalescer<boolean>
@@ -43,9 +45,12 @@ export class ProxyBlobs implements BlobSource {
   }
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote } = this.#options
+    const { local, remote, usage } = this.#options
     const linked = await ifReadable(local.blobs.stat(digest, { signal: options?.signal }))
-    if (linked !== undefined) return linked
+    if (linked !== undefined) {
+      usage?.used(local.name, digest)
+      return linked
+    }
     try {
       const revealed = await this.#reveal(digest, options)
       if (revealed !== undefined) return revealed
@@ -57,10 +62,12 @@ export class ProxyBlobs implements BlobSource {
   }
 
   async open(digest: Digest, options?: OpenOptions): Promise<OpenBlob> {
-    const { local, content } = this.#options
+    const { local, content, usage } = this.#options
     for (let attempt = 1; ; attempt++) {
       try {
-        return await local.blobs.open(digest, options)
+        const linked = await local.blobs.open(digest, options)
+        usage?.used(local.name, digest)
+        return linked
       } catch (missing) {
         if (!isMissing(missing) || attempt === maxAttempts) throw missing
         try {

@@ -191,6 +191,7 @@ export class Fill {
     this.#isVerified = true
     this.#verified.resolve()
     this.#wake()
+    using _ = this.#options.content.hold(this.digest) // until it is linked
     const descriptor = await spool.commit()
     if (descriptor === undefined) return await this.#passOn(spool)
     trouble.works()
@@ -291,6 +292,7 @@ export class Fill {
   }
 
   async *#read(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
+    using _ = this.#options.content.hold(this.digest) // what has left memory is read from there
     try {
       while (reader.at < range.end) {
         this.#check(signal)

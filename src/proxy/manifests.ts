@@ -7,6 +7,7 @@ import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { Manifest, ManifestSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
 import { isMissing, worse } from '../registry/unreadable-error.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { clientError } from './outcome.ts'
 import type { NamedBlobs } from './proof.ts'
@@ -16,6 +17,7 @@ export interface ProxyManifestsOptions {
   /** Absent where we never dial out. */
   readonly remote: ManifestSource | undefined
   readonly named: NamedBlobs
+  readonly usage: UsageLog | undefined
   readonly logger: Logger
   /** The running fetches of every repository. */
   readonly fetches: Coalescer<Manifest>
@@ -31,9 +33,11 @@ export class ProxyManifests implements ManifestSource {
   }
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote } = this.#options
+    const { local, remote, usage } = this.#options
     try {
-      return await local.manifests.stat(digest, { signal: options?.signal })
+      const known = await local.manifests.stat(digest, { signal: options?.signal })
+      usage?.used(local.name, digest)
+      return known
     } catch (missing) {
       if (!isMissing(missing)) throw missing
       try {
@@ -56,9 +60,11 @@ export class ProxyManifests implements ManifestSource {
 
   /** As `get`, with the upstream's own error: for whoever has something else to fall back on. */
   async obtain(digest: Digest, options?: CallOptions): Promise<Manifest> {
-    const { local } = this.#options
+    const { local, usage } = this.#options
     try {
-      return await local.manifests.get(digest, options)
+      const known = await local.manifests.get(digest, options)
+      usage?.used(local.name, digest)
+      return known
     } catch (missing) {
       if (!isMissing(missing)) throw missing
       try {

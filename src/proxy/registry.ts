@@ -7,6 +7,7 @@ import type { Referrer } from '../oci/referrer.ts'
 import type { LocalRegistry, Registry, RepositoryOptions } from '../registry/registry.ts'
 import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { ProxyBlobs } from './blobs.ts'
 import { StaleAnswers, type ProxyCounts } from './counts.ts'
@@ -37,6 +38,8 @@ export interface ProxyOptions {
   readonly patience: number
   /** Milliseconds for which it is remembered that an upstream does not have, or does not give us, something. */
   readonly negative: number
+  /** Who is told what clients use of the copies. */
+  readonly usage?: UsageLog | undefined
   readonly logger: Logger
   /** Milliseconds since 1970; for tests. */
   readonly now?: (() => number) | undefined
@@ -116,11 +119,12 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const local = clearedByStoring(this.#local.repository(selection.local), this.#negative)
     const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
     const { signal } = this.#stop
-    const { logger, patience: limit } = this.#options
+    const { logger, patience: limit, usage } = this.#options
     const manifests = new ProxyManifests({
       local,
       remote: remote?.manifests,
       named: this.#named,
+      usage,
       fetches: this.#fetches,
       logger,
       signal,
@@ -133,6 +137,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       fills: this.#fills,
       named: this.#named,
       trouble: this.#trouble,
+      usage,
       stats: this.#stats,
       searches: this.#searches,
       signal,
@@ -143,6 +148,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const shared = { local, upstream, manifests, freshness, patience, stale, logger, signal }
     const tags = new ProxyTags({
       ...shared,
+      usage,
       remote: remote?.tags,
       revalidations: this.#revalidations,
       lists: this.#lists,

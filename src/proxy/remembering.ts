@@ -76,6 +76,7 @@ export function clearedByRemoving(
     manifests: { delete: async (...call) => await cleared(name, answers, manifests.delete(...call)) },
     tags: {
       delete: async (...call) => await cleared(name, answers, tags.delete(...call)),
+      find: async (...call) => await tags.find(...call),
       pointingAt: (...call) => tags.pointingAt(...call),
     },
   }

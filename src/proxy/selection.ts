@@ -1,5 +1,6 @@
 // Which upstream a request means, and what the repository is called there and here.
 import { RegistryError } from '../oci/error.ts'
+import { globPattern } from '../oci/glob.ts'
 import { isRepositoryName, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { UpstreamSource } from '../registry/upstream-source.ts'
 
@@ -98,6 +99,20 @@ export class Selector<Claimant extends Claim = Upstream> {
   }
 }
 
+/**
+ * Tells by a repository's name in our storage whether it is a copy of an upstream's: the next pull brings it back. What a
+ * glob of `hosted` fits is none, nor is what belongs to no upstream that is configured.
+ */
+export function copyTest(
+  upstreams: readonly Pick<Claim, 'name'>[],
+  hosted: readonly string[],
+): (local: RepositoryName) => boolean {
+  const ours = hosted.map(globPattern)
+  return (local) =>
+    !ours.some((pattern) => pattern.test(local)) &&
+    upstreams.some(({ name }) => name === undefined || local.startsWith(`${name}/`))
+}
+
 function withoutPrefix(upstream: Claim, name: RepositoryName): RepositoryName | undefined {
   if (upstream.name === undefined || !name.startsWith(`${upstream.name}/`)) return undefined
   const rest = name.slice(upstream.name.length + 1)
@@ -113,13 +128,4 @@ function selected<Claimant extends Claim>(upstream: Claimant, asked: RepositoryN
 function nameOf(text: string): RepositoryName {
   if (!isRepositoryName(text)) throw new RegistryError('NAME_INVALID', { name: text.slice(0, 300) })
   return text
-}
-
-/** `*` stands for characters of one component, `**` for any number of components. */
-function globPattern(glob: string): RegExp {
-  const source = glob.replace(/\*\*|\*|[^*]+/g, (part) => {
-    if (part === '**') return '.*'
-    return part === '*' ? '[^/]*' : part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')
-  })
-  return new RegExp(`^${source}$`)
 }

@@ -9,6 +9,7 @@ import type { WritableRepository } from '../registry/store.ts'
 import { ifReadable } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamTags } from '../registry/upstream-source.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { StaleAnswers } from './counts.ts'
 import type { Freshness } from './freshness.ts'
@@ -30,6 +31,7 @@ export interface ProxyTagsOptions {
   /** The running revalidations of every repository. */
   readonly revalidations: Coalescer<Descriptor>
   readonly lists: TagLists
+  readonly usage: UsageLog | undefined
   readonly logger: Logger
   /** Ends revalidations and listings, at shutdown. */
   readonly signal: AbortSignal
@@ -94,8 +96,10 @@ export class ProxyTags implements TagSource {
 
   /** What a tag means here, where its manifest is here too. */
   async #findHere(tag: Tag, options?: CallOptions): Promise<Descriptor | undefined> {
-    const { local } = this.#options
-    return await ifReadable(local.tags.resolve(tag, options))
+    const { local, usage } = this.#options
+    const found = await ifReadable(local.tags.resolve(tag, options))
+    if (found !== undefined) usage?.used(local.name, found.digest)
+    return found
   }
 
   async #resolveUnknown(tag: Tag, options: CallOptions | undefined): Promise<Descriptor> {

@@ -41,6 +41,8 @@ export interface LocalRegistry extends Registry {
 export interface ContentStore extends BlobSource {
   find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined>
   open(digest: Digest, options?: OpenOptions): Promise<OpenBlob>
+  /** Until it is disposed, the stored bytes are not taken away to make room: they are being read, or about to be linked. */
+  hold(digest: Digest): Disposable
   /**
    * Begins a blob that belongs to no repository; `commit` stores it unlinked. It begins with what an earlier one kept of
    * the same blob (`close`), or a dead process left: bytes that nobody has verified. What nobody wants is swept.

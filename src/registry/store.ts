@@ -131,5 +131,5 @@ export interface WritableRepository extends Repository {
 export interface RemovableRepository {
   readonly blobs: Pick<BlobStore, 'delete'>
   readonly manifests: Pick<ManifestStore, 'delete'>
-  readonly tags: Pick<TagStore, 'delete' | 'pointingAt'>
+  readonly tags: Pick<TagStore, 'find' | 'delete' | 'pointingAt'>
 }

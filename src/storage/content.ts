@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { digestOfStream } from '../bytes/digester.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
-import { collect, streamOf } from '../bytes/stream.ts'
+import { collect, streamOf, type ByteStream } from '../bytes/stream.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import {
   DriverError,
@@ -23,9 +23,12 @@ import type { ContentStore, ReceiveOptions } from '../registry/registry.ts'
 import { ifReadable } from '../registry/unreadable-error.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { Upload } from '../registry/store.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { moveDamaged } from './damaged.ts'
-import { aliasPath, blobPath, fillPath } from './layout.ts'
+import { HeldStream } from './held-stream.ts'
+import { InUse } from './in-use.ts'
+import { aliasPath, blobFolder, blobPath, fillPath } from './layout.ts'
 import { claimLeftovers, keptOwner } from './leftovers.ts'
 import type { LinkFiles } from './link-files.ts'
 import { owner } from './owner.ts'
@@ -40,6 +43,7 @@ export interface ContentOptions {
   readonly logger: Logger
   readonly room: UploadRoom
   readonly verify: ProofPolicy
+  readonly usage?: UsageLog | undefined
 }
 
 export interface OpenStoredOptions extends OpenOptions {
@@ -71,6 +75,7 @@ interface SmallBlob {
 export class Content implements ContentStore {
   readonly #options: ContentOptions
   readonly #proofs: Proofs
+  readonly #inUse = new InUse()
   readonly #hot = new LRUCache<Digest, SmallBlob>({
     maxSize: hotBytes,
     sizeCalculation: ({ bytes }) => bytes.byteLength + 512,
@@ -116,16 +121,35 @@ export class Content implements ContentStore {
     const kept = fillPath(digest, keptOwner, id)
     const publish = async (from: DriverPath, target: Digest, size: number): Promise<void> =>
       await this.publish(from, target, size, { isOurs: true })
+    const claim = this.claim.bind(this)
     const reveal = this.alias.bind(this)
     try {
       return await StoredUpload.open(
-        { id, path, folder: path, kept, digester, startedAt: new Date(), publish, reveal },
+        { id, path, folder: path, kept, digester, startedAt: new Date(), publish, claim, reveal },
         room,
       )
     } catch (error) {
       await room.driver.remove(path).catch(() => {}) // not made yet, or left to the sweep
       throw error
     }
+  }
+
+  hold(digest: Digest): Disposable {
+    return this.#inUse.hold(digest)
+  }
+
+  /** As `hold`, for whoever makes a link: what is stored afterwards stays stored. */
+  async claim(target: Digest): Promise<Disposable> {
+    return await this.#inUse.claim(target)
+  }
+
+  isInUse(target: Digest): boolean {
+    return this.#inUse.has(target)
+  }
+
+  /** As `EvictableStore.free`. */
+  async free(target: Digest, isNeeded: () => boolean): Promise<number | undefined> {
+    return await this.#inUse.whileUnused(target, async () => (isNeeded() ? undefined : await this.#remove(target)))
   }
 
   /** The sha256 that `digest` is stored under, if it is stored. */
@@ -172,13 +196,15 @@ export class Content implements ContentStore {
       const range = satisfied(options?.range, size)
       const file = await this.#openFile(digest, range ?? { start: 0, end: 0 })
       const isTrusted = file.size === size && this.#proofs.trusts(digest, file.version)
-      if (isTrusted && range !== undefined) return { descriptor: believed, range, body: file }
+      const held = (body: ByteStream): ByteStream => new HeldStream(body, this.hold(digest))
+      if (isTrusted && range !== undefined) return { descriptor: believed, range, body: held(file) }
       const proof = isTrusted ? undefined : await this.#join(file, digest)
       const isLikely = file.size === size && !this.#proofs.doubts(digest, file.version)
       if (proof !== undefined && isLikely && range !== undefined) {
         const length = range.end - range.start
         const { signal, onWrong } = options ?? {}
-        return { descriptor: believed, range, body: new ProvenStream(file, { digest, length, proof, signal, onWrong }) }
+        const body = held(new ProvenStream(file, { digest, length, proof, signal, onWrong }))
+        return { descriptor: believed, range, body }
       }
       await file[Symbol.asyncDispose]()
       if (isTrusted) throw new RangeNotSatisfiableError(size)
@@ -230,10 +256,11 @@ export class Content implements ContentStore {
 
   /** Stores bytes under their sha256. What is there already is kept if it is the same, byte for byte. */
   async put(bytes: Uint8Array): Promise<Descriptor> {
-    const { driver, descriptors } = this.#options
+    const { driver, descriptors, usage } = this.#options
     const target = digestOf(bytes)
     const path = blobPath(target)
     if (!(await this.#holds(path, bytes))) await driver.write(path, bytes)
+    usage?.note({ kind: 'stored', target, size: bytes.byteLength })
     const descriptor = describe(target, bytes.byteLength)
     await descriptors.set('content', target, descriptor)
     return descriptor
@@ -246,7 +273,7 @@ export class Content implements ContentStore {
    * @param options `isOurs`: no other process writes to the file, so that what was verified need not be proven again
    */
   async publish(path: DriverPath, target: Digest, size: number, options?: { readonly isOurs: boolean }): Promise<void> {
-    const { driver, descriptors } = this.#options
+    const { driver, descriptors, usage } = this.#options
     const place = blobPath(target)
     const stat = await ifReadable(this.#statFile(target))
     if (stat?.kind !== 'file' || stat.size !== size || !this.#proofs.has(target, stat.version)) {
@@ -265,6 +292,7 @@ export class Content implements ContentStore {
         }
       }
     }
+    usage?.note({ kind: 'stored', target, size })
     await descriptors.set('content', target, describe(target, size))
   }
 
@@ -366,11 +394,30 @@ export class Content implements ContentStore {
     }
   }
 
+  /** With its folder: an empty one for each blob that ever was would fill a disk, too. */
+  async #remove(target: Digest): Promise<number | undefined> {
+    const { driver, usage } = this.#options
+    try {
+      const stat = await this.#statFile(target)
+      await driver.remove(blobFolder(target))
+      return stat?.kind === 'file' ? stat.size : 0
+    } catch (error) {
+      if (!(error instanceof PathNotFoundError)) throw error
+      return undefined // gone already
+    } finally {
+      if ((await this.#statFile(target)) === undefined) usage?.note({ kind: 'removed', target })
+      this.#hot.delete(target)
+      await this.forget(target)
+    }
+  }
+
   async #setAside(digest: Digest, version: string): Promise<void> {
-    const { driver, logger } = this.#options
+    const { driver, logger, usage } = this.#options
     await this.forget(digest)
     try {
-      if (await moveDamaged(driver, digest, version)) logger.warn({ digest }, 'damaged blob set aside')
+      if (!(await moveDamaged(driver, digest, version))) return // it was replaced while we read
+      usage?.note({ kind: 'removed', target: digest })
+      logger.warn({ digest }, 'damaged blob set aside')
     } catch (error) {
       logger.error({ digest, error }, 'damaged blob could not be set aside')
     }

@@ -14,6 +14,7 @@
 //         data                                              bytes so far
 //         startedat                                         2026-01-02T03:04:05Z
 //   /entrepot/
+//     ledger.sqlite, census.sqlite                          what eviction knows (src/ledger)
 //     tmp/<uuid>                                            a file of the driver that is not whole yet
 //     fills/<algorithm>-<hex>.<owner>.<uuid>                a blob on its way from an upstream to a process
 //     fills/<algorithm>-<hex>.kept.<uuid>                   as far as one came
@@ -55,8 +56,13 @@ const linkFolders: Readonly<Record<LinkKind, string>> = {
   manifests: `${manifestsFolder}/revisions`,
 }
 
+/** The folder of one blob, which holds nothing else. */
+export function blobFolder(digest: Digest): DriverPath {
+  return `${blobsRoot}/${sharded(digest)}`
+}
+
 export function blobPath(digest: Digest): DriverPath {
-  return `${root}/blobs/${sharded(digest)}/data`
+  return `${blobFolder(digest)}/data`
 }
 
 export function repositoryPath(name: RepositoryName): DriverPath {
@@ -73,8 +79,18 @@ export function linksFolder(name: RepositoryName, kind: LinkKind, algorithm: str
   return `${linksRoot(name, kind)}/${algorithm}`
 }
 
+/** The folder of one link, which holds nothing else. */
+export function linkFolder(name: RepositoryName, kind: LinkKind, digest: Digest): DriverPath {
+  return `${linksFolder(name, kind, algorithmOf(digest))}/${hexOf(digest)}`
+}
+
 export function linkPath(name: RepositoryName, kind: LinkKind, digest: Digest): DriverPath {
-  return `${linksFolder(name, kind, algorithmOf(digest))}/${hexOf(digest)}/link`
+  return `${linkFolder(name, kind, digest)}/link`
+}
+
+/** Where distribution 2.4 and older kept what a schema 1 manifest was signed with. */
+export function signaturesFolder(name: RepositoryName, digest: Digest): DriverPath {
+  return `${linkFolder(name, 'manifests', digest)}/signatures`
 }
 
 export function isLinkPath(path: DriverPath): boolean {

@@ -74,13 +74,18 @@ export class LinkFiles {
     return undefined
   }
 
-  /** A link that says so already is young afterwards; one that cannot be read is replaced. */
-  async write(path: DriverPath, target: Digest): Promise<void> {
+  /**
+   * A link that says so already is young afterwards; one that cannot be read is replaced. `onDone` is called before anything
+   * else happens to that path.
+   */
+  async write(path: DriverPath, target: Digest, onDone?: () => void): Promise<void> {
     await this.#lock.run(path, async () => {
       const text = await ifReadable(this.#text(path))
-      if (text === target && (await this.#isYoung(path))) return
-      if (text === 'ENOTFILE') await this.#driver.remove(path)
-      await this.#driver.write(path, Buffer.from(target))
+      if (text !== target || !(await this.#isYoung(path))) {
+        if (text === 'ENOTFILE') await this.#driver.remove(path)
+        await this.#driver.write(path, Buffer.from(target))
+      }
+      onDone?.()
     })
   }
 
@@ -98,10 +103,13 @@ export class LinkFiles {
     })
   }
 
-  /** Whether there was anything to remove. */
-  async remove(path: DriverPath): Promise<boolean> {
+  /** Whether there was anything to remove. `onDone` is called before anything else happens to that path. */
+  async remove(path: DriverPath, onDone?: () => void | Promise<void>): Promise<boolean> {
     try {
-      await this.#lock.run(path, async () => await this.#driver.remove(path))
+      await this.#lock.run(path, async () => {
+        await this.#driver.remove(path)
+        await onDone?.()
+      })
       return true
     } catch (error) {
       if (error instanceof PathNotFoundError) return false

@@ -1,6 +1,6 @@
 // The blobs that a repository's links make visible in it.
 import type { Descriptor } from '../oci/descriptor.ts'
-import type { Digest } from '../oci/digest.ts'
+import { digestOf, type Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { OpenBlob, OpenOptions, StatOptions } from '../registry/source.ts'
@@ -43,6 +43,7 @@ export class LinkedBlobs implements BlobStore {
   async put(bytes: Uint8Array, options?: CallOptions): Promise<Descriptor> {
     options?.signal?.throwIfAborted()
     const { content, links } = this.#options
+    using _ = await content.claim(digestOf(bytes))
     const stored = await content.put(bytes)
     await links.add(stored.digest, stored.digest)
     return await content.put(bytes) // it was there already, maybe, and swept before the link could be seen
@@ -52,7 +53,9 @@ export class LinkedBlobs implements BlobStore {
     options?.signal?.throwIfAborted()
     const { content } = this.#options
     const target = await content.target(digest)
-    const stored = target === undefined ? undefined : await content.findFile(target)
+    if (target === undefined) throw new RegistryError('BLOB_UNKNOWN', { digest })
+    using _ = await content.claim(target)
+    const stored = await content.findFile(target)
     if (stored === undefined) throw new RegistryError('BLOB_UNKNOWN', { digest })
     await this.#add(digest, stored.digest)
     // A sweep moves a blob away before it looks for links a last time: one that is here now stays.

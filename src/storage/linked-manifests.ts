@@ -10,6 +10,7 @@ import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Manifest, StatOptions } from '../registry/source.ts'
 import type { ManifestStore, PutManifestOptions } from '../registry/store.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Content } from './content.ts'
 import type { Links } from './links.ts'
@@ -90,6 +91,7 @@ export interface LinkedManifestsOptions {
   readonly links: Links
   readonly referrers: ReferrerIndex
   readonly deleteEnabled: boolean
+  readonly usage?: UsageLog | undefined
 }
 
 export class LinkedManifests implements ManifestStore {
@@ -117,14 +119,17 @@ export class LinkedManifests implements ManifestStore {
 
   async put(bytes: Uint8Array, options?: PutManifestOptions): Promise<Manifest> {
     options?.signal?.throwIfAborted()
-    const { content, links, manifests, referrers } = this.#options
-    const { mediaType, subject } = parse(bytes, options?.mediaType)
+    const { content, links, manifests, referrers, usage } = this.#options
+    const { mediaType, subject, ...parsed } = parse(bytes, options?.mediaType)
     const copy = Buffer.from(bytes)
+    using _ = await content.claim(digestOf(copy))
     const { digest: target, size } = await this.#store(copy, options?.digest)
     const digest = options?.digest ?? target
     await content.alias(digest, target)
     // First, so that no manifest is here and not in the index; and again, as a deletion may be taking it out meanwhile.
     if (subject !== undefined) await referrers.add(subject.digest, digest)
+    const names = [...parsed.blobs, ...parsed.manifests].map((named) => named.digest)
+    usage?.note({ kind: 'named', repository: links.name, target, names, subject: subject?.digest })
     await links.add(digest, target)
     if (subject !== undefined) await referrers.add(subject.digest, digest)
     await content.put(copy) // it was there already, maybe, and swept before the link could be seen

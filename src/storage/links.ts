@@ -5,7 +5,8 @@ import { PathNotFoundError, type StorageDriver } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, isDigest, type Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
-import { linkPath, linksFolder, type LinkKind } from './layout.ts'
+import type { UsageLog } from '../registry/usage.ts'
+import { linkFolder, linkPath, linksFolder, type LinkKind } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 
 export interface LinksOptions {
@@ -14,6 +15,7 @@ export interface LinksOptions {
   readonly driver: StorageDriver
   readonly files: LinkFiles
   readonly descriptors: DescriptorCache
+  readonly usage?: UsageLog | undefined
 }
 
 export class Links {
@@ -23,6 +25,11 @@ export class Links {
   constructor(options: LinksOptions) {
     this.#options = options
     this.#scope = { repository: options.name, kind: options.kind }
+  }
+
+  /** The repository's. */
+  get name(): RepositoryName {
+    return this.#options.name
   }
 
   /** The sha256 that the link names; `undefined` where there is no link, or a damaged one. */
@@ -66,15 +73,23 @@ export class Links {
 
   /** Writes a link; what it names is stored. */
   async add(digest: Digest, target: Digest): Promise<void> {
-    const { name, kind, files } = this.#options
-    await files.write(linkPath(name, kind, digest), target)
+    const { name, kind, files, usage } = this.#options
+    await files.write(linkPath(name, kind, digest), target, () =>
+      usage?.note({ kind: 'linked', repository: name, as: kind, digest, target }),
+    )
   }
 
   /** Whether there was a link to remove. */
   async remove(digest: Digest): Promise<boolean> {
-    const { name, kind, files } = this.#options
+    const { name, kind, driver, files, usage } = this.#options
     try {
-      return await files.remove(linkPath(name, kind, digest))
+      return await files.remove(linkPath(name, kind, digest), async () => {
+        usage?.note({ kind: 'unlinked', repository: name, as: kind, digest })
+        // An empty folder for each link that ever was would fill a disk, too.
+        await driver.remove(linkFolder(name, kind, digest)).catch((error: unknown) => {
+          if (!(error instanceof PathNotFoundError)) throw error
+        })
+      })
     } finally {
       await this.forget(digest)
     }

@@ -1,10 +1,12 @@
 // A registry on a storage driver: where the parts of this room meet.
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import type { StorageDriver } from '../drivers/driver.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { LocalRegistry } from '../registry/registry.ts'
 import type { ListOptions } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
+import type { EvictableStore, Fact, UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Content } from './content.ts'
 import type { LinkKind } from './layout.ts'
@@ -18,6 +20,7 @@ import { ReferrerIndexes } from './referrer-index.ts'
 import { StoredReferrers } from './referrers.ts'
 import { walkRepositories } from './repositories.ts'
 import { Scrubber, type ScrubOptions } from './scrub.ts'
+import { survey } from './survey.ts'
 import { sweepTemporary, type SweepOptions, type SweepReport } from './sweep.ts'
 import { LinkedTags } from './tags.ts'
 import { UploadRoom } from './upload.ts'
@@ -33,10 +36,12 @@ export interface LocalRegistryOptions {
   readonly logger: Logger
   /** Bytes of manifests that are kept in memory; 32 MiB. */
   readonly hotManifests?: number | undefined
+  /** Who is told what is stored and linked. */
+  readonly usage?: UsageLog | undefined
 }
 
 /** A registry on our own storage, with what its keeper needs. */
-export interface LocalStore extends LocalRegistry {
+export interface LocalStore extends LocalRegistry, EvictableStore {
   /** Removes old temporary files, of this process or of dead ones; what is open here stays. */
   sweepTemporary(options: SweepOptions): Promise<SweepReport>
   /** Begins to read all that is stored, again and again, until it is disposed. */
@@ -63,14 +68,14 @@ class StoredRegistry implements LocalStore {
   readonly #room: UploadRoom
 
   constructor(options: LocalRegistryOptions) {
-    const { descriptors, logger, verify = 'first' } = options
+    const { descriptors, logger, usage, verify = 'first' } = options
     const driver = new ListingCache(options.driver)
     this.#options = options
     this.#driver = driver
     this.#files = new LinkFiles({ driver, logger })
     this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
     this.#room = new UploadRoom(driver)
-    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room, verify })
+    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room, verify, usage })
     this.#manifests = new HotManifests({
       content: this.content,
       verify,
@@ -80,20 +85,7 @@ class StoredRegistry implements LocalStore {
   }
 
   repository(name: RepositoryName): WritableRepository {
-    const { descriptors, deleteEnabled, logger } = this.#options
-    const driver = this.#driver
-    const files = this.#files
-    const content = this.content
-    const linksOf = (kind: LinkKind): Links => new Links({ name, kind, driver, files, descriptors })
-    const blobs = new LinkedBlobs({ content, links: linksOf('blobs'), deleteEnabled })
-    const links = linksOf('manifests')
-    const index = this.#indexes.of(name)
-    const hot = this.#manifests
-    const manifests = new LinkedManifests({ content, manifests: hot, links, referrers: index, deleteEnabled })
-    const tags = new LinkedTags({ name, driver, files, manifests, deleteEnabled })
-    const uploads = new RepositoryUploads({ name, driver, content, blobs, room: this.#room })
-    const referrers = new StoredReferrers({ name, driver, index, manifests, tags, logger })
-    return { name, blobs, manifests, tags, referrers, uploads }
+    return this.#open(name, this.#options.deleteEnabled)
   }
 
   writable(name: RepositoryName): WritableRepository {
@@ -104,8 +96,41 @@ class StoredRegistry implements LocalStore {
     return this.repository(name)
   }
 
+  discardable(name: RepositoryName): RemovableRepository {
+    return this.#open(name, true)
+  }
+
+  #open(name: RepositoryName, deleteEnabled: boolean): WritableRepository {
+    const { descriptors, logger, usage } = this.#options
+    const driver = this.#driver
+    const files = this.#files
+    const content = this.content
+    const linksOf = (kind: LinkKind): Links => new Links({ name, kind, driver, files, descriptors, usage })
+    const blobs = new LinkedBlobs({ content, links: linksOf('blobs'), deleteEnabled })
+    const links = linksOf('manifests')
+    const index = this.#indexes.of(name)
+    const hot = this.#manifests
+    const manifests = new LinkedManifests({ content, manifests: hot, links, referrers: index, deleteEnabled, usage })
+    const tags = new LinkedTags({ name, driver, files, manifests, deleteEnabled, usage })
+    const uploads = new RepositoryUploads({ name, driver, content, blobs, room: this.#room })
+    const referrers = new StoredReferrers({ name, driver, index, manifests, tags, logger })
+    return { name, blobs, manifests, tags, referrers, uploads }
+  }
+
   list(options?: ListOptions): AsyncGenerator<RepositoryName, void> {
     return walkRepositories(this.#driver, options)
+  }
+
+  survey({ signal }: { readonly signal: AbortSignal }): AsyncIterable<Fact> {
+    return survey({ driver: this.#driver, files: this.#files, signal })
+  }
+
+  isInUse(target: Digest): boolean {
+    return this.content.isInUse(target)
+  }
+
+  async free(target: Digest, isNeeded: () => boolean): Promise<number | undefined> {
+    return await this.content.free(target, isNeeded)
   }
 
   async sweepTemporary(options: SweepOptions): Promise<SweepReport> {

@@ -7,6 +7,7 @@ import { isTag, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { ListOptions, ManifestSource } from '../registry/source.ts'
 import type { DeleteTagOptions, TagStore } from '../registry/store.ts'
+import type { UsageLog } from '../registry/usage.ts'
 import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { namesIn } from './links.ts'
@@ -21,6 +22,7 @@ export interface LinkedTagsOptions {
   readonly files: LinkFiles
   readonly manifests: ManifestSource
   readonly deleteEnabled: boolean
+  readonly usage?: UsageLog | undefined
 }
 
 export class LinkedTags implements TagStore {
@@ -68,10 +70,12 @@ export class LinkedTags implements TagStore {
 
   async put(tag: Tag, digest: Digest, options?: CallOptions): Promise<void> {
     options?.signal?.throwIfAborted()
-    const { name, files } = this.#options
+    const { name, files, usage } = this.#options
     await files.alone(tagFolder(name, tag), async () => {
       await files.write(tagIndexPath(name, tag, digest), digest)
-      await files.write(tagCurrentPath(name, tag), digest)
+      await files.write(tagCurrentPath(name, tag), digest, () =>
+        usage?.note({ kind: 'tagged', repository: name, tag, digest }),
+      )
     })
   }
 
@@ -89,11 +93,13 @@ export class LinkedTags implements TagStore {
 
   /** Whether there was such a tag, and where it has to point at something, one that does. */
   async #remove(tag: Tag, onlyIf?: Digest): Promise<boolean> {
-    const { name, files } = this.#options
+    const { name, files, usage } = this.#options
     return await files.alone(tagFolder(name, tag), async () => {
       if (onlyIf !== undefined && (await this.find(tag)) !== onlyIf) return false
       // First what makes it a tag: a deletion that is cut short leaves none, rather than one without its history.
-      const wasThere = await files.remove(tagCurrentPath(name, tag))
+      const wasThere = await files.remove(tagCurrentPath(name, tag), () =>
+        usage?.note({ kind: 'untagged', repository: name, tag }),
+      )
       await files.remove(tagFolder(name, tag))
       return wasThere
     })

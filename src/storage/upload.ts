@@ -66,6 +66,8 @@ export interface UploadPlace {
   readonly kept?: DriverPath | undefined
   /** Moves the durable, verified file away to its blob's place, unless that blob is there already. */
   readonly publish: (path: DriverPath, target: Digest, size: number) => Promise<void>
+  /** Sees to it that the published blob stays until it is linked. */
+  readonly claim: (target: Digest) => Promise<Disposable>
   /** Makes the published blob visible under the digest that it was committed by. */
   readonly reveal?: ((digest: Digest, target: Digest) => Promise<void>) | undefined
 }
@@ -160,6 +162,7 @@ export class StoredUpload implements Upload {
         const { size } = this.#writer
         await this.#writer.sync()
         await this.#writer.close()
+        using _ = await this.#place.claim(target)
         await this.#place.publish(this.#place.path, target, size)
         await this.#place.reveal?.(digest, target)
         // It was there already, maybe, and swept before the link could be seen.

@@ -63,6 +63,7 @@ export class RepositoryUploads implements UploadStore {
       path: uploadDataPath(name, id),
       folder: uploadFolder(name, id),
       publish: content.publish.bind(content),
+      claim: content.claim.bind(content),
       reveal: blobs.reveal.bind(blobs),
     }
     return await StoredUpload.open(place, room)

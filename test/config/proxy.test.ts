@@ -320,3 +320,28 @@ test('a proxy section without an upstream is a plain registry, and says so', () 
   assert.equal(config.proxy, undefined)
   assert.deepEqual(warnings, ['proxy has neither remoteurl nor upstreams, so this is a plain registry'])
 })
+
+test('copies stay for ever unless a bound or a time to live is given', () => {
+  assert.deepEqual(proxyOf('remoteurl: https://a').cache, { maxSize: undefined, ttl: 0, pins: [] })
+  assert.deepEqual(proxyOf('remoteurl: https://a\n  cache: { maxsize: 0, ttl: 0s }').cache.maxSize, undefined)
+  const yaml = `version: 0.1
+storage: { filesystem: { rootdirectory: /data } }
+proxy: { remoteurl: https://a, cache: { maxsize: 100GiB, ttl: 30d, pin: [library/*, 'org/app:v*'] } }`
+  const { config, warnings } = load(yaml)
+  assert.deepEqual(warnings, [])
+  assert.deepEqual(config.proxy?.cache, {
+    maxSize: 100 * 1024 ** 3,
+    ttl: 30 * 86_400_000,
+    pins: ['library/*', 'org/app:v*'],
+  })
+})
+
+test('nothing is evicted from memory, and a pin is a glob', () => {
+  const proxy = (cache: string): string => `${minimal}proxy: { remoteurl: https://a, cache: ${cache} }`
+  assert.equal(
+    refusal(proxy('{ maxsize: 1GiB }')),
+    'proxy.cache.maxsize: needs storage.filesystem, found storage.inmemory',
+  )
+  assert.equal(refusal(proxy('{ ttl: 7d }')), 'proxy.cache.ttl: needs storage.filesystem, found storage.inmemory')
+  assert.match(refusal(proxy('{ pin: ["a b"] }')), /^proxy\.cache\.pin\[0\]: found "a b", expected a glob/)
+})

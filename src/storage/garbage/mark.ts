@@ -7,11 +7,13 @@ import { isRepositoryName, isTag, type RepositoryName, type Tag } from '../../oc
 import {
   aliasPath,
   blobPath,
+  linkFolder,
   linkPath,
   linksFolder,
   linksRoot,
   manifestsFolder,
   repositoryPath,
+  signaturesFolder,
   tagCurrentPath,
   tagsFolder,
   type LinkKind,
@@ -191,11 +193,10 @@ class RepositoryMark {
 
   /** Old versions of distribution kept a schema 1 manifest's signatures beside its link. */
   async #addSignatures(digest: Digest, named: Set<Digest>): Promise<void> {
-    const link = linkPath(this.#name, 'manifests', digest)
-    const beside = link.slice(0, link.lastIndexOf('/'))
-    if (!(await this.#namesIn(beside)).includes('signatures')) return
-    for (const algorithm of await this.#namesIn(`${beside}/signatures`)) {
-      for (const hex of await this.#namesIn(`${beside}/signatures/${algorithm}`)) {
+    if (!(await this.#namesIn(linkFolder(this.#name, 'manifests', digest))).includes('signatures')) return
+    const signatures = signaturesFolder(this.#name, digest)
+    for (const algorithm of await this.#namesIn(signatures)) {
+      for (const hex of await this.#namesIn(`${signatures}/${algorithm}`)) {
         const signature = `${algorithm}:${hex}`
         if (isDigest(signature)) named.add(signature)
       }

@@ -1,0 +1,343 @@
+// Keeps a store within its bounds: what was not used for longest goes, until there is room again.
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import { deferred } from '../async/deferred.ts'
+import { waitFor } from '../async/wait.ts'
+import type { Digest } from '../oci/digest.ts'
+import { isAbsence } from '../oci/error.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { EvictableStore, Fact } from '../registry/usage.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { ClockOptions } from './clock.ts'
+import { isDamage, LedgerBusyError, type LedgerPlace } from './database.ts'
+import { Ledger, type Unit } from './ledger.ts'
+import { Pins } from './pins.ts'
+import type { UsageRecorder } from './recorder.ts'
+
+/** Where eviction begins, it goes on until this part of the bound is used. */
+const enough = 0.95
+
+/** How long a blob that nothing links is left alone, in milliseconds: somebody may be about to link it. */
+const idleTime = 60 * 60_000
+
+/**
+ * What was used in the last so many milliseconds is left alone: a client that has a manifest asks for its layers next, and
+ * what is being stored is not tagged yet.
+ */
+const flight = 2000
+
+/** How often the time to live is looked at, give or take a fifth; and when to try again what could not be done. */
+const interval = 5 * 60_000
+const retryTime = 60_000
+const busyTime = 10_000
+
+/** How long a trouble that comes and goes is not told again. */
+const silence = 60 * 60_000
+
+/** How long what is known of the storage is believed: other processes may collect garbage there. */
+const surveyAge = 24 * 60 * 60_000
+
+/** Facts of a survey that are written down in one go: clients wait that long. */
+const batchSize = 50
+
+export interface EvictorOptions {
+  readonly store: EvictableStore
+  readonly recorder: UsageRecorder
+  /** Where the ledger lies; `undefined`: in memory. */
+  readonly folder: string | undefined
+  /** Bytes that may be stored; `undefined`: any number. */
+  readonly maxSize: number | undefined
+  /** Milliseconds without use after which content goes; 0: it stays. */
+  readonly ttl: number
+  /** Whether a repository can be pulled again: all else stays. */
+  readonly isCopy: (repository: RepositoryName) => boolean
+  /** Globs of repositories, or of `repository:tag`, that stay. */
+  readonly pins: readonly string[]
+  readonly logger: Logger
+  readonly clocks?: Pick<ClockOptions, 'wall' | 'monotonic'> | undefined
+}
+
+interface Tally {
+  images: number
+  blobs: number
+  bytes: number
+}
+
+/** Works in the background from its making to its disposal. Nothing waits for it, and it never fails. */
+export class Evictor implements AsyncDisposable {
+  readonly #options: EvictorOptions
+  readonly #stop = new AbortController()
+  readonly #life: Promise<void>
+  /** Settled to have a round begin. */
+  #asked = deferred()
+  /** Settled when the round that begins next has ended. */
+  #done = deferred()
+  /** What was said, and when: it is not repeated as long as it is so, nor for an hour. */
+  readonly #said = new Map<string, number>()
+
+  constructor(options: EvictorOptions) {
+    this.#options = options
+    this.#life = this.#live()
+  }
+
+  /** Has a round begin as soon as that can be, and waits for its end. */
+  async run(): Promise<void> {
+    this.#asked.resolve()
+    await waitFor(this.#done.promise, this.#stop.signal)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new Error('the evictor stops'))
+    await this.#life
+  }
+
+  async #live(): Promise<void> {
+    const { logger } = this.#options
+    await setImmediate() // whoever starts a server does not wait for the file
+    let place: LedgerPlace = 'as it is'
+    while (!this.#isStopped()) {
+      try {
+        await this.#keep(place)
+        place = 'as it is'
+      } catch (error) {
+        if (this.#isStopped()) return
+        if (error instanceof LedgerBusyError) {
+          this.#sayOnce('busy', () => logger.warn({ error }, 'nothing is evicted: another process keeps the ledger'))
+          await this.#pause(busyTime)
+        } else if (error instanceof SurveyError) {
+          this.#sayOnce('survey', () => logger.warn({ error }, 'nothing is evicted: the storage cannot be surveyed'))
+          await this.#pause(retryTime)
+        } else {
+          // A second failure in a row is the disk's, which may be full: then it is eviction that helps.
+          const next: LedgerPlace = place === 'as it is' && isDamage(error) ? 'anew' : 'in memory'
+          logger.warn({ error, place: next }, 'ledger failed, and is made again')
+          if (place === 'in memory') await this.#pause(retryTime)
+          place = next
+        }
+      }
+    }
+  }
+
+  /** Keeps one ledger until we stop, or it is time to look at the whole storage again. */
+  async #keep(place: LedgerPlace): Promise<void> {
+    const { recorder, folder, maxSize, isCopy, pins, logger } = this.#options
+    const clocks = this.#options.clocks ?? { wall: () => Date.now(), monotonic: () => performance.now() }
+    using ledger = Ledger.open({ folder, place, maxSize: maxSize ?? Infinity, isCopy, pins: new Pins(pins), clocks })
+    if (ledger.damage !== undefined) logger.warn({ error: ledger.damage }, 'damaged ledger thrown away')
+    const failed = deferred<never>()
+    recorder.attach({ ledger, onGrowth: () => this.#asked.resolve(), onFailure: (error) => failed.reject(error) })
+    try {
+      const until = ledger.now() + surveyAge
+      await this.#survey(ledger)
+      for (const said of ['busy', 'survey']) this.#unsay(said)
+      while (ledger.now() < until) {
+        const done = this.#done
+        this.#done = deferred()
+        this.#asked = deferred()
+        let pause = 0
+        try {
+          pause = await this.#round(ledger)
+        } finally {
+          done.resolve()
+        }
+        await this.#wait(pause, this.#asked.promise, failed.promise)
+      }
+    } catch (error) {
+      if (!recorder.isReading(ledger)) await failed.promise // that came first
+      throw error
+    } finally {
+      recorder.flush()
+      if (recorder.isReading(ledger)) ledger.keepTime()
+      recorder.attach(undefined)
+    }
+  }
+
+  /** Learns what is stored, while it is used. */
+  async #survey(ledger: Ledger): Promise<void> {
+    const { store, logger } = this.#options
+    const { signal } = this.#stop
+    const startedAt = performance.now()
+    logger.info('survey of the storage begins')
+    let batch: Fact[] = []
+    const flush = async (): Promise<void> => {
+      ledger.writeFound(batch)
+      batch = []
+      await setImmediate()
+    }
+    for await (const fact of translated(store.survey({ signal }))) {
+      if (batch.push(fact) < batchSize) continue
+      await flush()
+      this.#check(ledger)
+    }
+    await flush()
+    for (let after = ledger.prune(undefined); after !== undefined; after = ledger.prune(after)) await setImmediate()
+    ledger.complete()
+    const ms = Math.round(performance.now() - startedAt)
+    logger.info({ blobs: ledger.blobs, bytes: ledger.size, ms }, 'survey of the storage done')
+  }
+
+  /** @returns how long to wait for the next one */
+  async #round(ledger: Ledger): Promise<number> {
+    const { ttl, maxSize = Infinity, recorder, logger } = this.#options
+    const tally: Tally = { images: 0, blobs: 0, bytes: 0 }
+    const startedAt = performance.now()
+    try {
+      recorder.flush()
+      ledger.keepTime()
+      await this.#freeIdle(ledger, tally)
+      const expiry = ttl === 0 ? undefined : ledger.expiry(ttl)
+      if (expiry !== undefined) await this.#evict(ledger, expiry, () => true, tally)
+      const isTooLarge = (): boolean => ledger.size > maxSize * enough
+      if (ledger.isFull(0)) await this.#evict(ledger, ledger.now() - flight, isTooLarge, tally)
+      this.#unsay('disk')
+    } catch (error) {
+      if (!(error instanceof RemovalError)) throw error
+      this.#sayOnce('disk', () => logger.warn({ error }, 'content could not be removed'))
+      return retryTime
+    } finally {
+      const ms = Math.round(performance.now() - startedAt)
+      const fields = { ...tally, ms, size: ledger.size, maxsize: this.#options.maxSize }
+      if (tally.images + tally.blobs > 0) logger.info(fields, 'evicted')
+    }
+    if (!ledger.isFull(0)) this.#unsay('full')
+    else if (ledger.hasMore()) return flight
+    else {
+      const fields = { size: ledger.size, maxsize: maxSize }
+      this.#sayOnce('full', () => logger.warn(fields, 'larger than maxsize, and all of it is hosted or pinned'))
+    }
+    return interval * (0.8 + Math.random() * 0.4)
+  }
+
+  /** Takes away what nothing links: what a killed process has left, and what was in use when its last link went. */
+  async #freeIdle(ledger: Ledger, tally: Tally): Promise<void> {
+    const since = ledger.now() - idleTime
+    for (let target = ledger.findIdle(since); target !== undefined; target = ledger.findIdle(since)) {
+      this.#check(ledger)
+      ledger.postponeIdle(target)
+      try {
+        await this.#free(ledger, target, tally)
+      } catch (cause) {
+        throw new RemovalError(`${target} cannot be removed`, { cause })
+      }
+      await setImmediate()
+    }
+  }
+
+  /** Takes away units that were last used `before` or earlier, the oldest first, as long as `isWanted`. */
+  async #evict(ledger: Ledger, before: number, isWanted: () => boolean, tally: Tally): Promise<void> {
+    const { store, recorder } = this.#options
+    while (isWanted()) {
+      recorder.flush()
+      this.#check(ledger)
+      const unit = ledger.pick(before)
+      if (unit === undefined) return
+      if (unit !== 'again') {
+        ledger.postpone(unit) // in use, or cannot be removed, or is back again before we look
+        if (!unit.targets.some((target) => store.isInUse(target))) await this.#remove(ledger, unit, tally)
+      }
+      await setImmediate()
+    }
+  }
+
+  async #remove(ledger: Ledger, unit: Unit, tally: Tally): Promise<void> {
+    try {
+      await this.#unlink(unit, tally)
+      for (const target of unit.targets) await this.#free(ledger, target, tally)
+    } catch (cause) {
+      throw new RemovalError(`${unit.root} of ${unit.repository} cannot be removed`, { cause })
+    }
+  }
+
+  /** Backwards to how it came: whatever is cut short leaves nothing that refers to what is gone. */
+  async #unlink({ repository: name, links, tags }: Unit, tally: Tally): Promise<void> {
+    const { store, recorder } = this.#options
+    const repository = store.discardable(name)
+    for (const { tag, digest } of tags) {
+      if ((await repository.tags.find(tag)) !== digest) continue
+      if (!(await isThere(repository.tags.delete(tag)))) recorder.note({ kind: 'untagged', repository: name, tag })
+    }
+    for (const { kind, digest } of links) {
+      const wasThere = await isThere(repository[kind].delete(digest))
+      if (!wasThere) recorder.note({ kind: 'unlinked', repository: name, as: kind, digest })
+      else if (kind === 'manifests') tally.images++
+    }
+  }
+
+  async #free(ledger: Ledger, target: Digest, tally: Tally): Promise<void> {
+    const { store, recorder } = this.#options
+    const bytes = await store.free(target, () => {
+      recorder.flush()
+      return !recorder.isReading(ledger) || ledger.isLinked(target)
+    })
+    recorder.flush()
+    if (bytes === undefined) return
+    tally.blobs++
+    tally.bytes += bytes
+  }
+
+  /** @throws where we are to stop, or the ledger does not hear what happens any more */
+  #check(ledger: Ledger): void {
+    this.#stop.signal.throwIfAborted()
+    if (!this.#options.recorder.isReading(ledger)) throw new Error('the ledger has failed')
+  }
+
+  #sayOnce(what: string, say: () => void): void {
+    if (this.#said.has(what)) return
+    this.#said.set(what, performance.now())
+    say()
+  }
+
+  /** It is not so any more. */
+  #unsay(what: string): void {
+    if (performance.now() - (this.#said.get(what) ?? 0) > silence) this.#said.delete(what)
+  }
+
+  /** Until it is asked for a round, or it is time for one. */
+  async #wait(time: number, asked: Promise<void>, failed: Promise<never>): Promise<void> {
+    const over = new AbortController()
+    const signal = AbortSignal.any([over.signal, this.#stop.signal])
+    try {
+      await Promise.race([asked, failed, setTimeout(time, undefined, { signal, ref: false })])
+    } finally {
+      over.abort()
+    }
+  }
+
+  async #pause(time: number): Promise<void> {
+    try {
+      await setTimeout(time, undefined, { signal: this.#stop.signal, ref: false })
+    } catch (error) {
+      if (!this.#isStopped()) throw error
+    }
+  }
+
+  #isStopped(): boolean {
+    return this.#stop.signal.aborted
+  }
+}
+
+class SurveyError extends Error {
+  override readonly name = 'SurveyError'
+}
+
+class RemovalError extends Error {
+  override readonly name = 'RemovalError'
+}
+
+async function* translated(facts: AsyncIterable<Fact>): AsyncGenerator<Fact, void> {
+  try {
+    yield* facts
+  } catch (cause) {
+    throw new SurveyError('not all of the storage can be read', { cause })
+  }
+}
+
+/** Whether there was what was to be taken away. */
+async function isThere(removal: Promise<void>): Promise<boolean> {
+  try {
+    await removal
+    return true
+  } catch (error) {
+    if (isAbsence(error)) return false
+    throw error
+  }
+}
