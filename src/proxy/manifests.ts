@@ -8,9 +8,9 @@ import type { Manifest, ManifestSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
 import { isMissing, worse } from '../registry/unreadable-error.ts'
 import type { UsageLog } from '../registry/usage.ts'
-import type { Logger } from '../telemetry/logger.ts'
 import { clientError } from './outcome.ts'
 import type { NamedBlobs } from './proof.ts'
+import type { StorageTrouble } from './storage-trouble.ts'
 
 export interface ProxyManifestsOptions {
   readonly local: WritableRepository
@@ -18,7 +18,7 @@ export interface ProxyManifestsOptions {
   readonly remote: ManifestSource | undefined
   readonly named: NamedBlobs
   readonly usage: UsageLog | undefined
-  readonly logger: Logger
+  readonly trouble: StorageTrouble
   /** The running fetches of every repository. */
   readonly fetches: Coalescer<Manifest>
   /** Ends fetches, at shutdown. */
@@ -85,7 +85,7 @@ export class ProxyManifests implements ManifestSource {
 
   /** Stores what an upstream sent, by the path that a push takes. A disk that fails costs the copy, not the answer. */
   async store(manifest: Manifest, digest: Digest = manifest.descriptor.digest): Promise<Manifest> {
-    const { local, named, logger } = this.#options
+    const { local, named, trouble } = this.#options
     const { mediaType } = manifest.descriptor
     try {
       const stored = await local.manifests.put(manifest.bytes, { mediaType, digest })
@@ -93,7 +93,7 @@ export class ProxyManifests implements ManifestSource {
       return stored
     } catch (error) {
       if (error instanceof RegistryError) throw error
-      logger.error({ repository: local.name, digest, error }, 'manifest could not be stored')
+      trouble.failed(error, { repository: local.name, digest })
       return { ...manifest, descriptor: { ...manifest.descriptor, digest } }
     }
   }

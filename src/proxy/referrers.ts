@@ -19,6 +19,7 @@ import type { Patience } from './patience.ts'
 import type { ReferrerCopies } from './referrer-copies.ts'
 import type { Upstream } from './selection.ts'
 import type { ProxyTags } from './tags.ts'
+import type { StorageTrouble } from './storage-trouble.ts'
 
 export interface ProxyReferrersOptions {
   readonly local: WritableRepository
@@ -34,6 +35,7 @@ export interface ProxyReferrersOptions {
   readonly stale: StaleAnswers
   /** The running requests of every repository. */
   readonly requests: Coalescer<readonly Referrer[]>
+  readonly trouble: StorageTrouble
   readonly logger: Logger
   /** Ends requests, at shutdown. */
   readonly signal: AbortSignal
@@ -99,12 +101,12 @@ export class ProxyReferrers implements ReferrersSource {
 
   /** A disk that fails costs the copy, not the answer. */
   async #keep(subject: Digest, referrers: readonly Referrer[]): Promise<void> {
-    const { local, logger } = this.#options
+    const { local, trouble } = this.#options
     try {
       await local.referrers.keep(subject, referrers)
     } catch (error) {
       if (error instanceof RegistryError) throw error
-      logger.error({ repository: local.name, subject, error }, 'referrers could not be kept')
+      trouble.failed(error, { repository: local.name, subject })
     }
   }
 

@@ -126,7 +126,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       named: this.#named,
       usage,
       fetches: this.#fetches,
-      logger,
+      trouble: this.#trouble,
       signal,
     })
     const blobs = new ProxyBlobs({
@@ -145,7 +145,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const patience = new Patience({ upstream, limit, logger })
     const freshness = this.#freshness
     const stale = this.#stale
-    const shared = { local, upstream, manifests, freshness, patience, stale, logger, signal }
+    const trouble = this.#trouble
+    const shared = { local, upstream, manifests, freshness, patience, stale, trouble, logger, signal }
     const tags = new ProxyTags({
       ...shared,
       usage,

@@ -17,6 +17,7 @@ import type { ProxyManifests } from './manifests.ts'
 import { clientError, noteStale } from './outcome.ts'
 import type { Patience, Question } from './patience.ts'
 import { freshnessOf, type Upstream } from './selection.ts'
+import type { StorageTrouble } from './storage-trouble.ts'
 import type { TagLists } from './tag-lists.ts'
 
 export interface ProxyTagsOptions {
@@ -32,6 +33,7 @@ export interface ProxyTagsOptions {
   readonly revalidations: Coalescer<Descriptor>
   readonly lists: TagLists
   readonly usage: UsageLog | undefined
+  readonly trouble: StorageTrouble
   readonly logger: Logger
   /** Ends revalidations and listings, at shutdown. */
   readonly signal: AbortSignal
@@ -144,7 +146,7 @@ export class ProxyTags implements TagSource {
 
   /** Storage is whole before the tag moves. @throws ForgottenError */
   async #revalidate(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
-    const { local, upstream, freshness, logger } = this.#options
+    const { local, upstream, freshness, trouble } = this.#options
     const isHere = (await this.#findHere(tag)) !== undefined
     const descriptor = await this.#fetch(remote, tag, isHere).catch(async (error: unknown) => {
       if (!isHere || upstream.onGone === 'serve' || !isAbsence(error)) throw error
@@ -153,7 +155,7 @@ export class ProxyTags implements TagSource {
     try {
       if ((await ifReadable(local.tags.find(tag))) !== descriptor.digest) await local.tags.put(tag, descriptor.digest)
     } catch (error) {
-      logger.error({ repository: local.name, tag, error }, 'tag could not be stored')
+      trouble.failed(error, { repository: local.name, tag })
     }
     await freshness.refresh(local.name, tag, descriptor.digest)
     return descriptor
@@ -186,7 +188,7 @@ export class ProxyTags implements TagSource {
 
   /** The second question, by GET: one 404 may be an accident of the upstream's. */
   async #getOrForget(remote: UpstreamTags, tag: Tag): Promise<Descriptor> {
-    const { local, upstream, manifests, logger, signal } = this.#options
+    const { local, upstream, manifests, trouble, logger, signal } = this.#options
     try {
       return (await manifests.store(await remote.get(tag, { signal }))).descriptor
     } catch (error) {
@@ -196,7 +198,7 @@ export class ProxyTags implements TagSource {
       await local.tags.forget(tag)
       logger.info({ repository: local.name, tag, host: upstream.host }, 'tag forgotten: the upstream has it no more')
     } catch (error) {
-      logger.error({ repository: local.name, tag, error }, 'tag could not be forgotten')
+      trouble.failed(error, { repository: local.name, tag })
     }
     throw new ForgottenError('MANIFEST_UNKNOWN', `${upstream.host} does not have it any more`)
   }

@@ -9,7 +9,7 @@ import type { Logger } from '../telemetry/logger.ts'
 
 export interface Mirror {
   readonly source: UpstreamSource
-  /** Whether it may say what a tag points at, and what a manifest's referrers are: no digest can prove that. */
+  /** Whether it may say what a tag points at, what a manifest's referrers are, and who has a right to a blob. */
   readonly trusted: boolean
 }
 
@@ -37,8 +37,9 @@ export function mirrored(main: UpstreamSource, mirrors: readonly Mirror[], logge
       return {
         name,
         blobs: {
+          // That a repository has a blob is a right to it: nobody can prove that by a digest.
           stat: async (digest, options) =>
-            await ask(byDigest, logger, async ({ blobs }) => await blobs.stat(digest, options)),
+            await ask(byName, logger, async ({ blobs }) => await blobs.stat(digest, options)),
           fetch: async (digest, options) => {
             const order = rotated(own, others, options)
             return await ask(order, logger, async ({ blobs }) => await blobs.fetch(digest, options))
@@ -46,7 +47,11 @@ export function mirrored(main: UpstreamSource, mirrors: readonly Mirror[], logge
         },
         manifests: {
           stat: async (digest, options) =>
-            await ask(byDigest, logger, async ({ manifests }) => await manifests.stat(digest, options)),
+            await ask(byDigest, logger, async ({ manifests }, { isTrusted }) => {
+              return isTrusted
+                ? await manifests.stat(digest, options)
+                : (await manifests.get(digest, options)).descriptor
+            }),
           get: async (digest, options) =>
             await ask(byDigest, logger, async ({ manifests }) => await manifests.get(digest, options)),
         },
@@ -59,7 +64,7 @@ export function mirrored(main: UpstreamSource, mirrors: readonly Mirror[], logge
         },
         referrers: {
           find: async (subject, options) =>
-            await ask(byName, logger, async ({ referrers }, isMain) => {
+            await ask(byName, logger, async ({ referrers }, { isMain }) => {
               const found = await referrers.find(subject, options)
               if (found !== undefined || isMain) return found
               throw new RegistryError('MANIFEST_UNKNOWN', `no referrers of ${subject}: there is no API for them`)
@@ -88,12 +93,12 @@ function rotated(own: Place, others: readonly Place[], options: FetchOptions | u
 async function ask<T>(
   places: readonly Place[],
   logger: Logger,
-  question: (repository: UpstreamRepository, isMain: boolean) => Promise<T>,
+  question: (repository: UpstreamRepository, place: Place) => Promise<T>,
 ): Promise<T> {
   let failure: unknown
   for (const place of places) {
     try {
-      return await question(place.repository, place.isMain)
+      return await question(place.repository, place)
     } catch (error) {
       if (!leavesHope(error, place)) throw error
       if (place.isMain) failure = error

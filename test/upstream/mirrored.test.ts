@@ -90,7 +90,6 @@ async function scene(main: Manner, ...mirrors: (Manner | `${Manner}+`)[]): Promi
 }
 
 const questionsByDigest: ReadonlyArray<readonly [what: string, ask: (from: UpstreamRepository) => Promise<unknown>]> = [
-  ['the size of a blob', async ({ blobs }) => await blobs.stat(blobDigest)],
   ['a manifest', async ({ manifests }) => await manifests.get(manifestDigest)],
   ['the size of a manifest', async ({ manifests }) => await manifests.stat(manifestDigest)],
   [
@@ -103,6 +102,7 @@ const questionsByDigest: ReadonlyArray<readonly [what: string, ask: (from: Upstr
 ]
 
 const questionsByName: ReadonlyArray<readonly [what: string, ask: (from: UpstreamRepository) => Promise<unknown>]> = [
+  ['whether there is such a blob', async ({ blobs }) => await blobs.stat(blobDigest)],
   ['what a tag points at', async ({ tags }) => await tags.find(latest)],
   ['a tag resolved', async ({ tags }) => await tags.resolve(latest)],
   ['the manifest of a tag', async ({ tags }) => await tags.get(latest)],
