@@ -9,7 +9,7 @@ export type Fault =
   /** The connection ends at a byte of the object, whichever range was asked for. */
   | { readonly do: 'cut'; readonly at: Place; readonly by: 'RST' | 'FIN'; readonly withoutLength?: boolean }
   | { readonly do: 'stall'; readonly at: Place }
-  /** Stalls until the origin is told to go on. */
+  /** Stalls until the origin is told to go on; from then on it does not. */
   | { readonly do: 'hold'; readonly at: Place }
   | { readonly do: 'pace'; readonly bytesPerSecond: number }
   | { readonly do: 'drip' }

@@ -267,6 +267,7 @@ async function obey(command: Command): Promise<unknown> {
     }
     case 'rules':
       rules = command.rules.map((rule) => ({ rule, left: rule.times ?? Infinity }))
+      released = Promise.withResolvers()
       return undefined
     case 'asked':
       return log.filter(({ path }) => path.includes(command.path))
@@ -275,7 +276,6 @@ async function obey(command: Command): Promise<unknown> {
       return undefined
     case 'release':
       released.resolve()
-      released = Promise.withResolvers()
       return undefined
     case 'down':
       for (const socket of sockets) socket.destroy()

@@ -225,6 +225,13 @@ export function measureTable(columns: readonly Column[]): string {
   return table(['measure', 'target', ...columns.map(({ name }) => name)], lines)
 }
 
+/** What each row means, in plain words. */
+export function meanings(): string {
+  return Object.values(allRows)
+    .map(({ title, meaning }) => `- **${title}**: ${meaning}`)
+    .join('\n')
+}
+
 export function outcomeTable(columns: readonly Column[]): string {
   const [first] = columns
   const lines = (first?.outcomes ?? []).map(({ fault }) => {

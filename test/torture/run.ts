@@ -7,7 +7,7 @@ import { checkout } from '../support/real-parts.ts'
 import { amplification, memory } from './amplification.ts'
 import { damage, fullDisk, starts } from './disk.ts'
 import { kills } from './kills.ts'
-import { allRows, measureTable, missed, outcomeTable, type Column } from './rows.ts'
+import { allRows, meanings, measureTable, missed, outcomeTable, type Column } from './rows.ts'
 import { secrets } from './secrets.ts'
 import { Findings, type Scale } from './stage.ts'
 import { targets, type Target } from './target.ts'
@@ -134,7 +134,7 @@ async function main(): Promise<number> {
   const failures = [...(entrepot?.broken ?? []), ...(entrepot === undefined ? [] : titlesOfMissed(entrepot.column))]
   const text = report(columns, ['npm run torture --', ...process.argv.slice(2)].join(' '))
   process.stdout.write(`${text}\n`)
-  if (values.write) await writeInto(text)
+  if (values.write) await writeInto(`${text}\n\nWhat the rows of the first table mean:\n\n${meanings()}`)
   for (const title of failures) process.stderr.write(`entrepot misses: ${title}\n`)
   return failures.length > 0 ? 1 : 0
 }
