@@ -51,7 +51,7 @@ export const allRows: Readonly<Record<RowId, Row>> = {
     target: '0',
     hard: true,
     meaning:
-      'The process is killed at a random byte of an image that comes in, or within 30 ms, and started again on the same folder. What was ever answered whole is pulled again: after each restart the images of the last kills, all of them now and then, and at the end once more while the upstream is gone.',
+      'The process is killed when a random byte of an image has come in, or up to 30 ms later, and started again on the same folder. What was ever answered whole is pulled again: after each restart the images of the last kills, all of them now and then, and at the end once more while the upstream is gone.',
   },
   again: {
     title: 'Bytes fetched again of blobs that were answered whole before a kill',

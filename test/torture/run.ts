@@ -139,4 +139,6 @@ async function main(): Promise<number> {
   return failures.length > 0 ? 1 : 0
 }
 
+// Whoever ends it ends what it started too.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 process.exitCode = await main()
