@@ -69,6 +69,7 @@ export async function temporaryFolder(): Promise<Folder> {
 }
 
 export interface Running extends AsyncDisposable {
+  readonly pid: number
   /** What it has written until now, to its standard output and its standard error. */
   output(): string
   stdout(): string
@@ -107,6 +108,7 @@ export async function startProcess(
 }
 
 class RunningProcess implements Running {
+  readonly pid: number
   readonly #name: string
   readonly #child: ChildProcess
   readonly #closed = Promise.withResolvers<void>()
@@ -118,6 +120,7 @@ class RunningProcess implements Running {
   constructor(name: string, child: ChildProcessByStdio<null, Readable, Readable>) {
     this.#name = name
     this.#child = child
+    this.pid = child.pid ?? 0
     // Whatever becomes of the test, nothing that it started outlives it.
     const kill = (): void => void child.kill('SIGKILL')
     process.once('exit', kill)

@@ -1,0 +1,23 @@
+// What Linux says about a process. Elsewhere nothing is known of it, and the rows say so.
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+
+export interface Memory {
+  /** RSS, in bytes. */
+  readonly now: number
+  /** The highest it has been, since the start or since `resetPeak`. */
+  readonly peak: number
+}
+
+export async function memoryOf(pid: number): Promise<Memory> {
+  const text = await readFile(`/proc/${pid}/status`, 'utf8')
+  const of = (name: string): number => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? NaN)
+  return { now: of('VmRSS'), peak: of('VmHWM') }
+}
+
+export async function resetPeak(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/clear_refs`, '5')
+}
+
+export async function openFiles(pid: number): Promise<number> {
+  return (await readdir(`/proc/${pid}/fd`)).length
+}
