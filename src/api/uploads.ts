@@ -25,14 +25,16 @@ export interface UploadRequest {
   readonly call: CallOptions
 }
 
-/** POST: a session, or with `digest` a whole blob at once, or with `mount` and `from` a blob that another repository has. */
+/** POST: a session, or with `digest` a whole blob at once, or with `mount` a blob that another repository has. */
 export async function startUpload(registry: Registry, ask: UploadRequest): Promise<Reply> {
   const { repository, request, call } = ask
   const { query } = request
   const mount = query.get('mount') ?? ''
-  const from = query.get('from') ?? ''
-  if (isDigest(mount) && isRepositoryName(from) && (await mountBlob(registry, ask, mount, from))) {
-    return createdReply(ask, mount)
+  if (isDigest(mount)) {
+    const from = query.get('from') ?? registry.holderOf(mount)
+    if (from !== undefined && isRepositoryName(from) && (await mountBlob(registry, ask, mount, from))) {
+      return createdReply(ask, mount)
+    }
   }
   const algorithm = query.get('digest-algorithm')
   if (algorithm !== null && algorithm !== 'sha256' && algorithm !== 'sha512') {

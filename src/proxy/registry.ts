@@ -1,6 +1,7 @@
 // The pull-through registry: a registry of our own, and upstreams it is filled from, as one registry.
 import { Coalescer } from '../async/coalesce.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrer.ts'
@@ -102,6 +103,10 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const selection = this.#selector.select(name, options?.namespace)
     if (selection.kind === 'ours') return this.#local.removable(name)
     return clearedByRemoving(this.#local.removable(selection.local), selection.local, this.#negative)
+  }
+
+  holderOf(digest: Digest): RepositoryName | undefined {
+    return this.#local.holderOf(digest)
   }
 
   list(options?: ListOptions): AsyncIterable<RepositoryName> {

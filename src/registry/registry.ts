@@ -24,6 +24,11 @@ export interface Registry {
   writable(name: RepositoryName, options?: RepositoryOptions): WritableRepository
   /** The same repository, to delete from; deletion may still be disabled. */
   removable(name: RepositoryName, options?: RepositoryOptions): RemovableRepository
+  /**
+   * A repository in which a blob was seen lately, if that is remembered; it may have been deleted there since. A hint for
+   * clients that do not know where a blob is, no right to it.
+   */
+  holderOf(digest: Digest): RepositoryName | undefined
   /** The repositories that hold something here, in the order of a walk: `a/b` before `a-b`. */
   list(options?: ListOptions): AsyncIterable<RepositoryName>
 }

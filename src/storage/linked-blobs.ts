@@ -2,15 +2,20 @@
 import type { Descriptor } from '../oci/descriptor.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
+import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { OpenBlob, OpenOptions, StatOptions } from '../registry/source.ts'
 import type { BlobStore } from '../registry/store.ts'
 import type { Content } from './content.ts'
+import type { Holders } from './holders.ts'
 import type { Links } from './links.ts'
 
 export interface LinkedBlobsOptions {
   readonly content: Content
   readonly links: Links
+  /** The repository that the links are of. */
+  readonly name: RepositoryName
+  readonly holders: Holders
   readonly deleteEnabled: boolean
 }
 
@@ -42,10 +47,11 @@ export class LinkedBlobs implements BlobStore {
 
   async put(bytes: Uint8Array, options?: CallOptions): Promise<Descriptor> {
     options?.signal?.throwIfAborted()
-    const { content, links } = this.#options
+    const { content, links, name, holders } = this.#options
     using _ = await content.claim(digestOf(bytes))
     const stored = await content.put(bytes)
     await links.add(stored.digest, stored.digest)
+    holders.note(stored.digest, name)
     return await content.put(bytes) // it was there already, maybe, and swept before the link could be seen
   }
 
@@ -88,17 +94,19 @@ export class LinkedBlobs implements BlobStore {
 
   /** By its sha256 first: whoever sees the other digest's link finds both. */
   async #add(digest: Digest, target: Digest): Promise<void> {
-    const { links } = this.#options
+    const { links, name, holders } = this.#options
     await links.add(target, target)
     if (digest !== target) await links.add(digest, target)
+    holders.note(digest, name)
   }
 
   /** The access check. The descriptor holds the sha256 that the blob is stored under. */
   async #find(digest: Digest, options: CallOptions | undefined): Promise<Descriptor> {
     options?.signal?.throwIfAborted()
-    const { content, links } = this.#options
+    const { content, links, name, holders } = this.#options
     const found = await links.find(digest, async (target) => await content.findStored(target))
     if (found === undefined) throw new RegistryError('BLOB_UNKNOWN', { digest })
+    holders.note(digest, name)
     return found
   }
 }

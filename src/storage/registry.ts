@@ -10,6 +10,7 @@ import type { EvictableStore, Fact, UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Content } from './content.ts'
 import type { LinkKind } from './layout.ts'
+import { Holders } from './holders.ts'
 import { LinkFiles } from './link-files.ts'
 import { LinkedBlobs } from './linked-blobs.ts'
 import { HotManifests, LinkedManifests } from './linked-manifests.ts'
@@ -66,6 +67,7 @@ class StoredRegistry implements LocalStore {
   readonly #manifests: HotManifests
   readonly #indexes: ReferrerIndexes
   readonly #room: UploadRoom
+  readonly #holders = new Holders()
 
   constructor(options: LocalRegistryOptions) {
     const { descriptors, logger, usage, verify = 'first' } = options
@@ -106,7 +108,7 @@ class StoredRegistry implements LocalStore {
     const files = this.#files
     const content = this.content
     const linksOf = (kind: LinkKind): Links => new Links({ name, kind, driver, files, descriptors, usage })
-    const blobs = new LinkedBlobs({ content, links: linksOf('blobs'), deleteEnabled })
+    const blobs = new LinkedBlobs({ content, links: linksOf('blobs'), name, holders: this.#holders, deleteEnabled })
     const links = linksOf('manifests')
     const index = this.#indexes.of(name)
     const hot = this.#manifests
@@ -115,6 +117,10 @@ class StoredRegistry implements LocalStore {
     const uploads = new RepositoryUploads({ name, driver, content, blobs, room: this.#room })
     const referrers = new StoredReferrers({ name, driver, index, manifests, tags, logger })
     return { name, blobs, manifests, tags, referrers, uploads }
+  }
+
+  holderOf(digest: Digest): RepositoryName | undefined {
+    return this.#holders.find(digest)
   }
 
   list(options?: ListOptions): AsyncGenerator<RepositoryName, void> {

@@ -256,7 +256,6 @@ test('a blob is mounted from another repository, without a byte being sent', asy
     '?mount=x&from=one',
     `?mount=${digest}&from=UP`,
     `?mount=${digest}&from=`,
-    `?mount=${digest}`,
   ]) {
     await start(app, 'three', query)
   }
@@ -265,6 +264,20 @@ test('a blob is mounted from another repository, without a byte being sent', asy
   assert.equal((await ask(`${app.url}/v2/one/blobs/${digest}`, { method: 'HEAD' })).status, 404)
   assert.equal((await ask(`${app.url}/v2/two/blobs/${digest}`, { method: 'HEAD' })).status, 200)
   await start(app, 'three', `?mount=${digest}&from=one`)
+})
+
+test('a blob is mounted without a word of where it is, as long as a repository shows it', async () => {
+  await using app = await registry()
+  const { bytes } = randomBlob(1000)
+  const digest = await pushBlob(app, bytes, 'one')
+  const mounted = await ask(`${app.url}/v2/two/blobs/uploads/?mount=${digest}`, { method: 'POST' })
+  assert.equal(mounted.status, 201)
+  assert.ok((await ask(`${app.url}/v2/two/blobs/${digest}`)).body.equals(bytes))
+  for (const name of ['one', 'two']) {
+    assert.equal((await ask(`${app.url}/v2/${name}/blobs/${digest}`, { method: 'DELETE' })).status, 202)
+  }
+  await start(app, 'three', `?mount=${digest}`) // its bytes are still there, but nobody shows them any more
+  await start(app, 'three', `?mount=${digestOf('no')}`)
 })
 
 test('Location is absolute by the Host, or as http.host, http.prefix and http.relativeurls have it', async () => {
