@@ -10,7 +10,6 @@ import {
   PathNotFoundError,
   type DriverPath,
   type FileRange,
-  type FileStat,
   type OpenFile,
   type StorageDriver,
 } from '../drivers/driver.ts'
@@ -25,10 +24,10 @@ import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { Upload } from '../registry/store.ts'
 import type { UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { moveDamaged } from './damaged.ts'
+import { BlobFiles } from './blob-files.ts'
 import { HeldStream } from './held-stream.ts'
 import { InUse } from './in-use.ts'
-import { aliasPath, blobFolder, blobPath, fillPath } from './layout.ts'
+import { aliasPath, blobPath, fillPath } from './layout.ts'
 import { claimLeftovers, keptOwner } from './leftovers.ts'
 import type { LinkFiles } from './link-files.ts'
 import { owner } from './owner.ts'
@@ -74,6 +73,7 @@ interface SmallBlob {
  */
 export class Content implements ContentStore {
   readonly #options: ContentOptions
+  readonly #files: BlobFiles
   readonly #proofs: Proofs
   readonly #inUse = new InUse()
   readonly #hot = new LRUCache<Digest, SmallBlob>({
@@ -83,6 +83,7 @@ export class Content implements ContentStore {
 
   constructor(options: ContentOptions) {
     this.#options = options
+    this.#files = new BlobFiles(options.driver)
     this.#proofs = new Proofs({
       policy: options.verify,
       onDamage: async (digest, version) => await this.#setAside(digest, version),
@@ -164,7 +165,7 @@ export class Content implements ContentStore {
 
   /** What storage says of a blob, whatever is known of it. */
   async findFile(target: Digest): Promise<Descriptor | undefined> {
-    const stat = await this.#statFile(target)
+    const stat = await this.#files.stat(target)
     if (stat?.kind !== 'file') {
       if (stat !== undefined) this.#options.logger.warn({ digest: target }, 'blob is not a file')
       await this.forget(target)
@@ -238,7 +239,7 @@ export class Content implements ContentStore {
    * @returns `undefined` where it is not stored @throws UnreadableError
    */
   async check(target: Digest, read: (file: OpenFile) => AsyncIterable<Uint8Array>): Promise<CheckedBlob | undefined> {
-    const stat = await this.#statFile(target)
+    const stat = await this.#files.stat(target)
     if (stat === undefined) return undefined
     if (stat.kind !== 'file') {
       this.#options.logger.warn({ digest: target }, 'blob is not a file')
@@ -256,10 +257,9 @@ export class Content implements ContentStore {
 
   /** Stores bytes under their sha256. What is there already is kept if it is the same, byte for byte. */
   async put(bytes: Uint8Array): Promise<Descriptor> {
-    const { driver, descriptors, usage } = this.#options
+    const { descriptors, usage } = this.#options
     const target = digestOf(bytes)
-    const path = blobPath(target)
-    if (!(await this.#holds(path, bytes))) await driver.write(path, bytes)
+    await this.#files.put(target, bytes)
     usage?.note({ kind: 'stored', target, size: bytes.byteLength })
     const descriptor = describe(target, bytes.byteLength)
     await descriptors.set('content', target, descriptor)
@@ -273,15 +273,13 @@ export class Content implements ContentStore {
    * @param options `isOurs`: no other process writes to the file, so that what was verified need not be proven again
    */
   async publish(path: DriverPath, target: Digest, size: number, options?: { readonly isOurs: boolean }): Promise<void> {
-    const { driver, descriptors, usage } = this.#options
-    const place = blobPath(target)
-    const stat = await ifReadable(this.#statFile(target))
+    const { descriptors, usage } = this.#options
+    const stat = await ifReadable(this.#files.stat(target))
     if (stat?.kind !== 'file' || stat.size !== size || !this.#proofs.has(target, stat.version)) {
-      if (stat !== undefined && stat.kind !== 'file') await driver.remove(place)
+      if (stat !== undefined && stat.kind !== 'file') await this.#files.clear(target)
       try {
-        if ((await driver.stat(path)).size !== size) throw new PathNotFoundError(path) // begun anew by another request
-        await driver.move(path, place)
-        if (options?.isOurs === true) this.#proofs.add(target, (await driver.stat(place)).version)
+        const version = await this.#files.moveIn(path, target, size)
+        if (options?.isOurs === true) this.#proofs.add(target, version)
       } catch (error) {
         // Ours was published before; another's copy has taken its place since.
         const isThere = stat?.kind === 'file' && stat.size === size
@@ -313,7 +311,7 @@ export class Content implements ContentStore {
   async #findSmall({ digest, size }: Descriptor): Promise<Uint8Array | undefined> {
     const hot = this.#hot.get(digest)
     if (hot !== undefined) {
-      const stat = await this.#statFile(digest)
+      const stat = await this.#files.stat(digest)
       if (stat?.kind === 'file' && stat.version === hot.version) return hot.bytes
       this.#hot.delete(digest)
     }
@@ -366,56 +364,26 @@ export class Content implements ContentStore {
     this.#options.logger.warn({ digest, known, stored }, 'blob has another size than was known')
   }
 
-  async #statFile(target: Digest): Promise<FileStat | { readonly kind: 'other' } | undefined> {
-    try {
-      return await this.#options.driver.stat(blobPath(target))
-    } catch (error) {
-      if (error instanceof PathNotFoundError) return undefined
-      if (error instanceof DriverError && error.code === 'ENOTFILE') return { kind: 'other' }
-      throw unreadable(target, error)
-    }
-  }
-
   /** Told once for each file, however many ask for it. */
   #doubt(digest: Digest, version: string, error: unknown): void {
     if (this.#proofs.doubt(digest, version)) this.#options.logger.warn({ digest, error }, 'blob cannot be read')
   }
 
-  /** Whether the same bytes are there. What cannot be read is not the same: it is to be replaced. */
-  async #holds(path: DriverPath, bytes: Uint8Array): Promise<boolean> {
-    const { driver } = this.#options
-    try {
-      return (await driver.read(path, bytes.byteLength)).equals(bytes)
-    } catch (error) {
-      if (error instanceof PathNotFoundError) return false
-      if (!(error instanceof DriverError)) throw error
-      if (error.code === 'ENOTFILE') await driver.remove(path)
-      return false
-    }
-  }
-
-  /** With its folder: an empty one for each blob that ever was would fill a disk, too. */
   async #remove(target: Digest): Promise<number | undefined> {
-    const { driver, usage } = this.#options
     try {
-      const stat = await this.#statFile(target)
-      await driver.remove(blobFolder(target))
-      return stat?.kind === 'file' ? stat.size : 0
-    } catch (error) {
-      if (!(error instanceof PathNotFoundError)) throw error
-      return undefined // gone already
+      return await this.#files.remove(target)
     } finally {
-      if ((await this.#statFile(target)) === undefined) usage?.note({ kind: 'removed', target })
+      if ((await this.#files.stat(target)) === undefined) this.#options.usage?.note({ kind: 'removed', target })
       this.#hot.delete(target)
       await this.forget(target)
     }
   }
 
   async #setAside(digest: Digest, version: string): Promise<void> {
-    const { driver, logger, usage } = this.#options
+    const { logger, usage } = this.#options
     await this.forget(digest)
     try {
-      if (!(await moveDamaged(driver, digest, version))) return // it was replaced while we read
+      if (!(await this.#files.setAside(digest, version))) return // it was replaced while we read
       usage?.note({ kind: 'removed', target: digest })
       logger.warn({ digest }, 'damaged blob set aside')
     } catch (error) {

@@ -26,6 +26,14 @@ interface CachedImage {
   readonly layer: Digest
 }
 
+/** What the log says when a request for a blob has come to its end, one way or another. */
+const ends: ReadonlySet<string> = new Set([
+  'fill stored',
+  'fill failed',
+  'blob passed through, not stored',
+  'transfer broke, it goes on',
+])
+
 /** A mirror on a folder that holds a number of whole images, and its upstream. */
 class Cached implements AsyncDisposable {
   readonly origin: Origin
@@ -89,7 +97,7 @@ class Cached implements AsyncDisposable {
 
   /** Fills of this process that have ended. */
   #fills(): number {
-    return this.#app.lines.filter(({ msg }) => msg === 'fill stored' || msg === 'fill failed').length
+    return this.#app.lines.filter(({ msg }) => ends.has(String(msg))).length
   }
 
   #fetches(): number {
