@@ -110,7 +110,7 @@ export async function upstreamFaults(findings: Findings): Promise<void> {
   for (const row of ['stall', 'silent'] as const) {
     const wait = waits[row]
     const text = wait >= patience ? `not within ${seconds(patience)}` : seconds(wait)
-    findings.note(row, `${text}${how}`, wait < 31_000 && wait < patience)
+    findings.note(row, `${text}${how}`, wait <= 30_000 && wait < patience)
   }
 }
 
