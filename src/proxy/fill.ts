@@ -85,6 +85,8 @@ export class Fill {
    */
   async run(): Promise<Descriptor | undefined> {
     const { digest, content, signal, trouble } = this.#options
+    const onAbort = (): void => this.#wake()
+    signal.addEventListener('abort', onAbort, { once: true })
     try {
       await using spool = await Spool.open({
         digest,
@@ -107,6 +109,8 @@ export class Fill {
     } catch (error) {
       this.#fail(error)
       throw error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
     }
   }
 
@@ -255,12 +259,9 @@ export class Fill {
     return slowest
   }
 
-  /** Resolves when bytes have come, a reader has got on or left, or the fill has ended. */
-  async #change(signal: AbortSignal = this.#options.signal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#waiting.push(resolve)
-    signal.addEventListener('abort', () => resolve(), { once: true })
-    await promise
+  /** Resolves when bytes have come, a reader has got on or left, somebody's signal has fired, or the fill has ended. */
+  async #change(): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   #wake(): void {
@@ -293,13 +294,15 @@ export class Fill {
 
   async *#read(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
     using _ = this.#options.content.hold(this.digest) // what has left memory is read from there
+    const onAbort = (): void => this.#wake()
+    signal?.addEventListener('abort', onAbort, { once: true }) // one for all its waits: there may be thousands
     try {
       while (reader.at < range.end) {
         this.#check(signal)
         const end = Math.min(this.#received, this.#isVerified ? range.end : range.end - 1)
         const recent = this.#recent.at(reader.at)
         if (reader.at >= end) {
-          await this.#change(signal)
+          await this.#change()
         } else if (recent !== undefined) {
           const chunk = recent.subarray(0, end - reader.at)
           yield chunk
@@ -313,6 +316,7 @@ export class Fill {
         }
       }
     } finally {
+      signal?.removeEventListener('abort', onAbort)
       this.#leave(reader)
     }
   }

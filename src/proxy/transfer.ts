@@ -16,7 +16,7 @@ export interface TransferSettings {
   readonly minSize: number
   /** How often, in all, bytes are asked for again. */
   readonly retries: number
-  /** Milliseconds without a byte after which nothing is tried again: readers have waited long enough. */
+  /** Milliseconds in which nothing to speak of has come, after which nothing is tried again: readers have waited enough. */
   readonly patience: number
 }
 
@@ -58,6 +58,9 @@ const partSize = 8 * 1024 * 1024
 
 /** A first request that fails later than this is not repeated: clients wait for its answer. In milliseconds. */
 const openingPatience = 5000
+
+/** Bytes that show that a transfer gets on. */
+const worthHearing = 16 * 1024
 
 const passing: ReadonlySet<UpstreamFailure> = new Set(['unreachable', 'timeout', 'unavailable', 'invalid'])
 
@@ -107,6 +110,10 @@ async function* ending(body: AsyncGenerator<Uint8Array, void>, onEnd: () => void
   }
 }
 
+interface Limit extends Disposable {
+  readonly signal: AbortSignal
+}
+
 /** What the requests of one transfer share: the tries that are left, and what is known of the blob. */
 class Source {
   readonly #options: TransferOptions
@@ -117,6 +124,7 @@ class Source {
   /** Ranges have come wrong: the blob is asked for from its beginning, and what is here is skipped. */
   #isWhole = false
   #heardAt = performance.now()
+  #heard = 0
 
   constructor(options: TransferOptions) {
     this.#options = options
@@ -156,19 +164,28 @@ class Source {
   ): AsyncGenerator<Uint8Array, void> {
     let at = range.start
     let answer = opened
-    for (;;) {
-      try {
-        answer ??= await this.#fetch(at, range.end, signal)
-        for await (const chunk of clipped(answer, at, range.end)) {
-          at += chunk.byteLength
-          yield chunk
-          this.#heardAt = performance.now()
+    let limit: Limit | undefined
+    try {
+      for (;;) {
+        try {
+          const either = limit === undefined ? signal : AbortSignal.any([signal, limit.signal])
+          answer ??= await this.#fetch(at, range.end, either)
+          for await (const chunk of clipped(answer, at, range.end)) {
+            limit?.[Symbol.dispose]()
+            at += chunk.byteLength
+            yield chunk
+            this.#hear(chunk.byteLength)
+          }
+          return
+        } catch (error) {
+          answer = undefined
+          limit?.[Symbol.dispose]()
+          await this.#beforeNext(error, at, signal)
+          limit = this.#limit(error)
         }
-        return
-      } catch (error) {
-        answer = undefined
-        await this.#beforeNext(error, at, signal)
       }
+    } finally {
+      limit?.[Symbol.dispose]()
     }
   }
 
@@ -189,6 +206,22 @@ class Source {
     const known = this.#validators.get(host)
     if (validator !== undefined) this.#validators.set(host, validator)
     return start > 0 && known !== undefined && known !== validator ? 'has another version' : undefined
+  }
+
+  /** What a next try has until its first byte: no more than the patience that is left. */
+  #limit(error: unknown): Limit {
+    const left = this.#options.settings.patience - (performance.now() - this.#heardAt)
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(error), Math.max(0, left))
+    return { signal: late.signal, [Symbol.dispose]: () => clearTimeout(timer) }
+  }
+
+  /** Bytes that drip are no sign of life. */
+  #hear(bytes: number): void {
+    this.#heard += bytes
+    if (this.#heard < worthHearing) return
+    this.#heard = 0
+    this.#heardAt = performance.now()
   }
 
   /** Waits a little, longer each time. @throws `error` where nothing is to be tried again */

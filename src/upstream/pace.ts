@@ -2,10 +2,10 @@
 // connection for ever (P7).
 
 /** Milliseconds over which the speed is looked at. */
-const window = 60_000
+const window = 30_000
 
 /** Bytes that a window has to bring: 1 KiB a second. */
-const leastPerWindow = 60 * 1024
+const leastPerWindow = 30 * 1024
 
 /** The time that a reader takes for what it was given is not counted: only what is waited for can be late. */
 export class Pace {
