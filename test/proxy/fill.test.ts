@@ -42,7 +42,7 @@ function pauseAfter(bytes: number, gate: Promise<void>): Fault {
   }
 }
 
-test('P4: 200 clients on one cold 32 MiB blob make one transfer, and see bytes long before it ends', async () => {
+test('T-01, P4: 200 clients on one cold 32 MiB blob make one transfer, and see bytes long before it ends', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(32 * mebibyte)
   await origin.addBlob('app', bytes)
@@ -87,7 +87,7 @@ test('P1: the last byte of every answer waits for the digest, also of a range', 
   whole.destroy()
 })
 
-test('P1: wrong bytes of the right length are never a complete answer, and nothing of them is kept', async () => {
+test('T-16, P1: wrong bytes of the right length are never a complete answer, and nothing of them is kept', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(mebibyte)
   await origin.addBlob('app', bytes)
@@ -108,7 +108,7 @@ test('P1: wrong bytes of the right length are never a complete answer, and nothi
   assert.equal((await pull(url)).digest, digest)
 })
 
-test('P1: a small blob with wrong bytes is refused in the envelope', async () => {
+test('T-16, P1: a small blob with wrong bytes is refused in the envelope', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(1000)
   await origin.addBlob('app', bytes)
@@ -124,7 +124,7 @@ test('P1: a small blob with wrong bytes is refused in the envelope', async () =>
   assert.match(answer.body.toString(), /do not match/)
 })
 
-test('P1: a transfer that breaks off for good destroys its readers, and the next pull is right', async () => {
+test('T-10, P1: a transfer that breaks off for good destroys its readers, and the next pull is right', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(mebibyte)
   await origin.addBlob('app', bytes)
@@ -142,7 +142,7 @@ test('P1: a transfer that breaks off for good destroys its readers, and the next
   }
 })
 
-test('a reader that leaves does not end the fill, not even the last one', async () => {
+test('T-06: a reader that leaves does not end the fill, not even the last one', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(2 * mebibyte)
   await origin.addBlob('app', bytes)
@@ -160,7 +160,7 @@ test('a reader that leaves does not end the fill, not even the last one', async 
   assert.equal((await pull(url)).digest, digest)
 })
 
-test('P4: a reader that does not read slows nobody', async () => {
+test('T-07, P4: a reader that does not read slows nobody', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(24 * mebibyte)
   await origin.addBlob('app', bytes)
@@ -174,7 +174,7 @@ test('P4: a reader that does not read slows nobody', async () => {
   assert.equal(origin.seen.length, 1)
 })
 
-test('a Range on a miss is answered 206 from the running fill, and the whole blob is kept', async () => {
+test('T-27: a Range on a miss is answered 206 from the running fill, and the whole blob is kept', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(3 * mebibyte)
   await origin.addBlob('app', bytes)
@@ -197,7 +197,7 @@ test('a Range on a miss is answered 206 from the running fill, and the whole blo
   }
 })
 
-test('a Range that misses the blob is 416 with its size, cold and warm', async () => {
+test('T-27: a Range that misses the blob is 416 with its size, cold and warm', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(100_000)
   await origin.addBlob('app', bytes)
@@ -211,7 +211,7 @@ test('a Range that misses the blob is 416 with its size, cold and warm', async (
   }
 })
 
-test('several ranges come as parts of one answer, cold and warm', async () => {
+test('T-27: several ranges come as parts of one answer, cold and warm', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(200_000)
   await origin.addBlob('app', bytes)
@@ -261,7 +261,7 @@ test('HEAD of an uncached blob is answered from the upstream, without fetching i
   assert.deepEqual(origin.seen, [`HEAD /v2/app/blobs/${digest}`])
 })
 
-test('a blob that another repository brought is linked after proof, not fetched again', async () => {
+test('T-02: a blob that another repository brought is linked after proof, not fetched again', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(mebibyte)
   await origin.addBlob('one', bytes)

@@ -99,7 +99,7 @@ test('a fresh tag is served without asking; a stale one costs one HEAD, and a GE
   assert.deepEqual(origin.seen, [`HEAD ${tag}`])
 })
 
-test('P4: 300 clients on one cold tag make one HEAD and one GET', async () => {
+test('T-03, P4: 300 clients on one cold tag make one HEAD and one GET', async () => {
   await using origin = await startOrigin()
   const image = await origin.addImage('app', 'v1', [])
   await using app = await mirror(origin, { freshness: '1m' })
@@ -170,7 +170,7 @@ test('P1: a manifest that does not match its digest is refused, and nothing of i
   assert.equal((await pull(`${app.url}/v2/app/manifests/v1`)).digest, image.manifest)
 })
 
-test('a manifest larger than 4 MiB is refused before it fills memory', async () => {
+test('T-22: a manifest larger than 4 MiB is refused before it fills memory', async () => {
   await using origin = await startOrigin()
   origin.dial = ({ method }) =>
     method === 'GET'
@@ -220,7 +220,7 @@ test('offline, what is here is served and nobody is asked', async () => {
   assert.deepEqual(origin.seen, [])
 })
 
-test('P8: two upstreams never mix, and ns chooses between them without being dialled', async () => {
+test('T-66, P8: two upstreams never mix, and ns chooses between them without being dialled', async () => {
   await using one = await startOrigin()
   await using two = await startOrigin()
   const first = await one.addImage('app', 'v1', [])

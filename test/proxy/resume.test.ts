@@ -282,3 +282,52 @@ test('small blobs take one connection, whatever is configured', async () => {
     ['HEAD', 'GET'],
   )
 })
+
+test('T-21: a signed URL that has expired is asked for again at the registry', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('app', bytes)
+  let signed = 0
+  origin.dial = ({ path, headers }) => {
+    if (!path.startsWith('/cdn/')) {
+      signed += 1
+      return { reply: { status: 307, headers: { location: `${origin.url}/cdn/${signed}` } } }
+    }
+    if (path !== `/cdn/${signed}`) return { reply: { status: 403, headers: {}, body: Buffer.from('expired') } }
+    const start = Number(/^bytes=(\d+)-$/.exec(headers.range ?? '')?.[1] ?? 0)
+    const body = bytes.subarray(start)
+    const range = { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` }
+    const reply = {
+      status: start > 0 ? 206 : 200,
+      headers: { 'content-length': String(body.byteLength), ...(start > 0 ? range : {}) },
+      body,
+    }
+    return signed === 1 ? { reply, ...cutAfter(mebibyte) } : { reply }
+  }
+  await using app = await mirror(origin)
+  const answer = await pull(`${app.url}/v2/app/blobs/${digest}`)
+  assert.deepEqual([answer.status, answer.digest, signed], [200, digest, 2])
+})
+
+test('T-05: an upstream that hangs does not slow another one', async () => {
+  await using hanging = await startOrigin()
+  await using healthy = await startOrigin()
+  const { bytes, digest } = randomBlob(100_000)
+  await healthy.addBlob('app', bytes)
+  const never = new Promise<void>(() => {})
+  hanging.dial = () => ({ wait: never })
+  await using app = await startAppUnderTest({
+    proxy: {
+      upstreams: { hanging: { url: hanging.url }, healthy: { url: healthy.url } },
+      timeouts: { connect: '10m', firstbyte: '10m', idle: '10m' },
+    },
+  })
+  const stop = new AbortController()
+  const stuck = Array.from({ length: 200 }, async (_, index) => {
+    await fetch(`${app.url}/v2/hanging/app/manifests/v${index}`, { signal: stop.signal }).catch(() => {})
+  })
+  while (hanging.seen.length < 64) await new Promise(setImmediate)
+  assert.equal((await pull(`${app.url}/v2/healthy/app/blobs/${digest}`)).digest, digest)
+  stop.abort()
+  await Promise.all(stuck)
+})

@@ -204,7 +204,7 @@ test('a token server that has gone away is forgotten', async () => {
   await other.get(manifestDigest)
 })
 
-test('P7: a registry that refuses its own tokens is asked twice, not for ever', async () => {
+test('T-20, P7: a registry that refuses its own tokens is asked twice, not for ever', async () => {
   let count = 0
   await using server = await tokenRegistry({
     token: (_request, response) => reply(response, 200, {}, { token: `t${(count += 1)}` }),
@@ -365,7 +365,7 @@ test('P7: a token server that never answers is given up', async () => {
   await failure(upstream.repository(name).manifests.get(manifestDigest), 'timeout')
 })
 
-test('P8: credentials never go to a foreign token server, nor into errors and logs', async () => {
+test('T-60, P8: credentials never go to a foreign token server, nor into errors and logs', async () => {
   await using sink = await scriptedServer((_request, response) => reply(response, 200, {}, { token: 't' }))
   await using server = await tokenRegistry({ realm: () => `${sink.url.origin}/token?x=${canary}` })
   const sources = [
@@ -396,7 +396,7 @@ test('credentials go to a foreign token server that the operator names', async (
   assert.equal(auth.requests[0]?.authorization, basic)
 })
 
-test('P8: a token server that redirects is not followed', async () => {
+test('T-61, P8: a token server that redirects is not followed', async () => {
   await using sink = await scriptedServer((_request, response) => reply(response, 200, {}, { token: 't' }))
   await using server = await tokenRegistry({
     token: (_request, response) => reply(response, 307, { location: `${sink.url.origin}/token` }),

@@ -96,7 +96,7 @@ test('P1: a part that nobody asked for is refused', async () => {
   await failure(upstream.repository(name).blobs.fetch(blobDigest), 'invalid')
 })
 
-test('P1: an encoded blob is refused', async () => {
+test('T-29, P1: an encoded blob is refused', async () => {
   await using server = await scriptedServer((_request, response) =>
     reply(response, 200, { 'content-encoding': 'gzip' }, blob),
   )
@@ -115,7 +115,7 @@ test('P1: a blob that says it is another is refused', async () => {
 
 for (const how of ['announced', 'chunked'] as const) {
   for (const at of [0, 1, size - 1]) {
-    test(`P1: a blob (${how}) whose connection breaks after ${at} bytes fails, it does not end`, async () => {
+    test(`T-10, T-11, P1: a blob (${how}) whose connection breaks after ${at} bytes fails, it does not end`, async () => {
       await using server = await scriptedServer((_request, response) => {
         response.writeHead(200, how === 'announced' ? { 'content-length': String(size) } : {})
         response.flushHeaders()
@@ -128,7 +128,7 @@ for (const how of ['announced', 'chunked'] as const) {
   }
 }
 
-test('P1: bytes beyond the announced length are cut off, and the connection is not used again', async () => {
+test('T-15, P1: bytes beyond the announced length are cut off, and the connection is not used again', async () => {
   await using server = await scriptedServer((_request, response) => {
     response.socket?.write(`HTTP/1.1 200 OK\r\ncontent-length: ${size}\r\n\r\n${blob.toString()}HTTP/1.1 200 OK\r\n`)
   })
@@ -140,7 +140,7 @@ test('P1: bytes beyond the announced length are cut off, and the connection is n
   assert.ok(server.requests.every(({ nth }) => nth === 1))
 })
 
-test('P7: a blob that stalls is a timeout', async () => {
+test('T-12, P7: a blob that stalls is a timeout', async () => {
   await using server = await scriptedServer((_request, response) => {
     response.writeHead(200, { 'content-length': String(size) })
     response.write(blob.subarray(0, 10))

@@ -66,7 +66,7 @@ const wrong: ReadonlyArray<{ why: string; bytes: Buffer; answer?: (to: ServerRes
 ]
 
 for (const { why, bytes, answer = (to: ServerResponse, body: Buffer): void => reply(to, 200, {}, body) } of wrong) {
-  test(`P1: a manifest that is ${why} is refused, by digest and by tag`, async () => {
+  test(`T-17, P1: a manifest that is ${why} is refused, by digest and by tag`, async () => {
     await using server = await scriptedServer((_request, response) => answer(response, bytes))
     await using upstream = upstreamAt(server.url)
     const { manifests, tags } = upstream.repository(name)
@@ -75,7 +75,7 @@ for (const { why, bytes, answer = (to: ServerResponse, body: Buffer): void => re
   })
 }
 
-test('P1: another manifest than the one asked for is refused', async () => {
+test('T-16, P1: another manifest than the one asked for is refused', async () => {
   await using server = await scriptedServer((_request, response) =>
     reply(response, 200, { 'docker-content-digest': manifestDigest }, other),
   )
@@ -108,7 +108,7 @@ test("a tag's digest is of the algorithm that the registry uses", async () => {
   assert.equal((await upstream.repository(name).tags.get(latest)).descriptor.digest, digest)
 })
 
-test('P1: a tag whose header announces another digest than its bytes have is refused', async () => {
+test('T-67, P1: a tag whose header announces another digest than its bytes have is refused', async () => {
   await using server = await scriptedServer((_request, response) =>
     reply(response, 200, { 'docker-content-digest': digestOf(other) }, manifest),
   )

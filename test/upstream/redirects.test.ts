@@ -41,7 +41,7 @@ for (const status of [301, 302, 303, 307, 308]) {
   })
 }
 
-test('P7: five redirects are followed, not six', async () => {
+test('T-21, P7: five redirects are followed, not six', async () => {
   await using server = await scriptedServer(({ query, path }, response) => {
     const left = Number(query.get('left') ?? (path.includes('latest') ? 5 : 6))
     if (left === 0) reply(response, 200, {}, manifest)
@@ -85,7 +85,7 @@ test('P8: what a redirect leads to does not show a signed URL in its errors', as
   assert.equal(error.message, `${cdn.host} answered 403`)
 })
 
-test('each fetch begins at the registry: a redirect is not remembered', async () => {
+test('T-21: each fetch begins at the registry: a redirect is not remembered', async () => {
   await using server = await scriptedServer(({ path }, response) =>
     path === '/signed' ? reply(response, 200, {}, blob) : reply(response, 307, { location: '/signed' }),
   )

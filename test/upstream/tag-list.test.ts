@@ -44,7 +44,7 @@ for (const [why, body] of [
   })
 }
 
-test('P7: a list that goes round is refused', async () => {
+test('T-22, P7: a list that goes round is refused', async () => {
   await using server = await scriptedServer((request, response) =>
     reply(response, 200, { link: `<?page=${(page(request) + 1) % 3}>; rel="next"` }, { tags: ['a'] }),
   )
@@ -53,7 +53,7 @@ test('P7: a list that goes round is refused', async () => {
   assert.ok(server.requests.length <= 4)
 })
 
-test('P7: a list without end is refused', async () => {
+test('T-22, P7: a list without end is refused', async () => {
   await using server = await scriptedServer((request, response) =>
     reply(response, 200, { link: `<?page=${page(request) + 1}>; rel="next"` }, { tags: [`t${page(request)}`] }),
   )
