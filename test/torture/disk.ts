@@ -32,6 +32,21 @@ const damages: readonly Damage[] = [
   async (file) => await rm(file),
 ]
 
+/** How long an upstream that is back may be taken for dead, in milliseconds: the longest that a breaker stays open, and more. */
+const recovery = 45_000
+
+/** Pulls as a client does that comes again, until it gets the layer twice. */
+async function isRightSoon(stage: Stage, image: Image): Promise<boolean> {
+  const began = performance.now()
+  do {
+    const first = await stage.pullBlob(image.repository, layerOf(image))
+    const second = await stage.pullBlob(image.repository, layerOf(image))
+    if (first.isRight && second.isRight) return true
+    await sleep(500)
+  } while (performance.now() - began < recovery)
+  return false
+}
+
 export async function damage(findings: Findings): Promise<void> {
   let wrong = 0
   let found = 0
@@ -57,8 +72,7 @@ export async function damage(findings: Findings): Promise<void> {
     }
     await origin.up()
     for (const image of images) {
-      await stage.pullBlob(image.repository, layerOf(image))
-      const { isRight } = await stage.pullBlob(image.repository, layerOf(image))
+      const isRight = await isRightSoon(stage, image)
       if (isRight && (await isHealed(stage.fileOf(layerOf(image)), layerOf(image)))) healed += 1
     }
   }
