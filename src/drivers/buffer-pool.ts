@@ -9,12 +9,16 @@ export interface BufferPoolOptions {
   readonly budget: number
 }
 
+/** A thousand who are slow hold a buffer each: once small ones take half a budget too, those are a quarter as large. */
+const tiniest = 4
+
 /** Lends buffers. Only their number at once is bounded by whoever asks, not their bytes: beyond the budget they are small. */
 export class BufferPool {
   readonly #options: BufferPoolOptions
-  readonly #large: Buffer[] = []
-  readonly #small: Buffer[] = []
-  #lent = 0
+  /** Those that wait for the next who asks, by their size. */
+  readonly #idle = new Map<number, Buffer[]>()
+  /** Bytes that are lent, by the size of their buffers. */
+  readonly #lent = new Map<number, number>()
 
   constructor(options: BufferPoolOptions) {
     this.#options = options
@@ -23,9 +27,8 @@ export class BufferPool {
   /** A buffer for a stream of `bytes`, with anything in it. */
   take(bytes: number): Buffer {
     const { large, small, budget } = this.#options
-    if (bytes <= small || this.#lent + large > budget) return this.#small.pop() ?? Buffer.allocUnsafeSlow(small)
-    this.#lent += large
-    return this.#large.pop() ?? Buffer.allocUnsafeSlow(large)
+    if (bytes > small && this.#lentOf(large) + large <= budget) return this.#lend(large)
+    return this.#lend(this.#lentOf(small) + small <= budget / 2 ? small : small / tiniest)
   }
 
   /** Whether a buffer is one of the plentiful kind, of which a stream may hold two. */
@@ -35,10 +38,21 @@ export class BufferPool {
 
   /** Takes a lent buffer back; its bytes are overwritten from here on. */
   give(buffer: Buffer): void {
-    const { large, small, budget } = this.#options
-    if (this.isLarge(buffer)) {
-      this.#lent -= large
-      if ((this.#large.length + 1) * large <= budget / 2) this.#large.push(buffer)
-    } else if ((this.#small.length + 1) * small <= budget / 4) this.#small.push(buffer)
+    const { large, budget } = this.#options
+    const size = buffer.byteLength
+    this.#lent.set(size, this.#lentOf(size) - size)
+    const idle = this.#idle.get(size) ?? []
+    const most = size === large ? budget / 2 : budget / 8
+    if ((idle.length + 1) * size <= most) idle.push(buffer)
+    this.#idle.set(size, idle)
+  }
+
+  #lend(size: number): Buffer {
+    this.#lent.set(size, this.#lentOf(size) + size)
+    return this.#idle.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size)
+  }
+
+  #lentOf(size: number): number {
+    return this.#lent.get(size) ?? 0
   }
 }

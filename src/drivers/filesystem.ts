@@ -56,7 +56,7 @@ class FilesystemDriver implements StorageDriver {
   readonly #limit: LimitFunction
   readonly #folders: Folders
   readonly #owner: Owner
-  readonly #pool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 64 * 1024 * 1024 })
+  readonly #pool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 32 * 1024 * 1024 })
 
   constructor(options: FilesystemDriverOptions) {
     this.#root = resolve(options.rootDirectory)

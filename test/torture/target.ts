@@ -52,7 +52,9 @@ const entrepot: Target = {
         `proxy: { ${proxy.join(', ')} }`,
       ].join('\n'),
     )
-    return await entrepotAt(await startProcess(process.execPath, ['src/main.ts', 'serve', file], { cwd: checkout }))
+    const env = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' } // all as `npm start` has it
+    const args = ['--max-semi-space-size=8', 'src/main.ts', 'serve', file]
+    return await entrepotAt(await startProcess(process.execPath, args, { cwd: checkout, env }))
   },
 }
 
