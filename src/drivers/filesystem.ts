@@ -155,6 +155,7 @@ class FilesystemDriver implements StorageDriver {
       try {
         await this.#publish(place, this.#place(to))
       } catch (error) {
+        if (codeOf(error) === 'ENOENT') await lstat(place) // of two who move it, one comes too late: then it is nothing that fails
         throw failure(error, to)
       }
     })

@@ -4,7 +4,7 @@
 import { deferred } from '../async/deferred.ts'
 import { waitFor } from '../async/wait.ts'
 import { resolveRange, type ByteRange } from '../bytes/range.ts'
-import type { ByteStream } from '../bytes/stream.ts'
+import { collect, type ByteStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
@@ -55,6 +55,8 @@ export class WrongBytesError extends UpstreamError {}
 interface Reader {
   /** The byte that it wants next; all before it may be forgotten as far as it is concerned. */
   at: number
+  /** It took nothing for so long that the others no longer wait for it. */
+  isCut: boolean
 }
 
 export class Fill {
@@ -92,10 +94,13 @@ export class Fill {
         digest,
         content,
         signal,
-        onFailure: (error) => trouble.failed(error, { digest }),
+        onFailure: (error) => {
+          trouble.failed(error, { digest })
+          this.#wake() // readers may have to do without the file from now on
+        },
       })
       this.#spool = spool
-      const transfer = await this.#begin(spool)
+      await using transfer = await this.#begin(spool)
       try {
         return await this.#copy(transfer, spool)
       } catch (error) {
@@ -103,8 +108,6 @@ export class Fill {
         const isUnfinished = error instanceof UpstreamError ? !(error instanceof WrongBytesError) : signal.aborted
         if (isUnfinished && spool.isStoring && spool.size >= worthKeeping) await spool.keep()
         throw error
-      } finally {
-        await transfer.body.return()
       }
     } catch (error) {
       this.#fail(error)
@@ -130,7 +133,7 @@ export class Fill {
    */
   async follow(options?: OpenOptions): Promise<OpenBlob> {
     const signal = options?.signal
-    const reader: Reader = { at: 0 }
+    const reader: Reader = { at: 0, isCut: false }
     this.#readers.add(reader)
     try {
       await waitFor(this.#started.promise, signal)
@@ -149,25 +152,36 @@ export class Fill {
   /** Opens the transfer behind what an earlier fill has left, where that is worth anything. */
   async #begin(spool: Spool): Promise<Transfer> {
     const { size: left } = spool
-    try {
-      const transfer = await this.#open(left)
+    const transfer = left === 0 ? undefined : await this.#goOn(spool, left)
+    if (transfer !== undefined) {
       this.#start(transfer, left)
-      if (left > 0) await spool.count()
       return transfer
-    } catch (error) {
+    }
+    if (left > 0) await spool.restart()
+    const whole = await this.#open(0)
+    this.#start(whole, 0)
+    return whole
+  }
+
+  /** `undefined` where what is left is of no use. */
+  async #goOn(spool: Spool, left: number): Promise<Transfer | undefined> {
+    const transfer = await this.#open(left).catch((error: unknown) => {
       // Whoever has no byte behind these has no byte left to send, or had fewer to begin with.
-      if (left === 0 || !(error instanceof UpstreamError && error.status === 416)) throw error
+      if (error instanceof UpstreamError && error.status === 416) return undefined
+      throw error
+    })
+    try {
+      if (transfer?.size === undefined || transfer.size >= left) {
+        await spool.count()
+        if (transfer !== undefined) return transfer
+        if (spool.isRight()) return { size: left, body: (async function* () {})(), async [Symbol.asyncDispose]() {} }
+      }
+    } catch (error) {
+      this.#options.signal.throwIfAborted()
+      this.#options.logger.warn({ digest: this.digest, error }, 'what was kept of a blob cannot be read')
     }
-    await spool.count()
-    if (spool.isRight()) {
-      const nothing: Transfer = { size: left, body: (async function* () {})() }
-      this.#start(nothing, left)
-      return nothing
-    }
-    await spool.restart()
-    const transfer = await this.#open(0)
-    this.#start(transfer, 0)
-    return transfer
+    await transfer?.[Symbol.asyncDispose]()
+    return undefined
   }
 
   async #open(start: number): Promise<Transfer> {
@@ -210,6 +224,7 @@ export class Fill {
     for await (const chunk of body) {
       if (!spool.isStoring) await this.#waitForReaders(spool)
       this.#recent.push(chunk, spool.isStoring ? Infinity : this.#slowest())
+      this.#closeWhereGone(spool)
       this.#received = this.#recent.end
       this.#wake()
       yield chunk
@@ -217,18 +232,42 @@ export class Fill {
   }
 
   /**
-   * Storage has failed: the readers are all that the bytes are still for.
-   * @throws what storage failed with, where there is none
+   * Storage has failed: the readers are all that the bytes are still for. One that takes nothing for too long is cut.
+   * @throws what storage failed with, where there is no reader, or none that could begin
    */
   async #waitForReaders(spool: Spool): Promise<void> {
-    for (;;) {
-      this.#options.signal.throwIfAborted()
-      if (this.#readers.size === 0) throw spool.failure
-      if (this.#slowest() >= this.#recent.start && spool.size > 0) await spool.discard() // its room is wanted
-      if (this.#recent.start > 0 && spool.size === 0) this.#options.onEnd()
-      if (this.#received - this.#slowest() < throughBytes) return
-      await this.#change()
+    const timer = setTimeout(() => this.#cutSlowest(), this.#options.settings.patience)
+    try {
+      for (;;) {
+        this.#options.signal.throwIfAborted()
+        const slowest = this.#slowest()
+        if (this.#readers.size === 0) throw spool.failure
+        if (this.#size === undefined && this.#received >= throughBytes) throw spool.failure
+        if (slowest >= this.#recent.start && spool.size > 0) {
+          if (this.#recent.start > 0) this.#options.onEnd()
+          await spool.discard() // its room is wanted
+        }
+        if (this.#received - slowest < throughBytes) return
+        await this.#change()
+      }
+    } finally {
+      clearTimeout(timer)
     }
+  }
+
+  /** Nobody may join who would want bytes that are neither in memory nor in a file. */
+  #closeWhereGone(spool: Spool): void {
+    if (!spool.isStoring && spool.size === 0 && this.#recent.start > 0) this.#options.onEnd()
+  }
+
+  #cutSlowest(): void {
+    const slowest = this.#slowest()
+    for (const reader of this.#readers) {
+      if (reader.at !== slowest) continue
+      reader.isCut = true
+      this.#readers.delete(reader)
+    }
+    this.#wake()
   }
 
   /** The blob is right and cannot be stored: the readers there are get the rest of it. */
@@ -299,10 +338,24 @@ export class Fill {
     try {
       while (reader.at < range.end) {
         this.#check(signal)
+        if (reader.isCut) throw new Error('the reader took nothing for too long')
         const end = Math.min(this.#received, this.#isVerified ? range.end : range.end - 1)
         const recent = this.#recent.at(reader.at)
         if (reader.at >= end) {
-          await this.#change()
+          // A fill that waits for its readers is not to wait for one that waits for its end.
+          const isLast = this.#spool?.isStoring === false && end === range.end - 1 && this.#received > end
+          const last = isLast && !this.#isVerified ? await this.#readOne(reader.at) : undefined
+          if (last === undefined) {
+            await this.#change()
+            continue
+          }
+          reader.at = Infinity
+          this.#wake()
+          while (!this.#isVerified) {
+            this.#check(signal)
+            await this.#change()
+          }
+          yield last
         } else if (recent !== undefined) {
           const chunk = recent.subarray(0, end - reader.at)
           yield chunk
@@ -319,6 +372,13 @@ export class Fill {
       signal?.removeEventListener('abort', onAbort)
       this.#leave(reader)
     }
+  }
+
+  /** A byte that is in memory or in the file, to be kept. */
+  async #readOne(at: number): Promise<Uint8Array> {
+    const recent = this.#recent.at(at)
+    if (recent !== undefined) return Buffer.from(recent.subarray(0, 1))
+    return await collect(await this.#reopen({ start: at, end: at + 1 }, at + 1, undefined), 1)
   }
 
   #advance(reader: Reader, chunk: Uint8Array): void {
@@ -342,6 +402,7 @@ export class Fill {
         if (!this.#isVerified) throw error // it is, when the spool was moved to its place between the two lines
       }
     }
+    if (spool?.isStoring === false && !this.#isVerified) throw spool.failure
     await waitFor(this.#stored.promise, signal)
     const { body } = await this.#options.content.open(this.digest, { range: { start: here.start, end: last } })
     return body

@@ -16,18 +16,21 @@ export interface PartsPlan {
   /** The first part, which is on its way. */
   readonly first: AsyncGenerator<Uint8Array, void>
   readonly open: (range: PartRange, signal: AbortSignal) => AsyncGenerator<Uint8Array, void>
+  /** Ends them all. */
+  readonly signal: AbortSignal
 }
 
 export async function* inParts(plan: PartsPlan): AsyncGenerator<Uint8Array, void> {
   const { start, size, length, connections, open } = plan
   const stop = new AbortController()
+  const signal = AbortSignal.any([plan.signal, stop.signal])
   const ahead: Ahead[] = []
   let next = start + length
   let head: AsyncIterable<Uint8Array> | undefined = plan.first
   try {
     while (head !== undefined) {
       for (; ahead.length < connections - 1 && next < size; next += length) {
-        ahead.push(new Ahead(open({ start: next, end: Math.min(next + length, size) }, stop.signal)))
+        ahead.push(new Ahead(open({ start: next, end: Math.min(next + length, size) }, signal)))
       }
       yield* head
       head = ahead.shift()

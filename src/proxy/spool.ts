@@ -5,7 +5,7 @@ import type { ByteRange } from '../bytes/range.ts'
 import type { ByteStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, type Digest } from '../oci/digest.ts'
-import type { ContentStore } from '../registry/registry.ts'
+import type { ContentStore, ReceiveOptions } from '../registry/registry.ts'
 import type { Upload } from '../registry/store.ts'
 
 export interface SpoolOptions {
@@ -50,14 +50,17 @@ export class Spool implements AsyncDisposable {
 
   /** Counts the bytes that were there from the beginning. */
   async count(): Promise<void> {
-    for await (const chunk of await this.open({ start: 0, end: this.size })) this.#digester.update(chunk)
+    for await (const chunk of await this.open({ start: 0, end: this.size })) {
+      this.#options.signal.throwIfAborted()
+      this.#digester.update(chunk)
+    }
   }
 
-  /** Begins anew, without what was there. */
+  /** Begins anew, without what was there, nor what another fill has left. */
   async restart(): Promise<void> {
     await this.discard()
     this.#digester = new Digester(this.#digester.algorithm)
-    await this.#receive()
+    await this.#receive({ isFresh: true })
   }
 
   /** Takes a stream to its end. @throws what the stream fails with; the signal's reason */
@@ -78,7 +81,7 @@ export class Spool implements AsyncDisposable {
         await this.#upload.append({ [Symbol.asyncIterator]: () => ({ next }) }, { signal })
         return
       } catch (error) {
-        if (sourceFailure !== undefined) throw error
+        if (sourceFailure !== undefined) throw sourceFailure.error
         signal.throwIfAborted()
         this.#fail(error)
       }
@@ -128,10 +131,10 @@ export class Spool implements AsyncDisposable {
     await this.discard()
   }
 
-  async #receive(): Promise<void> {
+  async #receive(options?: Pick<ReceiveOptions, 'isFresh'>): Promise<void> {
     const { digest, content, signal } = this.#options
     try {
-      this.#upload = await content.receive({ digest, digester: this.#digester, signal })
+      this.#upload = await content.receive({ ...options, digest, digester: this.#digester, signal })
     } catch (error) {
       signal.throwIfAborted()
       this.#fail(error)

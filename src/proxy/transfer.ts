@@ -7,7 +7,7 @@ import { RegistryError } from '../oci/error.ts'
 import { UpstreamError, type UpstreamFailure } from '../registry/upstream-error.ts'
 import type { FetchedBlob, UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { inParts, type PartRange } from './parts.ts'
+import { inParts, type PartRange, type PartsPlan } from './parts.ts'
 
 export interface TransferSettings {
   /** Range requests that run at once for one large blob. */
@@ -46,10 +46,11 @@ interface Wanted {
   readonly end?: number | undefined
 }
 
-export interface Transfer {
+/** To be disposed by whoever opened it. */
+export interface Transfer extends AsyncDisposable {
   /** Of the whole blob; unknown where the upstream does not say. */
   readonly size: number | undefined
-  /** The bytes behind `start`. To be iterated, or returned, by whoever opened the transfer. */
+  /** The bytes behind `start`. */
   readonly body: AsyncGenerator<Uint8Array, void>
 }
 
@@ -73,42 +74,62 @@ export async function openTransfer(options: TransferOptions): Promise<Transfer> 
   const { start, settings, parallel } = options
   const { connections, minSize } = settings
   const size = connections > 1 ? await source.size() : undefined
-  if (size !== undefined && size - start >= Math.max(minSize, connections) && parallel.take()) {
-    try {
-      return await openParts(source, { start, size, connections }, () => parallel.give())
-    } catch (error) {
-      parallel.give()
-      throw error
-    }
+  if (size === undefined || size - start < Math.max(minSize, connections) || !parallel.take()) {
+    const whole = await source.open({ start })
+    return transferOf(whole, source.follow(whole, { start }))
   }
-  const whole = await source.open({ start })
-  return { size: whole.size, body: source.follow(whole, { start }) }
+  try {
+    const length = Math.min(partSize, Math.ceil((size - start) / connections))
+    const first = await source.open({ start, end: start + length })
+    const knowsRanges = first.start === start && first.end === start + length
+    const plan = { start, size, length, connections }
+    const body = knowsRanges ? inPartsOrWhole(source, first, plan) : source.follow(first, { start })
+    return transferOf(first, body, () => parallel.give())
+  } catch (error) {
+    parallel.give()
+    throw error
+  }
 }
 
-async function openParts(
-  source: Source,
-  { start, size, connections }: { readonly start: number; readonly size: number; readonly connections: number },
-  onEnd: () => void,
-): Promise<Transfer> {
-  const length = Math.min(partSize, Math.ceil((size - start) / connections))
-  const range = { start, end: start + length }
-  const first = await source.open(range)
-  if (first.start !== start || first.end !== range.end) {
-    return { size: first.size, body: ending(source.follow(first, { start }), onEnd) } // it knows no ranges
+/** A generator that has not begun knows no end: its transfer does. */
+function transferOf(first: FetchedBlob, body: AsyncGenerator<Uint8Array, void>, onEnd?: () => void): Transfer {
+  let isOver = false
+  return {
+    size: first.size,
+    body,
+    async [Symbol.asyncDispose]() {
+      if (isOver) return
+      isOver = true
+      await body.return()
+      await first.body[Symbol.asyncDispose]()
+      onEnd?.()
+    },
   }
+}
+
+/** Where ranges come wrong after all, what is left comes by one connection. */
+async function* inPartsOrWhole(
+  source: Source,
+  first: FetchedBlob,
+  plan: Pick<PartsPlan, 'start' | 'size' | 'length' | 'connections'>,
+): AsyncGenerator<Uint8Array, void> {
+  let at = plan.start
   const open = (part: PartRange, signal: AbortSignal): AsyncGenerator<Uint8Array, void> =>
     source.follow(undefined, part, signal)
-  const body = inParts({ start, size, length, connections, first: source.follow(first, range), open })
-  return { size, body: ending(body, onEnd) }
-}
-
-async function* ending(body: AsyncGenerator<Uint8Array, void>, onEnd: () => void): AsyncGenerator<Uint8Array, void> {
   try {
-    yield* body
-  } finally {
-    onEnd()
+    const head = source.follow(first, { start: at, end: at + plan.length })
+    for await (const chunk of inParts({ ...plan, first: head, open, signal: source.signal })) {
+      at += chunk.byteLength
+      yield chunk
+    }
+  } catch (error) {
+    if (!(error instanceof NoRangesError)) throw error
+    yield* source.follow(undefined, { start: at })
   }
 }
+
+/** A part is not worth the whole blob. */
+class NoRangesError extends Error {}
 
 interface Limit extends Disposable {
   readonly signal: AbortSignal
@@ -130,6 +151,10 @@ class Source {
     this.#options = options
     this.#tries = options.settings.retries
     this.#attempt = options.attempt
+  }
+
+  get signal(): AbortSignal {
+    return this.#options.signal
   }
 
   /** `undefined` where it cannot be had: the blob itself is asked for then, and its answer is what counts. */
@@ -191,6 +216,7 @@ class Source {
 
   async #fetch(start: number, end: number | undefined, signal = this.#options.signal): Promise<FetchedBlob> {
     const { from, digest } = this.#options
+    if (this.#isWhole && end !== undefined) throw new NoRangesError('ranges of this blob come wrong')
     const range = this.#isWhole ? {} : { start, end }
     const answer = await from.fetch(digest, { ...range, attempt: this.#attempt, signal })
     const trouble = this.#contradiction(answer)

@@ -58,6 +58,8 @@ export interface ContentStore extends BlobSource {
 export interface ReceiveOptions extends CallOptions {
   /** What it is to become. */
   readonly digest: Digest
+  /** Begins with nothing, whatever was kept. */
+  readonly isFresh?: boolean | undefined
   /** Counts every byte that is appended, also one that cannot be stored; the caller counts those that are there. */
   readonly digester?: Digester | undefined
 }

@@ -112,13 +112,13 @@ export class Content implements ContentStore {
     return { ...open, descriptor: { ...open.descriptor, digest } }
   }
 
-  async receive({ digest, digester, signal }: ReceiveOptions): Promise<Upload> {
+  async receive({ digest, digester, isFresh, signal }: ReceiveOptions): Promise<Upload> {
     signal?.throwIfAborted()
     const { room } = this.#options
     const id = randomUUID()
     if (!isUploadId(id)) throw new Error('not a UUID')
     const path = fillPath(digest, owner, id)
-    await claimLeftovers(room, digest, path)
+    if (isFresh !== true) await claimLeftovers(room, digest, path)
     const kept = fillPath(digest, keptOwner, id)
     const publish = async (from: DriverPath, target: Digest, size: number): Promise<void> =>
       await this.publish(from, target, size, { isOurs: true })

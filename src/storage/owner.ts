@@ -1,11 +1,11 @@
 // Who a temporary file belongs to: a name of this process that no other one has, and whether the process of a name is
 // surely dead.
 import { createHash } from 'node:crypto'
-import { readlinkSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
 /** One machine, or container: process ids mean nothing elsewhere. */
-const machine: string = createHash('sha256').update(`${hostname()} ${pidNamespace()}`).digest('hex').slice(0, 12)
+const machine: string = createHash('sha256').update(`${hostname()} ${processes()}`).digest('hex').slice(0, 12)
 
 const startedAt: string = Math.round(Date.now() - performance.now()).toString(36)
 
@@ -25,10 +25,10 @@ export function isDead(other: string): boolean {
   }
 }
 
-/** Containers may have one host name between them, and each its own process 1. */
-function pidNamespace(): string {
+/** Machines and containers may have one host name between them, and each its own process 1. */
+function processes(): string {
   try {
-    return readlinkSync('/proc/self/ns/pid')
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8') + readlinkSync('/proc/self/ns/pid')
   } catch {
     return '' // no Linux
   }

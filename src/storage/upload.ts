@@ -125,8 +125,10 @@ export class StoredUpload implements Upload {
       this.#verified.clear()
       const batch = new BatchedWriter(this.#writer, this.#room.pool)
       try {
+        const { digester } = this.#place
         for await (const chunk of until(options?.signal, source)) {
-          this.#digester?.update(chunk)
+          digester?.update(chunk)
+          if (this.#digester !== digester) this.#digester?.update(chunk)
           await batch.add(chunk)
         }
       } finally {
@@ -179,7 +181,7 @@ export class StoredUpload implements Upload {
   async close(): Promise<void> {
     if (!this.#end()) return
     const { path, kept } = this.#place
-    if (this.#digester !== undefined) {
+    if (this.#digester !== undefined && kept === undefined) {
       this.#room.digesters.set(this.id, { digester: this.#digester, version: this.#version })
     }
     await this.#writer.close()

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
+import { deferred } from '../../src/async/deferred.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { ask, open, pull } from '../support/client.ts'
@@ -118,4 +119,54 @@ test('a fill that is passed through ends when its last reader has left', async (
   reader.destroy()
   await mirror.until(({ msg }) => msg === 'fill failed')
   assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) < bytes.length)
+})
+
+test('T-31: on a full disk a range is answered, though the fill and its end wait for each other', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(12 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const driver = failing((call) => isFill(call) && call.method === 'append')
+  await using mirror = await startProxyUnderTest(origin, { driver })
+  const url = `${mirror.url}/v2/app/blobs/${digest}`
+  const [part, middle, whole] = await Promise.all([
+    ask(url, { headers: { range: 'bytes=0-99' } }),
+    ask(url, { headers: { range: 'bytes=6000000-6000099' } }),
+    pull(url),
+  ])
+  assert.ok(part.body.equals(bytes.subarray(0, 100)))
+  assert.ok(middle.body.equals(bytes.subarray(6_000_000, 6_000_100)))
+  assert.equal(whole.digest, digest)
+})
+
+test('T-31: on a full disk, a large blob of unknown size is an error, not silence', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(12 * mebibyte)
+  await origin.addBlob('app', bytes)
+  origin.dial = () => ({ headers: { 'content-length': undefined } })
+  const driver = failing((call) => isFill(call) && call.method === 'append')
+  await using mirror = await startProxyUnderTest(origin, { driver })
+  assert.equal((await ask(`${mirror.url}/v2/app/blobs/${digest}`)).status, 500)
+})
+
+test('T-31: a client that comes while the file of a full disk is being removed gets its bytes too', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(24 * mebibyte)
+  await origin.addBlob('app', bytes)
+  let written = 0
+  const removing = deferred()
+  const gate = deferred()
+  const driver = watchedDriver(inMemoryDriver(), async (call) => {
+    if (!isFill(call)) return
+    if (call.method === 'append' && ++written > 20) throw new DriverError('ENOSPC', 'full')
+    if (call.method !== 'remove') return
+    removing.resolve()
+    await gate.promise
+  })
+  await using mirror = await startProxyUnderTest(origin, { driver })
+  const url = `${mirror.url}/v2/app/blobs/${digest}`
+  const first = pull(url)
+  await removing.promise
+  const second = pull(url)
+  gate.resolve()
+  assert.deepEqual([(await first).digest, (await second).digest], [digest, digest])
 })

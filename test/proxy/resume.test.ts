@@ -1,6 +1,6 @@
 // P5: a broken transfer goes on. Through the whole server, against a real origin behind a fault dial.
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -224,6 +224,52 @@ test('P5: more bytes than there are were kept: they are dropped, and the blob is
   await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), kept)
   await using app = await mirror(origin, {}, folder.path)
   assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('P1: of two files that were kept, a wrong one is not followed by the other', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(6 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const fills = join(folder.path, 'entrepot/fills')
+  await mkdir(fills, { recursive: true })
+  for (const [size, fill] of [
+    [bytes.length, 1],
+    [2 * mebibyte, 2],
+  ] as const) {
+    await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), Buffer.alloc(size, fill))
+  }
+  await using app = await mirror(origin, {}, folder.path)
+  const url = `${app.url}/v2/app/blobs/${digest}`
+  const slow = await open(url)
+  assert.equal((await pull(url)).digest, digest)
+  const hash = createHash('sha256')
+  for await (const chunk of slow) hash.update(chunk as Buffer)
+  assert.equal(`sha256:${hash.digest('hex')}`, digest)
+})
+
+test('P5: more than there is was kept, and the upstream knows no ranges: the blob is fetched anew', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('app', bytes)
+  origin.dial = () => ({ reply: { status: 200, headers: { 'content-length': String(bytes.length) }, body: bytes } })
+  const fills = join(folder.path, 'entrepot/fills')
+  await mkdir(fills, { recursive: true })
+  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), Buffer.alloc(3 * mebibyte))
+  await using app = await mirror(origin, {}, folder.path)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('several connections to places with versions of their own end in one connection, not in a whole for each part', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(32 * mebibyte)
+  await origin.addBlob('app', bytes)
+  let nth = 0
+  origin.dial = () => ({ headers: { etag: `"${nth++}"` } })
+  await using app = await mirror(origin, { fill: { connections: 4, minsize: '1MiB' } })
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) <= 2.5 * bytes.length)
 })
 
 test('a large blob comes by several connections, in order, each byte once', async () => {
