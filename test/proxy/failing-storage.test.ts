@@ -170,3 +170,18 @@ test('T-31: a client that comes while the file of a full disk is being removed g
   gate.resolve()
   assert.deepEqual([(await first).digest, (await second).digest], [digest, digest])
 })
+
+test('T-31: on a full disk, a client that takes nothing does not hold the others up for ever', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(32 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const driver = failing((call) => isFill(call) && call.method === 'append')
+  const fill = { connections: 1, minSize: 2 ** 26, retries: 0, patience: 500 }
+  await using mirror = await startProxyUnderTest(origin, { driver, proxy: { fill } })
+  const url = `${mirror.url}/v2/app/blobs/${digest}`
+  const stuck = await open(url)
+  assert.equal((await pull(url)).digest, digest)
+  await assert.rejects(async () => {
+    for await (const chunk of stuck) assert.ok(chunk !== undefined)
+  })
+})
