@@ -181,6 +181,7 @@ test('T-31: on a full disk, a client that takes nothing does not hold the others
   const url = `${mirror.url}/v2/app/blobs/${digest}`
   const stuck = await open(url)
   assert.equal((await pull(url)).digest, digest)
+  await mirror.until(({ msg }) => msg === 'fill failed') // the one that waited for it
   await assert.rejects(async () => {
     for await (const chunk of stuck) assert.ok(chunk !== undefined)
   })
