@@ -185,7 +185,7 @@ function openRegistry(
     }
   })
   const { hosted, offline, timeouts, negative } = proxy
-  const fill = { ...proxy.fill, patience: 2 * timeouts.idle }
+  const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
   const limits = { patience: timeouts.stale, negative, fill }
   return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, usage, ...limits, logger }))

@@ -10,6 +10,8 @@ export interface PatienceOptions {
   readonly upstream: Upstream
   /** Milliseconds; 0: as long as the upstream's own limits. */
   readonly limit: number
+  /** Upstreams that clients have waited for in vain: nobody else does, until they answer. Shared by all who ask. */
+  readonly slow: Set<Upstream>
   readonly logger: Logger
 }
 
@@ -34,17 +36,18 @@ export class Patience {
    * question fails with
    */
   async ask<T>(question: Question<T>, options: CallOptions | undefined): Promise<T> {
-    const { upstream, limit } = this.#options
+    const { upstream, limit, slow } = this.#options
     const { host } = upstream
-    if (!upstream.source.condition().isReachable) {
+    if (!upstream.source.condition().isReachable || slow.has(upstream)) {
       this.#askForNobody(question)
       throw new UpstreamError('unreachable', host, `${host} has failed lately, and was not waited for`)
     }
     noteFrom(options?.trace, 'upstream')
-    const answer = question.requests.run(question.key, question.task, options?.signal)
+    const answer = question.requests.run(question.key, this.#task(question), options?.signal)
     if (limit === 0) return await answer
     const late = new AbortController()
     const timer = setTimeout(() => {
+      slow.add(upstream)
       late.abort(new UpstreamError('timeout', host, `${host} did not answer within ${limit / 1000} s`))
     }, limit)
     try {
@@ -59,10 +62,26 @@ export class Patience {
     if (this.#options.upstream.source.condition().isReachable) this.#askForNobody(question)
   }
 
-  #askForNobody<T>({ requests, key, task }: Question<T>): void {
+  /** Any answer shows that the upstream can be waited for. */
+  #task<T>({ task }: Question<T>): () => Promise<T> {
+    const { upstream, slow } = this.#options
+    return async () => {
+      try {
+        const answer = await task()
+        slow.delete(upstream)
+        return answer
+      } catch (error) {
+        if (!(error instanceof UpstreamError)) slow.delete(upstream)
+        throw error
+      }
+    }
+  }
+
+  #askForNobody<T>(question: Question<T>): void {
     const { upstream, logger } = this.#options
+    const { requests, key } = question
     if (requests.has(key)) return
-    requests.run(key, task).catch((error: unknown) => {
+    requests.run(key, this.#task(question)).catch((error: unknown) => {
       logger.debug({ host: upstream.host, of: key, error }, 'revalidation in the background failed')
     })
   }

@@ -65,6 +65,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #negative: NegativeAnswers
   readonly #stale: StaleAnswers
   readonly #lists: TagLists
+  readonly #slow = new Set<Upstream>()
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
     this.#local = local
@@ -147,7 +148,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       searches: this.#searches,
       signal,
     })
-    const patience = new Patience({ upstream, limit, logger })
+    const patience = new Patience({ upstream, limit, slow: this.#slow, logger })
     const freshness = this.#freshness
     const stale = this.#stale
     const trouble = this.#trouble

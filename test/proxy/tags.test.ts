@@ -89,6 +89,25 @@ test('a question that goes on for nobody fails without noise', async () => {
   )
 })
 
+test('T-13: an upstream that one client has waited for in vain is not waited for again until it answers', async () => {
+  await using origin = await startOrigin()
+  await origin.addImage('app', 'v1', [])
+  await origin.addImage('app', 'v2', [])
+  await using app = await startProxyUnderTest(origin, { proxy: { patience: 20 } })
+  for (const tag of ['v1', 'v2']) assert.equal((await pull(`${app.url}/v2/app/manifests/${tag}`)).status, 200)
+  const gate = deferred()
+  origin.dial = () => ({ wait: gate.promise })
+  const warnings = []
+  for (const tag of ['v1', 'v2', 'v1']) {
+    const { headers } = await pull(`${app.url}/v2/app/manifests/${tag}`)
+    warnings.push(/was not waited for|did not answer within/.exec(headers.warning ?? '')?.[0])
+  }
+  assert.deepEqual(warnings, ['did not answer within', 'was not waited for', 'was not waited for'])
+  gate.resolve()
+  origin.dial = () => undefined
+  await until(async () => (await pull(`${app.url}/v2/app/manifests/v1`)).headers.warning === undefined)
+})
+
 test('P3: a client waits for an upstream no longer than it has patience, and its answer counts for the next', async () => {
   await using origin = await startOrigin()
   const proxy = { patience: 20 }
