@@ -92,12 +92,13 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   sweepNowAndThen(store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
-  if (usage !== undefined) opening.use(openEvictor(config, store, usage, logger))
+  const evictor = usage === undefined ? undefined : opening.use(openEvictor(config, store, usage, logger))
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
     summary: async () => await store.summary(),
     async close() {
+      evictor?.rest()
       const cut = await listener.close(config.http.drainTimeout)
       await resources.disposeAsync()
       return cut

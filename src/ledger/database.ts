@@ -65,6 +65,11 @@ export class LedgerBusyError extends Error {
   override readonly name = 'LedgerBusyError'
 }
 
+/** What is in the file is nothing that a ledger of this version has written. */
+export class LedgerDamageError extends Error {
+  override readonly name = 'LedgerDamageError'
+}
+
 export interface OpenedDatabase {
   readonly database: DatabaseSync
   /** What was wrong with the file that was there before; it was thrown away. */
@@ -94,7 +99,7 @@ export function openDatabase(folder: string | undefined, place: LedgerPlace): Op
 /** Whether what is in the file is to blame, rather than where it lies. */
 export function isDamage(error: unknown): boolean {
   const code = codeOf(error)
-  if (code === undefined) return !(error instanceof Error && 'syscall' in error) && !(error instanceof LedgerBusyError)
+  if (code === undefined) return error instanceof LedgerDamageError
   // All but: locked, out of memory, read-only, interrupted, I/O error, full, cannot be opened.
   return ![5, 6, 7, 8, 9, 10, 13, 14].includes(code)
 }
@@ -133,7 +138,7 @@ function openLedger(database: DatabaseSync): void {
     database.exec(settings)
     database.exec('BEGIN EXCLUSIVE')
     const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version'])
-    if (found !== 0 && found !== version) throw new Error(`version ${found} of a ledger is not understood`)
+    if (found !== 0 && found !== version) throw new LedgerDamageError(`version ${found} of a ledger is not understood`)
     database.exec(uses)
     database.prepare('SELECT repository, digest, used FROM uses LIMIT 1').get()
     database.prepare('SELECT begun, now, wall FROM clock').get()

@@ -5,10 +5,11 @@ import { waitFor } from '../async/wait.ts'
 import type { Digest } from '../oci/digest.ts'
 import { isAbsence } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
-import type { EvictableStore, Fact } from '../registry/usage.ts'
+import type { Collections, EvictableStore, Fact } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ClockOptions } from './clock.ts'
 import { isDamage, LedgerBusyError, type LedgerPlace } from './database.ts'
+import { Failures } from './failures.ts'
 import { Ledger, type Unit } from './ledger.ts'
 import { Pins } from './pins.ts'
 import type { UsageRecorder } from './recorder.ts'
@@ -29,6 +30,7 @@ const flight = 2000
 const interval = 5 * 60_000
 const retryTime = 60_000
 const busyTime = 10_000
+const longestRetry = 60 * 60_000
 
 /** How long a trouble that comes and goes is not told again. */
 const silence = 60 * 60_000
@@ -67,6 +69,9 @@ export class Evictor implements AsyncDisposable {
   readonly #options: EvictorOptions
   readonly #stop = new AbortController()
   readonly #life: Promise<void>
+  #isResting = false
+  /** In a row. */
+  #failedSurveys = 0
   /** Settled to have a round begin. */
   #asked = deferred()
   /** Settled when the round that begins next has ended. */
@@ -83,6 +88,14 @@ export class Evictor implements AsyncDisposable {
   async run(): Promise<void> {
     this.#asked.resolve()
     await waitFor(this.#done.promise, this.#stop.signal)
+  }
+
+  /**
+   * Takes away nothing more, and keeps the ledger until its disposal: another server may be starting on the same folder,
+   * whose links nobody tells here.
+   */
+  rest(): void {
+    this.#isResting = true
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -103,9 +116,12 @@ export class Evictor implements AsyncDisposable {
         if (error instanceof LedgerBusyError) {
           this.#sayOnce('busy', () => logger.warn({ error }, 'nothing is evicted: another process keeps the ledger'))
           await this.#pause(busyTime)
+        } else if (error instanceof CollectionError) {
+          this.#sayOnce('collection', () => logger.info('nothing is evicted while garbage is collected'))
+          await this.#pause(busyTime)
         } else if (error instanceof SurveyError) {
           this.#sayOnce('survey', () => logger.warn({ error }, 'nothing is evicted: the storage cannot be surveyed'))
-          await this.#pause(retryTime)
+          await this.#pause(Math.min(retryTime * 2 ** this.#failedSurveys++, longestRetry))
         } else {
           // A second failure in a row is the disk's, which may be full: then it is eviction that helps.
           const next: LedgerPlace = place === 'as it is' && isDamage(error) ? 'anew' : 'in memory'
@@ -127,9 +143,12 @@ export class Evictor implements AsyncDisposable {
     recorder.attach({ ledger, onGrowth: () => this.#asked.resolve(), onFailure: (error) => failed.reject(error) })
     try {
       const until = ledger.now() + surveyAge
-      await this.#survey(ledger)
-      for (const said of ['busy', 'survey']) this.#unsay(said)
-      while (ledger.now() < until) {
+      const { last } = await this.#survey(ledger)
+      this.#failedSurveys = 0
+      for (const said of ['busy', 'collection', 'survey']) this.#unsay(said)
+      for (;;) {
+        recorder.flush()
+        if (await this.#isOutdated(ledger, until, last)) return
         const done = this.#done
         this.#done = deferred()
         this.#asked = deferred()
@@ -151,11 +170,38 @@ export class Evictor implements AsyncDisposable {
     }
   }
 
-  /** Learns what is stored, while it is used. */
-  async #survey(ledger: Ledger): Promise<void> {
+  /** Whether to survey again before anything else goes. Not while garbage is collected: that survey would be in vain. */
+  async #isOutdated(ledger: Ledger, until: number, last: number | undefined): Promise<boolean> {
+    try {
+      const collections = await this.#options.store.collections()
+      if (collections.isRunning) return false
+      return ledger.now() >= until || (collections.last !== last && ledger.isFull(0))
+    } catch (error) {
+      this.#sayOnce('disk', () => this.#options.logger.warn({ error }, 'it is not known whether garbage is collected'))
+      return ledger.now() >= until
+    }
+  }
+
+  async #collections(): Promise<Collections> {
+    try {
+      return await this.#options.store.collections()
+    } catch (cause) {
+      throw new SurveyError('it is not known whether garbage is collected', { cause })
+    }
+  }
+
+  /**
+   * Learns what is stored, while it is used.
+   * @throws CollectionError where garbage was collected meanwhile: links may have been out of their places, and nobody
+   * tells that they are back
+   * @returns which collections it knows
+   */
+  async #survey(ledger: Ledger): Promise<Collections> {
     const { store, logger } = this.#options
     const { signal } = this.#stop
     const startedAt = performance.now()
+    const before = await this.#collections()
+    if (before.isRunning) throw new CollectionError('garbage is being collected')
     logger.info('survey of the storage begins')
     let batch: Fact[] = []
     const flush = async (): Promise<void> => {
@@ -169,10 +215,13 @@ export class Evictor implements AsyncDisposable {
       this.#check(ledger)
     }
     await flush()
-    for (let after = ledger.prune(undefined); after !== undefined; after = ledger.prune(after)) await setImmediate()
+    const after = await this.#collections()
+    if (after.isRunning || after.last !== before.last) throw new CollectionError('garbage was collected meanwhile')
+    for (let use = ledger.prune(undefined); use !== undefined; use = ledger.prune(use)) await setImmediate()
     ledger.complete()
     const ms = Math.round(performance.now() - startedAt)
     logger.info({ blobs: ledger.blobs, bytes: ledger.size, ms }, 'survey of the storage done')
+    return after
   }
 
   /** @returns how long to wait for the next one */
@@ -183,16 +232,18 @@ export class Evictor implements AsyncDisposable {
     try {
       recorder.flush()
       ledger.keepTime()
-      await this.#freeIdle(ledger, tally)
+      const idle = await this.#freeIdle(ledger, tally)
+      const evicted = new Failures()
       const expiry = ttl === 0 ? undefined : ledger.expiry(ttl)
-      if (expiry !== undefined) await this.#evict(ledger, expiry, () => true, tally)
+      if (expiry !== undefined) await this.#evict(ledger, expiry, () => true, tally, evicted)
       const isTooLarge = (): boolean => ledger.size > maxSize * enough
-      if (ledger.isFull(0)) await this.#evict(ledger, ledger.now() - flight, isTooLarge, tally)
+      if (ledger.isFull(0)) await this.#evict(ledger, ledger.now() - flight, isTooLarge, tally, evicted)
+      const error = evicted.first ?? idle.first
+      if (error !== undefined) {
+        this.#sayOnce('disk', () => logger.warn({ error }, 'content could not be removed'))
+        return retryTime
+      }
       this.#unsay('disk')
-    } catch (error) {
-      if (!(error instanceof RemovalError)) throw error
-      this.#sayOnce('disk', () => logger.warn({ error }, 'content could not be removed'))
-      return retryTime
     } finally {
       const ms = Math.round(performance.now() - startedAt)
       const fields = { ...tally, ms, size: ledger.size, maxsize: this.#options.maxSize }
@@ -208,43 +259,47 @@ export class Evictor implements AsyncDisposable {
   }
 
   /** Takes away what nothing links: what a killed process has left, and what was in use when its last link went. */
-  async #freeIdle(ledger: Ledger, tally: Tally): Promise<void> {
+  async #freeIdle(ledger: Ledger, tally: Tally): Promise<Failures> {
     const since = ledger.now() - idleTime
+    const failures = new Failures()
     for (let target = ledger.findIdle(since); target !== undefined; target = ledger.findIdle(since)) {
       this.#check(ledger)
+      if (this.#isResting || failures.areTooMany) return failures
       ledger.postponeIdle(target)
-      try {
-        await this.#free(ledger, target, tally)
-      } catch (cause) {
-        throw new RemovalError(`${target} cannot be removed`, { cause })
-      }
+      const blob = target
+      await failures.keep(blob, async () => await this.#free(ledger, blob, tally))
       await setImmediate()
     }
+    return failures
   }
 
   /** Takes away units that were last used `before` or earlier, the oldest first, as long as `isWanted`. */
-  async #evict(ledger: Ledger, before: number, isWanted: () => boolean, tally: Tally): Promise<void> {
+  async #evict(
+    ledger: Ledger,
+    before: number,
+    isWanted: () => boolean,
+    tally: Tally,
+    failures: Failures,
+  ): Promise<void> {
     const { store, recorder } = this.#options
-    while (isWanted()) {
+    while (isWanted() && !this.#isResting && !failures.areTooMany) {
       recorder.flush()
       this.#check(ledger)
       const unit = ledger.pick(before)
       if (unit === undefined) return
       if (unit !== 'again') {
         ledger.postpone(unit) // in use, or cannot be removed, or is back again before we look
-        if (!unit.targets.some((target) => store.isInUse(target))) await this.#remove(ledger, unit, tally)
+        const what = `${unit.root} of ${unit.repository}`
+        if (!unit.targets.some((target) => store.isInUse(target)))
+          await failures.keep(what, async () => await this.#remove(ledger, unit, tally))
       }
       await setImmediate()
     }
   }
 
   async #remove(ledger: Ledger, unit: Unit, tally: Tally): Promise<void> {
-    try {
-      await this.#unlink(unit, tally)
-      for (const target of unit.targets) await this.#free(ledger, target, tally)
-    } catch (cause) {
-      throw new RemovalError(`${unit.root} of ${unit.repository} cannot be removed`, { cause })
-    }
+    await this.#unlink(unit, tally)
+    for (const target of unit.targets) await this.#free(ledger, target, tally)
   }
 
   /** Backwards to how it came: whatever is cut short leaves nothing that refers to what is gone. */
@@ -252,10 +307,12 @@ export class Evictor implements AsyncDisposable {
     const { store, recorder } = this.#options
     const repository = store.discardable(name)
     for (const { tag, digest } of tags) {
+      if (this.#isResting) return
       if ((await repository.tags.find(tag)) !== digest) continue
       if (!(await isThere(repository.tags.delete(tag)))) recorder.note({ kind: 'untagged', repository: name, tag })
     }
     for (const { kind, digest } of links) {
+      if (this.#isResting) return
       const wasThere = await isThere(repository[kind].delete(digest))
       if (!wasThere) recorder.note({ kind: 'unlinked', repository: name, as: kind, digest })
       else if (kind === 'manifests') tally.images++
@@ -266,7 +323,7 @@ export class Evictor implements AsyncDisposable {
     const { store, recorder } = this.#options
     const bytes = await store.free(target, () => {
       recorder.flush()
-      return !recorder.isReading(ledger) || ledger.isLinked(target)
+      return this.#isResting || !recorder.isReading(ledger) || ledger.isLinked(target)
     })
     recorder.flush()
     if (bytes === undefined) return
@@ -319,8 +376,8 @@ class SurveyError extends Error {
   override readonly name = 'SurveyError'
 }
 
-class RemovalError extends Error {
-  override readonly name = 'RemovalError'
+class CollectionError extends Error {
+  override readonly name = 'CollectionError'
 }
 
 async function* translated(facts: AsyncIterable<Fact>): AsyncGenerator<Fact, void> {

@@ -1,10 +1,10 @@
 // What is stored, who links it and when it was last used: the answer to «what may go next?» costs an index, not a walk.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
-import { parseDigest, type Digest } from '../oci/digest.ts'
-import { parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../oci/reference.ts'
+import { isDigest, type Digest } from '../oci/digest.ts'
+import { isRepositoryName, parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { Fact } from '../registry/usage.ts'
 import { LedgerClock, type ClockOptions } from './clock.ts'
-import { openDatabase, type LedgerPlace } from './database.ts'
+import { LedgerDamageError, openDatabase, type LedgerPlace } from './database.ts'
 import type { Pins } from './pins.ts'
 import { Statements } from './statements.ts'
 
@@ -30,6 +30,12 @@ export interface Use {
   readonly repository: RepositoryName
   readonly digest: Digest
   readonly used: number
+}
+
+/** A row of uses; the repository may be a folder whose name is none. */
+export interface UsePlace {
+  readonly repository: string
+  readonly digest: string
 }
 
 export interface UnitLink {
@@ -62,6 +68,8 @@ export class Ledger implements Disposable {
   readonly #begun: number
   /** What was taken away since the survey began: it may have seen it before. */
   #gone: Set<string> | undefined = new Set()
+  /** What has come to be otherwise since then: it may have seen what was before. */
+  #changed: Set<string> | undefined = new Set()
   #size = 0
   #blobs = 0
 
@@ -120,6 +128,7 @@ export class Ledger implements Disposable {
         if (fact.kind === 'unlinked' || fact.kind === 'removed' || fact.kind === 'untagged')
           this.#gone?.add(keyOf(fact))
         else this.#gone?.delete(keyOf(fact))
+        if (fact.kind === 'tagged' || fact.kind === 'stored') this.#changed?.add(keyOf(fact))
         this.#apply(fact, at, false)
       }
       for (const { repository, digest, used } of uses) this.#use(repository, digest, used)
@@ -131,22 +140,26 @@ export class Ledger implements Disposable {
   writeFound(facts: readonly Fact[]): void {
     this.#transaction(() => {
       const now = this.now()
-      for (const fact of facts) if (this.#gone?.has(keyOf(fact)) !== true) this.#apply(fact, now, true)
+      for (const fact of facts) {
+        const key = keyOf(fact)
+        if (this.#gone?.has(key) !== true && this.#changed?.has(key) !== true) this.#apply(fact, now, true)
+      }
     })
   }
 
   /** The survey has ended: all is known. */
   complete(): void {
     this.#gone = undefined
+    this.#changed = undefined
   }
 
   /** Forgets some uses of what is not linked any more. @returns where to go on; `undefined` at the end */
-  prune(after: Pick<Use, 'repository' | 'digest'> | undefined): Pick<Use, 'repository' | 'digest'> | undefined {
+  prune(after: UsePlace | undefined): UsePlace | undefined {
     return this.#transaction(() => {
       const rows = this.#sql.usesAfter.all(after?.repository ?? '', after?.digest ?? '')
       const uses = rows.map(({ repository, digest, linked }) => ({
-        repository: parseRepositoryName(text(repository)),
-        digest: digestIn(digest),
+        repository: text(repository),
+        digest: text(digest),
         isLinked: linked === 1,
       }))
       for (const { repository, digest, isLinked } of uses) if (!isLinked) this.#sql.forgetUse.run(repository, digest)
@@ -326,6 +339,7 @@ export class Ledger implements Disposable {
   /** Puts something in its place among what may go, or out of it. */
   #rerank(repository: RepositoryName, target: Digest): void {
     const isHeld =
+      !isRepositoryName(repository) || // older registries took more names: nobody can pull it here, or know whose it is
       !this.#options.isCopy(repository) ||
       this.#isPinned(repository, target) ||
       this.#sql.namer.get(repository, target) !== undefined
@@ -346,15 +360,29 @@ export class Ledger implements Disposable {
   /** What goes with the root: all that it refers to, and nothing that stays refers to, and so on. */
   #belonging(repository: RepositoryName, root: Digest): Digest[] {
     const going = new Set([root])
+    /** What stays and refers to a child: most children of many namers are found to stay by looking at one of them. */
+    const keepers = new Map<Digest, Digest>()
     for (const target of going) {
       for (const child of this.#namedBy(repository, target)) {
         if (going.has(child) || this.#sql.item.get(repository, child) === undefined) continue
-        const namers = this.#sql.namers.all(repository, child).map(({ manifest }) => digestIn(manifest))
-        // Where one of them joins later, the child is looked at again.
-        if (namers.every((namer) => going.has(namer)) && !this.#isPinned(repository, child)) going.add(child)
+        const known = keepers.get(child)
+        if (known !== undefined && !going.has(known)) continue
+        // Where that one joins later, the child is looked at again.
+        const keeper = this.#keeperOf(repository, child, going)
+        if (keeper !== undefined) keepers.set(child, keeper)
+        else if (!this.#isPinned(repository, child)) going.add(child)
       }
     }
     return [...going]
+  }
+
+  /** Something that refers to the child and does not go. */
+  #keeperOf(repository: RepositoryName, child: Digest, going: ReadonlySet<Digest>): Digest | undefined {
+    for (const { manifest } of this.#sql.namers.iterate(repository, child)) {
+      const namer = digestIn(manifest)
+      if (!going.has(namer)) return namer
+    }
+    return undefined
   }
 
   #transaction<T>(task: () => T): T {
@@ -389,9 +417,11 @@ function keyOf(fact: Fact): string {
 
 function text(value: SQLOutputValue | undefined): string {
   if (typeof value === 'string') return value
-  throw new Error('the ledger holds something else than text')
+  throw new LedgerDamageError('the ledger holds something else than text')
 }
 
 function digestIn(value: SQLOutputValue | undefined): Digest {
-  return parseDigest(text(value))
+  const digest = text(value)
+  if (isDigest(digest)) return digest
+  throw new LedgerDamageError('the ledger holds something else than a digest')
 }

@@ -47,6 +47,14 @@ export interface UsageLog {
   used(repository: RepositoryName, digest: Digest): void
 }
 
+/** Traces of collections of garbage in a store, by whatever process. */
+export interface Collections {
+  /** Whether one may run now, or was killed and not all that it had set aside is back. */
+  readonly isRunning: boolean
+  /** Something else when another one has begun or ended since. */
+  readonly last: number | undefined
+}
+
 /** A store whose content may be taken away to make room. */
 export interface EvictableStore {
   /**
@@ -54,6 +62,8 @@ export interface EvictableStore {
    * @throws where anything cannot be read: then it is not known what is needed
    */
   survey(options: { readonly signal: AbortSignal }): AsyncIterable<Fact>
+  /** What a collection has set aside for a moment no survey sees: one that had a collection beside it knows too little. */
+  collections(): Promise<Collections>
   /** As `Registry.removable`, whether or not clients may delete. */
   discardable(name: RepositoryName): RemovableRepository
   /** Whether somebody reads the stored bytes, or is about to link them. */

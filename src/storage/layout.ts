@@ -24,6 +24,7 @@
 //     swept/<uuid>/                                         taken out of the tree, and looked at once more before it goes
 //       alive                                               written now and then by the process whose batch it is
 //       <path, written as a name>                           a file that was there
+//     collected                                             touched by each collection of garbage when it begins and ends
 //     referrers/<name>/
 //       _subjects/<algorithm>/<hex>/<algorithm>-<hex>       a manifest of <name>, and before it the subject that it names
 //       _read                                               the manifests of <name> that were read for their subjects
@@ -44,6 +45,7 @@ export const manifestsFolder: string = '_manifests'
 export const fillsFolder: DriverPath = '/entrepot/fills'
 const damagedFolder: DriverPath = '/entrepot/damaged'
 export const sweptFolder: DriverPath = '/entrepot/swept'
+export const collectedPath: DriverPath = '/entrepot/collected'
 export const referrersRoot: DriverPath = '/entrepot/referrers'
 export const scrubPath: DriverPath = '/entrepot/scrub'
 export const blobsRoot: DriverPath = `${root}/blobs`

@@ -94,11 +94,15 @@ export class LinkFiles {
     return await this.#folders.run(folder, task)
   }
 
-  /** Makes a link young, if it is one and can be written, and says what `read` does. */
-  async renew(path: DriverPath): Promise<Digest | undefined> {
+  /**
+   * Makes a link young, if it is one and can be written, and says what `read` does. `onFound` is called with what it says
+   * before anything else happens to that path.
+   */
+  async renew(path: DriverPath, onFound?: (target: Digest) => void): Promise<Digest | undefined> {
     return await this.#lock.run(path, async () => {
       const target = await this.read(path)
       if (target !== undefined && !(await this.#isYoung(path))) await this.#writeIfPossible(path, target)
+      if (target !== undefined) onFound?.(target)
       return target
     })
   }

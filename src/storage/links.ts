@@ -63,10 +63,17 @@ export class Links {
     return undefined
   }
 
-  /** As `target`; where there is a link, it is young afterwards: no collection of garbage takes it soon. */
+  /**
+   * As `target`; where there is a link, it is young afterwards: no collection of garbage takes it soon. It is told as a new
+   * one is: a collection may have put it back where nobody knew of it.
+   */
   async renew(digest: Digest): Promise<Digest | undefined> {
-    const { name, kind, files } = this.#options
-    const target = checkedTarget(digest, await files.renew(linkPath(name, kind, digest)))
+    const { name, kind, files, usage } = this.#options
+    const found = await files.renew(linkPath(name, kind, digest), (text) => {
+      const target = checkedTarget(digest, text)
+      if (target !== undefined) usage?.note({ kind: 'linked', repository: name, as: kind, digest, target })
+    })
+    const target = checkedTarget(digest, found)
     if (target === undefined) await this.forget(digest)
     return target
   }

@@ -6,10 +6,11 @@ import type { RepositoryName } from '../oci/reference.ts'
 import type { LocalRegistry } from '../registry/registry.ts'
 import type { ListOptions } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
-import type { EvictableStore, Fact, UsageLog } from '../registry/usage.ts'
+import type { Collections, EvictableStore, Fact, UsageLog } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Content } from './content.ts'
 import type { LinkKind } from './layout.ts'
+import { findCollections } from './garbage/traces.ts'
 import { Holders } from './holders.ts'
 import { LinkFiles } from './link-files.ts'
 import { LinkedBlobs } from './linked-blobs.ts'
@@ -128,7 +129,11 @@ class StoredRegistry implements LocalStore {
   }
 
   survey({ signal }: { readonly signal: AbortSignal }): AsyncIterable<Fact> {
-    return survey({ driver: this.#driver, files: this.#files, signal })
+    return survey({ driver: this.#driver, files: this.#files, logger: this.#options.logger, signal })
+  }
+
+  async collections(): Promise<Collections> {
+    return await findCollections(this.#options.driver) // other processes write there: nothing is remembered
   }
 
   isInUse(target: Digest): boolean {

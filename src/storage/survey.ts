@@ -5,6 +5,7 @@ import { isDigest, type Digest } from '../oci/digest.ts'
 import { ManifestError, maxManifestSize } from '../oci/manifest.ts'
 import { isTag, type RepositoryName } from '../oci/reference.ts'
 import type { Fact } from '../registry/usage.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import { readDocument, type StoredDocument } from './garbage/document.ts'
 import { each } from './garbage/each.ts'
 import {
@@ -32,6 +33,7 @@ const batchSize = 256
 export interface SurveyOptions {
   readonly driver: StorageDriver
   readonly files: LinkFiles
+  readonly logger: Logger
   readonly signal: AbortSignal
 }
 
@@ -43,6 +45,8 @@ export async function* survey(options: SurveyOptions): AsyncGenerator<Fact, void
 class Survey {
   readonly #options: SurveyOptions
   readonly #limit = pLimit(concurrency)
+  /** Whether it was said that a manifest cannot be read. */
+  #isTold = false
 
   constructor(options: SurveyOptions) {
     this.#options = options
@@ -132,14 +136,20 @@ class Survey {
     }
   }
 
-  /** `undefined` where the manifest cannot be understood: then its blobs are nobody's in particular. */
+  /**
+   * `undefined` where the manifest cannot be understood: then its blobs are nobody's in particular. One that cannot be read
+   * names nothing either, but may have signatures. What it names is linked beside it: hosted content stays for that.
+   */
   async #document(target: Digest): Promise<StoredDocument | undefined> {
     try {
       const bytes = await present(this.#options.driver.read(blobPath(target), maxManifestSize))
       return bytes === undefined ? undefined : readDocument(bytes)
     } catch (error) {
       if (error instanceof ManifestError || (error instanceof DriverError && error.code === 'EFBIG')) return undefined
-      throw error
+      if (!(error instanceof DriverError)) throw error
+      if (!this.#isTold) this.#options.logger.warn({ digest: target, error }, 'manifest cannot be read')
+      this.#isTold = true
+      return { names: [], subject: undefined, isSchema1: true }
     }
   }
 

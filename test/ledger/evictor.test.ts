@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { suite, test } from 'node:test'
 import { collect } from '../../src/bytes/stream.ts'
+import { DriverError } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
-import { faultyDriver } from '../support/faulty-driver.ts'
+import { blobPath } from '../../src/storage/layout.ts'
+import { faultyDriver, watchedDriver } from '../support/faulty-driver.ts'
 import { seeded } from '../support/seeded.ts'
 import { blobBytes, diskUsage, isHere, keep, layerOf, makeKept, storeImage, storeIndex, type Kept } from './fixture.ts'
 
@@ -268,6 +270,41 @@ suite('a store that has grown beyond its bound', () => {
     const left = (await diskUsage(folder)) - before - shards * 4096
     assert.ok(left < (full - before) / 20, `${left} of ${full - before} bytes are still taken`)
     assert.ok(again.lines.some(({ msg, images, blobs }) => msg === 'evicted' && images === 40 && blobs === 80))
+  })
+
+  test('what cannot be removed keeps nothing else', async () => {
+    await using made = await makeKept()
+    const { folder, clocks, kept } = made
+    const images = []
+    for (let number = 0; number < 5; number++) {
+      images.push(await storeImage(kept.repository('hub/app'), `v${number}`, [layerOf(`${number}`)]))
+      clocks.pass(hour)
+    }
+    await kept[Symbol.asyncDispose]()
+    const stuck = images[0]?.digest.slice('sha256:'.length) ?? assert.fail()
+    const driver = watchedDriver(filesystemDriver({ rootDirectory: folder }), ({ method, path }) => {
+      if (method === 'remove' && path.includes(stuck)) throw new DriverError('EACCES', path)
+    })
+    await using again = await keep(folder, clocks, { maxSize: 25_000, driver })
+    assert.ok(again.lines.some(({ msg }) => msg === 'content could not be removed'))
+    assert.ok((await blobBytes(folder)) <= 25_000 + 10_000, 'the others stayed')
+  })
+
+  test('one manifest that cannot be read does not end all eviction', async () => {
+    await using made = await makeKept()
+    const { folder, clocks, kept } = made
+    const { digest } = await storeImage(kept.repository('local/app'), 'v1', [layerOf('hosted')])
+    await storeImage(kept.repository('hub/app'), 'v1', [layerOf('copy')])
+    await kept[Symbol.asyncDispose]()
+    clocks.pass(hour)
+    const driver = watchedDriver(filesystemDriver({ rootDirectory: folder }), ({ method, path }) => {
+      if (method === 'read' && path === blobPath(digest)) throw new DriverError('EIO', path)
+    })
+    await using again = await keep(folder, clocks, { maxSize: 1000, driver })
+    assert.ok(!(await isHere(again.repository('hub/app').tags.resolve(parseTag('v1')))))
+    clocks.pass(2 * hour)
+    await again.evictor.run()
+    assert.ok((await again.repository('local/app').blobs.stat(digestOf(layerOf('hosted')))).size > 0)
   })
 
   test('a disk that fails is told once, and nothing is lost by it', async () => {

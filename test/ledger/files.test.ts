@@ -1,6 +1,6 @@
 // The ledger's files: torn, old, someone else's, or not to be had at all. Content is served and kept within its bounds.
 import assert from 'node:assert/strict'
-import { readFile, stat, truncate, writeFile } from 'node:fs/promises'
+import { cp, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { suite, test } from 'node:test'
@@ -140,6 +140,28 @@ suite('the files of the ledger', () => {
     }
     await kept.evictor.run()
     assert.deepEqual(await tagsOf(kept), ['c'])
+  })
+
+  test('a folder whose name is no repository to us stays, and costs the ledger nothing', async () => {
+    await using made = await makeFolder()
+    const repositories = join(made.folder, 'docker/registry/v2/repositories')
+    await cp(join(repositories, 'hub/app'), join(repositories, 'hub/My_App'), { recursive: true })
+    made.clocks.pass(hour)
+    await using again = await keep(made.folder, made.clocks, { maxSize: 1000 })
+    assert.ok(!again.lines.some(({ msg }) => String(msg).includes('ledger')), JSON.stringify(again.lines))
+    assert.deepEqual(await tagsOf(again), [])
+    assert.ok((await blobBytes(made.folder)) >= 30_000)
+  })
+
+  test('a server that is about to end evicts nothing more, and lets nobody else (P3)', async () => {
+    await using made = await makeKept({ maxSize: 1000 })
+    made.kept.evictor.rest()
+    await storeImage(made.kept.repository('hub/app'), 'a', [layerOf('a')])
+    made.clocks.pass(hour)
+    await made.kept.evictor.run()
+    await using second = start(made.folder, made.clocks, { maxSize: 1 })
+    await logged(second, 'nothing is evicted: another process keeps the ledger')
+    assert.deepEqual(await tagsOf(second), ['a'])
   })
 
   test('two servers on one folder: the second one evicts nothing as long as the first one does', async () => {

@@ -1,5 +1,6 @@
 // What the ledger answers, and what its answers cost.
 import assert from 'node:assert/strict'
+import { StatementSync } from 'node:sqlite'
 import { suite, test } from 'node:test'
 import { openDatabase } from '../../src/ledger/database.ts'
 import { Ledger } from '../../src/ledger/ledger.ts'
@@ -108,6 +109,32 @@ suite('the ledger', () => {
     tell(ledger, linked('a'))
     ledger.writeFound([linked('a')])
     assert.equal(ledger.isLinked(digestOf('a')), true)
+  })
+
+  test('a tag that moves while the survey has its old value in hand pins what it points at now', () => {
+    using ledger = open(new Clocks(), ['hub/*:v*'])
+    const tag = (text: string): Fact => ({
+      kind: 'tagged',
+      repository: hub,
+      tag: parseTag('v1'),
+      digest: digestOf(text),
+    })
+    tell(ledger, linked('old', 'manifests'), linked('new', 'manifests'), tag('new'))
+    ledger.writeFound([tag('old')])
+    assert.deepEqual(next(ledger), [digestOf('old')])
+  })
+
+  test('a layer that many images share costs a look at one of them, not at all', (context) => {
+    using ledger = open(new Clocks())
+    tell(ledger, linked('base'))
+    for (let number = 0; number < 50; number++)
+      tell(ledger, named(`image ${number}`, digestOf('base')), linked(`image ${number}`, 'manifests'))
+    const all = context.mock.method(StatementSync.prototype, 'all')
+    assert.deepEqual(next(ledger), [digestOf('image 0')])
+    assert.ok(
+      all.mock.calls.every(({ result }) => (result?.length ?? 0) < 10),
+      'all of them were loaded',
+    )
   })
 
   test('a tag pins what it points at, and that alone', () => {

@@ -85,8 +85,13 @@ storageSuite('making room', (check) => {
       await survey()
       driver.arm(0)
       const whole = await survey()
-      const { length } = driver.calls
-      for (let nth = 1; nth <= length; nth++) {
+      const manifests = new Set((await listed(repository.manifests.list())).map((digest) => blobPath(digest)))
+      driver.arm(0)
+      await survey()
+      const calls = [...driver.calls]
+      for (let nth = 1; nth <= calls.length; nth++) {
+        const { method, path } = calls[nth - 1] ?? assert.fail()
+        if (method === 'read' && manifests.has(path)) continue // one manifest is not the disk
         driver.arm(nth)
         await assert.rejects(survey(), `call ${nth} failed unseen`)
       }

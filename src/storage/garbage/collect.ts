@@ -15,6 +15,7 @@ import { isFull, recover, SetAside } from './set-aside.ts'
 import { sweepBlobs, type SeenBlob } from './sweep-blobs.ts'
 import { sweepLinks } from './sweep-links.ts'
 import { sweepReferrers, sweepReferrersOfNobody, type SweepReferrersOptions } from './sweep-referrers.ts'
+import { markCollection } from './traces.ts'
 
 /** Calls of the driver at once: servers want their share of the disk. */
 const concurrency = 16
@@ -89,7 +90,11 @@ class GarbageCollection {
     await this.#check()
     if (this.#options.dryRun) return await this.#collect(undefined)
     await using lease = await this.#begin()
-    return await this.#collect(lease)
+    try {
+      return await this.#collect(lease)
+    } finally {
+      await this.#end()
+    }
   }
 
   async #collect(lease: SetAside | undefined): Promise<GarbageReport> {
@@ -140,8 +145,19 @@ class GarbageCollection {
     if (running > 0) {
       throw new GarbageError('another collection is running, or was killed a moment ago: try again in five minutes')
     }
+    await markCollection(driver)
     opening.move()
     return lease
+  }
+
+  /** What was done is done, whether or not servers learn of it soon. */
+  async #end(): Promise<void> {
+    try {
+      await markCollection(this.#options.driver)
+    } catch (error) {
+      const text = `servers cannot be told that a collection has ended: ${String(error)}`
+      this.#problem({ repository: undefined, text, isBlinding: false })
+    }
   }
 
   /** On a full disk what is left of dead transfers goes first: that needs no second look, and no room. */
