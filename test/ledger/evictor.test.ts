@@ -101,7 +101,7 @@ suite('a store that has grown beyond its bound', () => {
     assert.ok(await isHere(app.blobs.stat(digestOf(base))), 'the other image still has it')
   })
 
-  test('a blob stays as long as any repository links it; the others stay whole (T-53)', async () => {
+  test('T-53: a blob that another repository links stays, and the other images with it', async () => {
     await using made = await makeKept({ maxSize: 100_000 })
     const { clocks, kept } = made
     const base = layerOf('base', 20_000)

@@ -173,7 +173,7 @@ test('requests from before it opened neither lengthen the cooldown nor free the 
   refusalOf(breaker)
   before[2].succeed()
   assert.equal(breaker.isOpen, false)
-  probe.fail(errorNow()) // it is as any other now
+  probe.fail(errorNow()) // one failure, no more: it is no probe any longer
   assert.equal(breaker.isOpen, false)
 })
 
