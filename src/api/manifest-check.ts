@@ -93,18 +93,9 @@ async function* problemsOf(
   }
 }
 
-/** Each costs a look into storage, and a line of the answer. */
-const maxProblems = 100
-
-/** @throws RegistryErrors where there are problems; of very many, only the first are looked for and named */
+/** @throws RegistryErrors that names every problem: a manifest of 4 MiB has room for so many only */
 export async function refuse(problems: AsyncIterable<RegistryError>): Promise<void> {
-  const found: RegistryError[] = []
-  for await (const problem of problems) {
-    const isOneMore = found.length === maxProblems
-    found.push(isOneMore ? new RegistryError(problem.code, `there are more than these ${maxProblems}`) : problem)
-    if (isOneMore) break
-  }
-  const [first, ...others] = found
+  const [first, ...others] = await Array.fromAsync(problems)
   if (first !== undefined) throw new RegistryErrors([first, ...others])
 }
 

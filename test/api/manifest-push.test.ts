@@ -74,21 +74,18 @@ test('what has no class is refused where classes are given, unless it is an inde
   }
 })
 
-test('P7: of very many things that are missing, the first hundred are named', async () => {
+test('P10: of whatever many things that are missing, each is named', async () => {
   await using app = await startAppUnderTest({})
   const missing = (count: number): unknown[] =>
     Array.from({ length: count }, (_, at) => ({ ...config, digest: digestOf(`missing ${at}`) }))
-  for (const [document, names] of [
-    [{ ...image, config: missing(1)[0], layers: missing(100) }, 100],
-    [{ ...image, config: missing(1)[0], layers: missing(101) }, 101],
-    [{ ...image, config: missing(1)[0], layers: missing(20_000) }, 101],
-    [{ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: missing(20_000) }, 101],
-  ] as const) {
+  for (const document of [
+    { ...image, config: missing(1)[0], layers: missing(5000) },
+    { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: missing(5000) },
+  ]) {
     const answer = await put(app, document)
     assert.equal(answer.status, 400)
-    assert.equal(answer.codes.length, names)
+    assert.equal(answer.codes.length, 5000)
     assert.ok(answer.codes.every((code) => code === 'MANIFEST_BLOB_UNKNOWN'))
-    assert.equal(/there are more/.test(answer.body.toString()), names > 100)
-    assert.ok(answer.body.includes(digestOf('missing 99')))
+    assert.ok(answer.body.includes(digestOf('missing 4999')))
   }
 })
