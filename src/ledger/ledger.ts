@@ -1,12 +1,14 @@
 // What is stored, who links it and when it was last used: the answer to «what may go next?» costs an index, not a walk.
-import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
-import { isDigest, type Digest } from '../oci/digest.ts'
-import { isRepositoryName, parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../oci/reference.ts'
+import type { DatabaseSync } from 'node:sqlite'
+import type { Digest } from '../oci/digest.ts'
+import type { RepositoryName, Tag } from '../oci/reference.ts'
 import type { Fact } from '../registry/usage.ts'
 import { LedgerClock, type ClockOptions } from './clock.ts'
-import { LedgerDamageError, openDatabase, type LedgerPlace } from './database.ts'
+import { openDatabase, type LedgerPlace } from './database.ts'
 import type { Pins } from './pins.ts'
+import { digestIn, textIn } from './rows.ts'
 import { Statements } from './statements.ts'
+import { Units, type Unit, type UnitLink } from './units.ts'
 
 export interface LedgerOptions {
   /** The files' folder; `undefined`: no files. */
@@ -38,25 +40,6 @@ export interface UsePlace {
   readonly digest: string
 }
 
-export interface UnitLink {
-  readonly kind: 'blobs' | 'manifests'
-  readonly digest: Digest
-}
-
-/**
- * What goes together: a manifest or a blob that nothing in its repository refers to, and all that only it refers to. So
- * an index goes with its children, and a layer with the last image that has it.
- */
-export interface Unit {
-  readonly repository: RepositoryName
-  readonly root: Digest
-  /** The root first. */
-  readonly targets: readonly Digest[]
-  /** Manifests before what they refer to. */
-  readonly links: readonly UnitLink[]
-  readonly tags: readonly { readonly tag: Tag; readonly digest: Digest }[]
-}
-
 /** Every call is short, and throws what node:sqlite does: the files are of no use then. */
 export class Ledger implements Disposable {
   /** What was wrong with the ledger of an earlier process, if anything. */
@@ -64,6 +47,7 @@ export class Ledger implements Disposable {
   readonly #options: LedgerOptions
   readonly #database: DatabaseSync
   readonly #sql: Statements
+  readonly #units: Units
   readonly #clock: LedgerClock
   readonly #begun: number
   /** What was taken away since the survey began: it may have seen it before. */
@@ -78,6 +62,7 @@ export class Ledger implements Disposable {
     this.#database = database
     this.damage = damage
     this.#sql = new Statements(database)
+    this.#units = new Units({ sql: this.#sql, isCopy: options.isCopy, pins: options.pins })
     const kept = this.#sql.clock.get()
     const { now, wall, begun } = kept ?? {}
     this.#clock = new LedgerClock({
@@ -158,8 +143,8 @@ export class Ledger implements Disposable {
     return this.#transaction(() => {
       const rows = this.#sql.usesAfter.all(after?.repository ?? '', after?.digest ?? '')
       const uses = rows.map(({ repository, digest, linked }) => ({
-        repository: text(repository),
-        digest: text(digest),
+        repository: textIn(repository),
+        digest: textIn(digest),
         isLinked: linked === 1,
       }))
       for (const { repository, digest, isLinked } of uses) if (!isLinked) this.#sql.forgetUse.run(repository, digest)
@@ -171,37 +156,9 @@ export class Ledger implements Disposable {
     return this.#sql.isLinked.get(target) !== undefined
   }
 
-  /**
-   * What has not been used for longest, if that was `before` or earlier. `again`: it turned out to have been used later
-   * than it seemed, so look once more.
-   */
+  /** As `Units.pick`. */
   pick(before: number): Unit | 'again' | undefined {
-    const row = this.#sql.oldest.get(before)
-    if (row === undefined) return undefined
-    const repository = parseRepositoryName(text(row['repository']))
-    const root = digestIn(row['target'])
-    const targets = this.#belonging(repository, root)
-    const used = Math.max(...targets.map((target) => this.#lastUse(repository, target)))
-    if (used > Number(row['rank'])) {
-      this.#sql.rank.run(used, repository, root)
-      return 'again'
-    }
-    const found = targets.flatMap((target) => this.#sql.linksTo.all(repository, target))
-    const links = found.map(({ kind, digest }) => ({
-      kind: kind === 'manifests' ? ('manifests' as const) : ('blobs' as const),
-      digest: digestIn(digest),
-    }))
-    return {
-      repository,
-      root,
-      targets,
-      links: links.toSorted((a, b) => Number(a.kind === 'blobs') - Number(b.kind === 'blobs')),
-      tags: targets.flatMap((target) =>
-        this.#sql.tagsOf
-          .all(repository, target)
-          .map(({ tag, digest }) => ({ tag: parseTag(text(tag)), digest: digestIn(digest) })),
-      ),
-    }
+    return this.#units.pick(before)
   }
 
   /** Whether anything may go, sooner or later. */
@@ -282,8 +239,8 @@ export class Ledger implements Disposable {
       this.#sql.dropNames.run(repository, digest)
     }
     const isNew = this.#sql.addItem.run(repository, target).changes > 0
-    this.#rerank(repository, target)
-    if (isNew) for (const child of this.#namedBy(repository, target)) this.#rerank(repository, child)
+    this.#units.rerank(repository, target)
+    if (isNew) for (const child of this.#units.namedBy(repository, target)) this.#units.rerank(repository, child)
   }
 
   #unlinked(repository: RepositoryName, kind: UnitLink['kind'], digest: Digest, now: number): void {
@@ -294,9 +251,9 @@ export class Ledger implements Disposable {
     if (this.#sql.isLinkedAs.get(repository, digest) === undefined) this.#sql.forgetUse.run(repository, digest)
     if (this.#sql.linksTo.get(repository, target) !== undefined) return
     this.#sql.deleteItem.run(repository, target)
-    const children = this.#namedBy(repository, target)
+    const children = this.#units.namedBy(repository, target)
     this.#sql.deleteNames.run(repository, target)
-    for (const child of children) this.#rerank(repository, child)
+    for (const child of children) this.#units.rerank(repository, child)
     if (!this.isLinked(target)) this.#sql.setIdle.run(now, target)
   }
 
@@ -304,7 +261,7 @@ export class Ledger implements Disposable {
     for (const name of names) {
       const target = this.#targetOf(repository, name)
       if (target !== manifest) this.#sql.setName.run(repository, manifest, target)
-      this.#rerank(repository, target)
+      this.#units.rerank(repository, target)
     }
     // A signature belongs to what it signs: they go together.
     if (subject !== undefined) this.#sql.setName.run(repository, this.#targetOf(repository, subject), manifest)
@@ -317,7 +274,7 @@ export class Ledger implements Disposable {
     if (!this.#options.pins.hasTag(repository, tag)) return
     const old = before === undefined ? undefined : digestIn(before['digest'])
     for (const other of [old, digest])
-      if (other !== undefined) this.#rerank(repository, this.#targetOf(repository, other))
+      if (other !== undefined) this.#units.rerank(repository, this.#targetOf(repository, other))
   }
 
   #use(repository: RepositoryName, digest: Digest, used: number): void {
@@ -330,59 +287,6 @@ export class Ledger implements Disposable {
     if (digest.startsWith('sha256:')) return digest
     const link = this.#sql.isLinkedAs.get(repository, digest)
     return link === undefined ? digest : digestIn(link['target'])
-  }
-
-  #namedBy(repository: RepositoryName, manifest: Digest): Digest[] {
-    return this.#sql.namedBy.all(repository, manifest).map(({ target }) => digestIn(target))
-  }
-
-  /** Puts something in its place among what may go, or out of it. */
-  #rerank(repository: RepositoryName, target: Digest): void {
-    const isHeld =
-      !isRepositoryName(repository) || // older registries took more names: nobody can pull it here, or know whose it is
-      !this.#options.isCopy(repository) ||
-      this.#isPinned(repository, target) ||
-      this.#sql.namer.get(repository, target) !== undefined
-    this.#sql.rank.run(isHeld ? null : this.#lastUse(repository, target), repository, target)
-  }
-
-  #isPinned(repository: RepositoryName, target: Digest): boolean {
-    const { pins } = this.#options
-    if (pins.hasRepository(repository)) return true
-    if (!pins.hasTagsIn(repository)) return false
-    return this.#sql.tagsOf.all(repository, target).some(({ tag }) => pins.hasTag(repository, parseTag(text(tag))))
-  }
-
-  #lastUse(repository: RepositoryName, target: Digest): number {
-    return Number(this.#sql.lastUse.get(repository, target)?.['used'] ?? 0)
-  }
-
-  /** What goes with the root: all that it refers to, and nothing that stays refers to, and so on. */
-  #belonging(repository: RepositoryName, root: Digest): Digest[] {
-    const going = new Set([root])
-    /** What stays and refers to a child: most children of many namers are found to stay by looking at one of them. */
-    const keepers = new Map<Digest, Digest>()
-    for (const target of going) {
-      for (const child of this.#namedBy(repository, target)) {
-        if (going.has(child) || this.#sql.item.get(repository, child) === undefined) continue
-        const known = keepers.get(child)
-        if (known !== undefined && !going.has(known)) continue
-        // Where that one joins later, the child is looked at again.
-        const keeper = this.#keeperOf(repository, child, going)
-        if (keeper !== undefined) keepers.set(child, keeper)
-        else if (!this.#isPinned(repository, child)) going.add(child)
-      }
-    }
-    return [...going]
-  }
-
-  /** Something that refers to the child and does not go. */
-  #keeperOf(repository: RepositoryName, child: Digest, going: ReadonlySet<Digest>): Digest | undefined {
-    for (const { manifest } of this.#sql.namers.iterate(repository, child)) {
-      const namer = digestIn(manifest)
-      if (!going.has(namer)) return namer
-    }
-    return undefined
   }
 
   #transaction<T>(task: () => T): T {
@@ -413,15 +317,4 @@ function keyOf(fact: Fact): string {
     case 'untagged':
       return `${fact.repository}:${fact.tag}`
   }
-}
-
-function text(value: SQLOutputValue | undefined): string {
-  if (typeof value === 'string') return value
-  throw new LedgerDamageError('the ledger holds something else than text')
-}
-
-function digestIn(value: SQLOutputValue | undefined): Digest {
-  const digest = text(value)
-  if (isDigest(digest)) return digest
-  throw new LedgerDamageError('the ledger holds something else than a digest')
 }
