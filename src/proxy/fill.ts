@@ -14,6 +14,7 @@ import type { BlobStore } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { openBehind } from './opening.ts'
 import { RecentBytes } from './recent-bytes.ts'
 import { Spool } from './spool.ts'
 import type { StorageTrouble } from './storage-trouble.ts'
@@ -149,51 +150,23 @@ export class Fill {
     }
   }
 
-  /** Opens the transfer behind what an earlier fill has left, where that is worth anything. */
   async #begin(spool: Spool): Promise<Transfer> {
-    const { size: left } = spool
-    const transfer = left === 0 ? undefined : await this.#goOn(spool, left)
-    if (transfer !== undefined) {
-      this.#start(transfer, left)
-      return transfer
-    }
-    if (left > 0) await spool.restart()
-    const whole = await this.#open(0)
-    this.#start(whole, 0)
-    return whole
-  }
-
-  /** `undefined` where what is left is of no use. */
-  async #goOn(spool: Spool, left: number): Promise<Transfer | undefined> {
-    const transfer = await this.#open(left).catch((error: unknown) => {
-      // Whoever has no byte behind these has no byte left to send, or had fewer to begin with.
-      if (error instanceof UpstreamError && error.status === 416) return undefined
-      throw error
+    const { logger, signal } = this.#options
+    const { transfer, start } = await openBehind(spool, {
+      open: async (from) => await this.#open(from),
+      onUnreadable: (error) => logger.warn({ digest: this.digest, error }, 'what was kept of a blob cannot be read'),
+      signal,
     })
-    try {
-      if (transfer?.size === undefined || transfer.size >= left) {
-        await spool.count()
-        if (transfer !== undefined) return transfer
-        if (spool.isRight()) return { size: left, body: (async function* () {})(), async [Symbol.asyncDispose]() {} }
-      }
-    } catch (error) {
-      this.#options.signal.throwIfAborted()
-      this.#options.logger.warn({ digest: this.digest, error }, 'what was kept of a blob cannot be read')
-    }
-    await transfer?.[Symbol.asyncDispose]()
-    return undefined
+    this.#size = transfer.size
+    this.#received = start
+    this.#recent = new RecentBytes(recentBytes, start)
+    this.#started.resolve()
+    return transfer
   }
 
   async #open(start: number): Promise<Transfer> {
     const { digest, from, attempt, settings, parallel, logger, signal } = this.#options
     return await openTransfer({ digest, from, start, attempt, settings, parallel, logger, signal })
-  }
-
-  #start({ size }: Transfer, left: number): void {
-    this.#size = size
-    this.#received = left
-    this.#recent = new RecentBytes(recentBytes, left)
-    this.#started.resolve()
   }
 
   async #copy(transfer: Transfer, spool: Spool): Promise<Descriptor | undefined> {

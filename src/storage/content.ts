@@ -1,5 +1,4 @@
 // All blobs that are stored, whoever may see them: one file per sha256.
-import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { digestOfStream } from '../bytes/digester.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
@@ -27,13 +26,12 @@ import type { Logger } from '../telemetry/logger.ts'
 import { BlobFiles } from './blob-files.ts'
 import { HeldStream } from './held-stream.ts'
 import { InUse } from './in-use.ts'
-import { aliasPath, blobPath, fillPath } from './layout.ts'
-import { claimLeftovers, keptOwner } from './leftovers.ts'
+import { aliasPath, blobPath } from './layout.ts'
+import { receiveFill } from './fills.ts'
 import type { LinkFiles } from './link-files.ts'
-import { owner } from './owner.ts'
 import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
 import { unreadable, WatchedFile } from './unreadable.ts'
-import { isUploadId, StoredUpload, type UploadRoom } from './upload.ts'
+import type { UploadRoom } from './upload.ts'
 
 export interface ContentOptions {
   readonly driver: StorageDriver
@@ -112,27 +110,12 @@ export class Content implements ContentStore {
     return { ...open, descriptor: { ...open.descriptor, digest } }
   }
 
-  async receive({ digest, digester, isFresh, signal }: ReceiveOptions): Promise<Upload> {
-    signal?.throwIfAborted()
-    const { room } = this.#options
-    const id = randomUUID()
-    if (!isUploadId(id)) throw new Error('not a UUID')
-    const path = fillPath(digest, owner, id)
-    if (isFresh !== true) await claimLeftovers(room, digest, path)
-    const kept = fillPath(digest, keptOwner, id)
-    const publish = async (from: DriverPath, target: Digest, size: number): Promise<void> =>
-      await this.publish(from, target, size, { isOurs: true })
-    const claim = this.claim.bind(this)
-    const reveal = this.alias.bind(this)
-    try {
-      return await StoredUpload.open(
-        { id, path, folder: path, kept, digester, startedAt: new Date(), publish, claim, reveal },
-        room,
-      )
-    } catch (error) {
-      await room.driver.remove(path).catch(() => {}) // not made yet, or left to the sweep
-      throw error
-    }
+  async receive(options: ReceiveOptions): Promise<Upload> {
+    return await receiveFill(this.#options.room, options, {
+      publish: async (from, target, size) => await this.publish(from, target, size, { isOurs: true }),
+      claim: this.claim.bind(this),
+      reveal: this.alias.bind(this),
+    })
   }
 
   hold(digest: Digest): Disposable {
