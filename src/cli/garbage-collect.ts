@@ -5,6 +5,7 @@ import { ConfigError } from '../config/config-error.ts'
 import { parseDuration } from '../config/duration.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLogger } from '../telemetry/logger.ts'
+import { failureLine } from './failure.ts'
 import type { Io } from './io.ts'
 import { counted, ProgressLine } from './progress-line.ts'
 
@@ -63,15 +64,11 @@ export async function garbageCollect(
     return 1
   } catch (error) {
     line.clear()
-    io.stderr.write(`${failure(error, io)}\n`)
+    io.stderr.write(
+      `${failureLine(error, io, 'garbage-collect', 'what was removed until now stays removed, all else is as it was')}\n`,
+    )
     return 1
   }
-}
-
-function failure(error: unknown, io: Io): string {
-  if (error instanceof ConfigError) return `configuration error: ${error.message}`
-  if (io.signal.aborted) return 'stopped: what was removed until now stays removed, all else is as it was'
-  return `garbage-collect: ${error instanceof Error ? error.message : String(error)}`
 }
 
 function summary({ repositories, manifests, blobs, removed }: Report, dryRun: boolean): string {

@@ -1,8 +1,8 @@
 // `entrepot verify [CONFIG]`: says what of a storage is damaged, while it is served.
 import { verifyStorage } from '../app.ts'
-import { ConfigError } from '../config/config-error.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLogger } from '../telemetry/logger.ts'
+import { failureLine } from './failure.ts'
 import type { Io } from './io.ts'
 import { counted, ProgressLine } from './progress-line.ts'
 
@@ -38,15 +38,9 @@ export async function verify(path: string | undefined, options: VerifyCommandOpt
     return report.problems === 0 ? 0 : 1
   } catch (error) {
     line.clear()
-    io.stderr.write(`${failure(error, io)}\n`)
+    io.stderr.write(`${failureLine(error, io, 'verify', 'not everything was looked at')}\n`)
     return 1
   }
-}
-
-function failure(error: unknown, io: Io): string {
-  if (error instanceof ConfigError) return `configuration error: ${error.message}`
-  if (io.signal.aborted) return 'stopped: not everything was looked at'
-  return `verify: ${error instanceof Error ? error.message : String(error)}`
 }
 
 function progress({ phase, total, blobs, bytes, repositories, problems }: Report): string {

@@ -4,16 +4,15 @@ import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { ProxyConfig, UpstreamConfig } from './config.ts'
-import { count, duration, flag, goDuration, integer, leaf, patience, size, text, timeout, url } from './leaf.ts'
+import { count, duration, flag, goDuration, integer, leaf, patience, size, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
 import { parseSize } from './size.ts'
 import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import {
-  execSchema,
+  accessKeys,
   mirrorsSchema,
   onDeniedSchema,
   onGoneSchema,
-  realmsSchema,
   resolveUpstream,
   upstreamSchema,
   type CredentialsInput,
@@ -68,12 +67,7 @@ const pinGlob = leaf('a glob of repository names, or of name:tag, such as docker
 
 export const proxySchema: z.ZodType<ProxyInput> = section({
   remoteurl: url,
-  username: text,
-  password: text,
-  passwordfile: text,
-  authfile: text,
-  exec: execSchema,
-  realms: realmsSchema,
+  ...accessKeys,
   reserve: count,
   mirrors: mirrorsSchema,
   tags: tagRulesSchema,

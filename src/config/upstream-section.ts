@@ -43,25 +43,27 @@ export interface MirrorInput extends CredentialsInput {
   readonly realms?: URL[] | undefined
 }
 
-export const execSchema: z.ZodType<ExecInput> = section({ command: text, lifetime: goDuration })
-
 export const onGoneSchema: z.ZodType<UpstreamConfig['onGone']> = oneOf(['serve', 'forget'])
 export const onDeniedSchema: z.ZodType<UpstreamConfig['onDenied']> = oneOf(['serve', 'deny'])
 
-export const realmsSchema: z.ZodType<URL[]> = list(plainUrl)
+/** Who we are there, and who else may see it: the keys of whatever has a URL that is dialled. */
+export const accessKeys: {
+  readonly username: z.ZodType<string>
+  readonly password: z.ZodType<string>
+  readonly passwordfile: z.ZodType<string>
+  readonly authfile: z.ZodType<string>
+  readonly exec: z.ZodType<ExecInput>
+  readonly realms: z.ZodType<URL[]>
+} = {
+  username: text,
+  password: text,
+  passwordfile: text,
+  authfile: text,
+  exec: section({ command: text, lifetime: goDuration }),
+  realms: list(plainUrl),
+}
 
-export const mirrorsSchema: z.ZodType<MirrorInput[]> = list(
-  section({
-    url,
-    trusted: flag,
-    username: text,
-    password: text,
-    passwordfile: text,
-    authfile: text,
-    exec: execSchema,
-    realms: realmsSchema,
-  }),
-)
+export const mirrorsSchema: z.ZodType<MirrorInput[]> = list(section({ url, trusted: flag, ...accessKeys }))
 
 const alias = leaf('the name of a registry, such as docker.io or localhost:5000', (value) =>
   /^[\w.\-:[\]]+$/.test(value) ? value.toLowerCase() : undefined,
@@ -70,16 +72,11 @@ const alias = leaf('the name of a registry, such as docker.io or localhost:5000'
 export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   url,
   default: flag,
-  username: text,
-  password: text,
-  passwordfile: text,
-  authfile: text,
-  exec: execSchema,
+  ...accessKeys,
   freshness: duration,
   tags: tagRulesSchema,
   ongone: onGoneSchema,
   ondenied: onDeniedSchema,
-  realms: realmsSchema,
   aliases: list(alias),
   library: flag,
   reserve: count,

@@ -57,6 +57,13 @@ function watchRanges(origin: Origin): (string | undefined)[] {
   return ranges
 }
 
+/** Leaves bytes of a blob, as a fill does that comes to no end. */
+async function keep(root: string, digest: string, bytes: Uint8Array): Promise<void> {
+  const fills = join(root, 'entrepot/fills')
+  await mkdir(fills, { recursive: true })
+  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), bytes)
+}
+
 test('T-10: a transfer that breaks goes on from the byte that it broke at, and its readers see nothing of it', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(4 * mebibyte)
@@ -203,9 +210,7 @@ test('P5: bytes that were whole but for their proof are not asked for again', as
   await using folder = await temporaryFolder()
   const { bytes, digest } = randomBlob(3 * mebibyte)
   await origin.addBlob('app', bytes)
-  const fills = join(folder.path, 'entrepot/fills')
-  await mkdir(fills, { recursive: true })
-  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), bytes)
+  await keep(folder.path, digest, bytes)
   await using app = await mirror(origin, {}, folder.path)
   assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
   assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`) < 1000, true)
@@ -218,10 +223,7 @@ test('P5: more bytes than there are were kept: they are dropped, and the blob is
   await using folder = await temporaryFolder()
   const { bytes, digest } = randomBlob(2 * mebibyte)
   await origin.addBlob('app', bytes)
-  const fills = join(folder.path, 'entrepot/fills')
-  await mkdir(fills, { recursive: true })
-  const kept = Buffer.concat([bytes, Buffer.from('more')])
-  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), kept)
+  await keep(folder.path, digest, Buffer.concat([bytes, Buffer.from('more')]))
   await using app = await mirror(origin, {}, folder.path)
   assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
 })
@@ -231,14 +233,8 @@ test('P1: of two files that were kept, a wrong one is not followed by the other'
   await using folder = await temporaryFolder()
   const { bytes, digest } = randomBlob(6 * mebibyte)
   await origin.addBlob('app', bytes)
-  const fills = join(folder.path, 'entrepot/fills')
-  await mkdir(fills, { recursive: true })
-  for (const [size, fill] of [
-    [bytes.length, 1],
-    [2 * mebibyte, 2],
-  ] as const) {
-    await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), Buffer.alloc(size, fill))
-  }
+  await keep(folder.path, digest, Buffer.alloc(bytes.length, 1))
+  await keep(folder.path, digest, Buffer.alloc(2 * mebibyte, 2))
   await using app = await mirror(origin, {}, folder.path)
   const url = `${app.url}/v2/app/blobs/${digest}`
   const slow = await open(url)
@@ -254,9 +250,7 @@ test('P5: more than there is was kept, and the upstream knows no ranges: the blo
   const { bytes, digest } = randomBlob(2 * mebibyte)
   await origin.addBlob('app', bytes)
   origin.dial = () => ({ reply: { status: 200, headers: { 'content-length': String(bytes.length) }, body: bytes } })
-  const fills = join(folder.path, 'entrepot/fills')
-  await mkdir(fills, { recursive: true })
-  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), Buffer.alloc(3 * mebibyte))
+  await keep(folder.path, digest, Buffer.alloc(3 * mebibyte))
   await using app = await mirror(origin, {}, folder.path)
   assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
 })

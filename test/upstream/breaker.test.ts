@@ -4,9 +4,11 @@ import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
+import type { ManifestSource } from '../../src/registry/source.ts'
 import { UpstreamError } from '../../src/registry/upstream-error.ts'
 import { Breaker, type Passage } from '../../src/upstream/breaker.ts'
 import { anonymous, type CredentialSource } from '../../src/upstream/credentials.ts'
+import type { UpstreamRegistry } from '../../src/upstream/upstream-registry.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { reply, scriptedServer, type ReceivedRequest, type ScriptedServer } from '../support/scripted-server.ts'
 import { blob, blobDigest, failure, latest, manifest, manifestDigest, name, password, upstreamAt } from './fixture.ts'
@@ -230,14 +232,29 @@ test('P7, T-13: an upstream that fails three times is not dialled again until it
   assert.equal(server.requests.length, 5)
 })
 
-test('P7: an upstream that comes back is asked by one request first, while all others fail at once', async () => {
-  await using server = await registry()
+/** An upstream that has failed until it was left alone, at the moment when the next request finds out whether it is back. */
+async function failedUpstream(): Promise<
+  AsyncDisposable & {
+    readonly server: Awaited<ReturnType<typeof registry>>
+    readonly upstream: UpstreamRegistry
+    readonly manifests: ManifestSource
+  }
+> {
+  await using resources = new AsyncDisposableStack()
+  const server = resources.use(await registry())
   let now = 0
-  await using upstream = upstreamAt(server.url, { clock: () => now })
+  const upstream = resources.use(upstreamAt(server.url, { clock: () => now }))
   const { manifests } = upstream.repository(name)
   server.answer = (response): void => reply(response, 500)
   for (let time = 0; time < 3; time += 1) await failure(manifests.get(manifestDigest), 'unavailable')
   now += 2000
+  const opened = resources.move()
+  return { server, upstream, manifests, [Symbol.asyncDispose]: async () => await opened.disposeAsync() }
+}
+
+test('P7: an upstream that comes back is asked by one request first, while all others fail at once', async () => {
+  await using failed = await failedUpstream()
+  const { server, manifests } = failed
   const asked = deferred()
   const answered = deferred<ServerResponse>()
   server.answer = (response): void => {
@@ -255,13 +272,8 @@ test('P7: an upstream that comes back is asked by one request first, while all o
 })
 
 test('a caller who leaves while his request is the probe leaves the place to the next one', async () => {
-  await using server = await registry()
-  let now = 0
-  await using upstream = upstreamAt(server.url, { clock: () => now })
-  const { manifests } = upstream.repository(name)
-  server.answer = (response): void => reply(response, 500)
-  for (let time = 0; time < 3; time += 1) await failure(manifests.get(manifestDigest), 'unavailable')
-  now += 2000
+  await using failed = await failedUpstream()
+  const { server, upstream, manifests } = failed
   const asked = deferred()
   server.answer = (): void => asked.resolve()
   const caller = new AbortController()
