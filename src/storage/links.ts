@@ -1,12 +1,18 @@
 // The links of one kind that a repository holds, and what is remembered of them. A link grants access: without one,
 // nothing that is stored can be seen in the repository.
 import type { DescriptorCache, DescriptorScope } from '../cache/descriptors.ts'
-import { PathNotFoundError, type StorageDriver } from '../drivers/driver.ts'
+import {
+  DriverError,
+  PathNotFoundError,
+  type DriverPath,
+  type RemoveOptions,
+  type StorageDriver,
+} from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, isDigest, type Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { UsageLog } from '../registry/usage.ts'
-import { linkFolder, linkPath, linksFolder, type LinkKind } from './layout.ts'
+import { linkFolder, linkPath, linksFolder, signaturesFolder, type LinkKind } from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 
 export interface LinksOptions {
@@ -88,17 +94,25 @@ export class Links {
 
   /** Whether there was a link to remove. */
   async remove(digest: Digest): Promise<boolean> {
-    const { name, kind, driver, files, usage } = this.#options
+    const { name, kind, files, usage } = this.#options
     try {
       return await files.remove(linkPath(name, kind, digest), async () => {
         usage?.note({ kind: 'unlinked', repository: name, as: kind, digest })
-        // An empty folder for each link that ever was would fill a disk, too.
-        await driver.remove(linkFolder(name, kind, digest)).catch((error: unknown) => {
-          if (!(error instanceof PathNotFoundError)) throw error
-        })
+        if (kind === 'manifests') await this.#clear(signaturesFolder(name, digest))
+        // An empty folder for each link that ever was would fill a disk, too. Another server may link it again meanwhile.
+        await this.#clear(linkFolder(name, kind, digest), { ifEmpty: true })
       })
     } finally {
       await this.forget(digest)
+    }
+  }
+
+  async #clear(folder: DriverPath, options?: RemoveOptions): Promise<void> {
+    try {
+      await this.#options.driver.remove(folder, options)
+    } catch (error) {
+      const isLinkedAgain = error instanceof DriverError && error.code === 'ENOTEMPTY'
+      if (!isLinkedAgain && !(error instanceof PathNotFoundError)) throw error
     }
   }
 

@@ -7,12 +7,12 @@ import { openFactStore } from '../../src/cache/store.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf } from '../../src/oci/digest.ts'
-import { linkPath } from '../../src/storage/layout.ts'
+import { linkFolder, linkPath } from '../../src/storage/layout.ts'
 import { LinkFiles, trust, youth } from '../../src/storage/link-files.ts'
 import { Links } from '../../src/storage/links.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { hasError } from '../support/errors.ts'
-import { faultyDriver, watchedDriver } from '../support/faulty-driver.ts'
+import { faultyDriver, happening, watchedDriver } from '../support/faulty-driver.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { absent, manifestOf, name, openStore, push, storageSuite } from './fixture.ts'
 
@@ -111,5 +111,20 @@ suite('a link that was seen', () => {
     assert.equal(isTold, false)
     synced.resolve()
     await Promise.all([first, second])
+  })
+})
+
+storageSuite('a link that is removed by one server and written by another', (check) => {
+  check('P3: stays', async ({ driver, repository }) => {
+    const blob = await push(repository, Buffer.from('layer'))
+    const folder = linkFolder(name, 'blobs', blob)
+    const { driver: watched, hasHappened } = happening(
+      driver,
+      ({ method, path }) => method === 'remove' && path === folder,
+      async () => await driver.write(linkPath(name, 'blobs', blob), Buffer.from(blob)),
+    )
+    await openStore(watched).repository(name).blobs.delete(blob)
+    assert.ok(hasHappened())
+    assert.equal((await openStore(driver).repository(name).blobs.stat(blob)).digest, blob)
   })
 })
