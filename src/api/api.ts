@@ -73,7 +73,7 @@ function warningValue(text: string): string {
 
 async function answer(registry: Registry, options: ApiOptions, request: Request, trace: Trace): Promise<Reply> {
   try {
-    const route = parseRoute(request.path, options.prefix)
+    const route = routeOf(request, options.prefix)
     describe(route, request.log)
     checkExpectation(request.headers.expect)
     const allowed = methods[route.kind].filter((method) => !options.readOnly || readingMethods.includes(method))
@@ -85,6 +85,16 @@ async function answer(registry: Registry, options: ApiOptions, request: Request,
     request.log['code'] = problem.code
     if (statusOf(problem.code) >= 500) request.log['error'] = problem.cause ?? problem
     return problemReply(problem, ...others)
+  }
+}
+
+/** Nothing is stored under what no tag may be: whoever reads there hears of absence, whoever writes of the mistake. */
+function routeOf({ method, path }: Request, prefix: string): Route {
+  try {
+    return parseRoute(path, prefix)
+  } catch (error) {
+    const isAbsent = error instanceof RegistryError && error.code === 'TAG_INVALID' && readingMethods.includes(method)
+    throw isAbsent ? new RegistryError('MANIFEST_UNKNOWN', error.detail) : error
   }
 }
 

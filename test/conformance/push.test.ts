@@ -324,6 +324,21 @@ test('a manifest is kept byte for byte, under its tag and its digest', async () 
   }
 })
 
+test('P10: under what no tag may be there is nothing to read, and nothing can be written', async () => {
+  await using app = await registry()
+  const url = `${app.url}/v2/app/manifests/.no-tag`
+  for (const method of ['GET', 'HEAD']) {
+    const answer = await ask(url, { method })
+    assert.equal(answer.status, 404)
+    if (method === 'GET') assert.deepEqual(answer.codes, ['MANIFEST_UNKNOWN'])
+  }
+  for (const method of ['PUT', 'DELETE']) {
+    const answer = await ask(url, { method, headers: { 'content-type': mediaTypes.ociManifest }, body: '{}' })
+    assert.equal(answer.status, 400)
+    assert.deepEqual(answer.codes, ['TAG_INVALID'])
+  }
+})
+
 test('indexes, nested and empty ones, artifacts and non-distributable layers are taken', async () => {
   await using app = await registry()
   await pushBlob(app, Buffer.from('{}'))
