@@ -6,7 +6,7 @@ import type { Keyv } from 'keyv'
 import { deferred, type Deferred } from '../async/deferred.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { FactStore } from './facts.ts'
-import { RedisConnection, type RedisOptions } from './redis-connection.ts'
+import type { RedisConnection, RedisOptions } from './redis-connection.ts'
 
 const defaultPatience = 50
 const defaultPause = 3000
@@ -99,8 +99,10 @@ export class RedisStore implements FactStore {
   /** Keeps a connection while it works, and replaces it when it does not. */
   async #run(): Promise<void> {
     const { signal } = this.#closing
+    // Its client is the largest of all packages: who has no redis starts sooner and smaller without it.
+    const client = await import('./redis-connection.ts')
     while (!signal.aborted) {
-      const connection = new RedisConnection(this.#options)
+      const connection = new client.RedisConnection(this.#options)
       const end = (): void => connection.end()
       signal.addEventListener('abort', end)
       try {

@@ -1,58 +1,45 @@
 // Buffers that are used again: a fresh one costs its page faults, which is more than the read that fills it.
 
-export interface BufferPoolOptions {
-  /** Bytes of a buffer, while memory is plentiful. */
-  readonly large: number
-  /** Bytes of a buffer for small things, and for all once `budget` is lent. */
-  readonly small: number
-  /** Bytes of large buffers that may be lent at once; about half as many are kept for the next who asks. */
-  readonly budget: number
+/** Buffers of one size. */
+export interface Tier {
+  /** Bytes of a buffer. */
+  readonly size: number
+  /** Bytes of all that are lent at once; beyond them the next tier's are lent. Of the last tier there is no end. */
+  readonly most: number
+  /** Bytes that wait for the next who asks. */
+  readonly kept: number
 }
 
-/** A thousand who are slow hold a buffer each: once small ones take half a budget too, those are a quarter as large. */
-const tiniest = 4
+interface Shelf extends Tier {
+  readonly idle: Buffer[]
+  lent: number
+}
 
 /** Lends buffers. Only their number at once is bounded by whoever asks, not their bytes: beyond the budget they are small. */
 export class BufferPool {
-  readonly #options: BufferPoolOptions
-  /** Those that wait for the next who asks, by their size. */
-  readonly #idle = new Map<number, Buffer[]>()
-  /** Bytes that are lent, by the size of their buffers. */
-  readonly #lent = new Map<number, number>()
+  readonly #shelves: readonly Shelf[]
 
-  constructor(options: BufferPoolOptions) {
-    this.#options = options
+  /** Tiers from the largest buffers to the smallest. */
+  constructor(tiers: readonly Tier[]) {
+    this.#shelves = tiers.map((tier) => ({ ...tier, idle: [], lent: 0 }))
   }
 
-  /** A buffer for a stream of `bytes`, with anything in it. */
+  /** A buffer for a stream of `bytes`, with anything in it: none larger than it needs, where there is a smaller one. */
   take(bytes: number): Buffer {
-    const { large, small, budget } = this.#options
-    if (bytes > small && this.#lentOf(large) + large <= budget) return this.#lend(large)
-    return this.#lend(this.#lentOf(small) + small <= budget / 2 ? small : small / tiniest)
-  }
-
-  /** Whether a buffer is one of the plentiful kind, of which a stream may hold two. */
-  isLarge(buffer: Buffer): boolean {
-    return buffer.byteLength === this.#options.large
+    const shelf = this.#shelves.find(({ size, most, lent }, index) => {
+      const next = this.#shelves[index + 1]
+      return next === undefined || (bytes > next.size && lent + size <= most)
+    })
+    if (shelf === undefined) throw new Error('a pool without tiers')
+    shelf.lent += shelf.size
+    return shelf.idle.pop() ?? Buffer.allocUnsafeSlow(shelf.size)
   }
 
   /** Takes a lent buffer back; its bytes are overwritten from here on. */
   give(buffer: Buffer): void {
-    const { large, budget } = this.#options
-    const size = buffer.byteLength
-    this.#lent.set(size, this.#lentOf(size) - size)
-    const idle = this.#idle.get(size) ?? []
-    const most = size === large ? budget / 2 : budget / 8
-    if ((idle.length + 1) * size <= most) idle.push(buffer)
-    this.#idle.set(size, idle)
-  }
-
-  #lend(size: number): Buffer {
-    this.#lent.set(size, this.#lentOf(size) + size)
-    return this.#idle.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size)
-  }
-
-  #lentOf(size: number): number {
-    return this.#lent.get(size) ?? 0
+    const shelf = this.#shelves.find(({ size }) => size === buffer.byteLength)
+    if (shelf === undefined) throw new Error('not a buffer of this pool')
+    shelf.lent -= shelf.size
+    if ((shelf.idle.length + 1) * shelf.size <= shelf.kept) shelf.idle.push(buffer)
   }
 }

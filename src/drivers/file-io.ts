@@ -90,3 +90,8 @@ export async function emptyFile(fd: number): Promise<void> {
 export function versionOf(stats: Stats): string {
   return `${stats.ino}-${stats.size}-${stats.mtimeMs}-${stats.ctimeMs}`
 }
+
+/** Another text for any other file at any place, and the same one while a file is written to. */
+export function identityOf(place: string, stats: Stats): string {
+  return `${place}:${stats.dev}:${stats.ino}:${stats.birthtimeMs}`
+}

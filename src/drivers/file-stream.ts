@@ -1,15 +1,17 @@
 // A file's bytes as a stream, through buffers that are used again: while the consumer drains one chunk, the next is read.
-import type { BufferPool } from './buffer-pool.ts'
 import type { OpenFile } from './driver.ts'
 import { closeFile, readAt } from './file-io.ts'
+import type { Lease, SharedBlocks, SharedReader } from './shared-blocks.ts'
 
 export interface FileStreamOptions {
   readonly fd: number
   readonly size: number
   readonly version: string
+  /** Another one for any other file; it stays while a file grows. */
+  readonly identity: string
   readonly start: number
   readonly end: number
-  readonly pool: BufferPool
+  readonly blocks: SharedBlocks
   /** Turns what a call failed with into what the driver's callers know. */
   readonly failure: (error: unknown) => Error
   /** What to fail with where the file ends too early. */
@@ -21,6 +23,7 @@ export class FileStream implements OpenFile {
   readonly size: number
   readonly version: string
   readonly #options: FileStreamOptions
+  readonly #shared: SharedReader
   readonly #chunks: AsyncGenerator<Uint8Array, void>
   #closing: Promise<void> | undefined
 
@@ -28,6 +31,7 @@ export class FileStream implements OpenFile {
     this.#options = options
     this.size = options.size
     this.version = options.version
+    this.#shared = options.blocks.join(options.identity, options.size, async (into, at) => await this.#fill(into, at))
     this.#chunks = this.#read()
   }
 
@@ -41,50 +45,53 @@ export class FileStream implements OpenFile {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#chunks.return() // waits for a `next` under way; does nothing for a stream that was never begun
+    this.#shared.leave()
     await this.#close()
   }
 
   async *#read(): AsyncGenerator<Uint8Array, void> {
-    const { pool, end } = this.#options
+    const { end, short } = this.#options
     let at = this.#options.start
-    if (at >= end) return await this.#close()
-    let filling = pool.take(end - at)
-    let resting: Buffer | undefined
-    let reading: Promise<number> | undefined
+    let lease: Lease | undefined
+    let next: Lease | undefined
     try {
       while (at < end) {
-        const count = await (reading ?? this.#fill(filling, at))
-        reading = undefined
-        const chunk = filling.subarray(0, count)
-        at += count
+        lease = next ?? this.#shared.take(at, end)
+        next = undefined
+        const chunk = await lease.bytes
+        if (chunk.byteLength === 0) throw short()
+        at += chunk.byteLength
         if (at === end) void this.#close()
-        else if (pool.isLarge(filling)) {
-          const next: Buffer = resting ?? pool.take(end - at)
-          resting = filling
-          filling = next
-          reading = this.#fill(filling, at)
-          reading.catch(() => {}) // seen when it is awaited
+        else if (lease.isPlentiful) {
+          next = this.#shared.take(at, end)
+          next.bytes.catch(() => {}) // seen when it is awaited
         }
         yield chunk
+        lease.end()
+        lease = undefined
       }
     } finally {
-      await reading?.catch(() => {})
-      pool.give(filling)
-      if (resting !== undefined) pool.give(resting)
+      await next?.bytes.catch(() => {})
+      next?.end()
+      lease?.end()
+      this.#shared.leave()
       await this.#close()
     }
   }
 
-  async #fill(buffer: Buffer, at: number): Promise<number> {
-    const { fd, end, failure, short } = this.#options
-    let count: number
+  async #fill(into: Buffer, from: number): Promise<number> {
+    const { fd, failure } = this.#options
+    let filled = 0
     try {
-      count = await readAt(fd, buffer, Math.min(buffer.byteLength, end - at), at)
+      while (filled < into.byteLength) {
+        const count = await readAt(fd, into.subarray(filled), into.byteLength - filled, from + filled)
+        if (count === 0) break
+        filled += count
+      }
     } catch (error) {
       throw failure(error)
     }
-    if (count === 0) throw short()
-    return count
+    return filled
   }
 
   async #close(): Promise<void> {

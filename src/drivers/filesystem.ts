@@ -5,7 +5,6 @@ import { closeSync, fstatSync, type Stats } from 'node:fs'
 import { lstat, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
-import { BufferPool } from './buffer-pool.ts'
 import {
   checkPath,
   checkPathBelowRoot,
@@ -30,6 +29,7 @@ import {
   readAt,
   readFlags,
   syncFile,
+  identityOf,
   syncFolder,
   versionOf,
   writeAt,
@@ -39,6 +39,10 @@ import { FileStream } from './file-stream.ts'
 import { FilesystemWriter } from './file-writer.ts'
 import { Folders } from './folders.ts'
 import { Owner } from './owner.ts'
+import { SharedBlocks } from './shared-blocks.ts'
+
+const kibibyte = 1024
+const mebibyte = 1024 * kibibyte
 
 export interface FilesystemDriverOptions {
   readonly rootDirectory: string
@@ -56,7 +60,10 @@ class FilesystemDriver implements StorageDriver {
   readonly #limit: LimitFunction
   readonly #folders: Folders
   readonly #owner: Owner
-  readonly #pool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 32 * 1024 * 1024 })
+  readonly #blocks = new SharedBlocks({ size: 512 * kibibyte, budget: 32 * mebibyte, kept: 8 * mebibyte }, [
+    { size: 64 * kibibyte, most: 16 * mebibyte, kept: 2 * mebibyte },
+    { size: 16 * kibibyte, most: Infinity, kept: mebibyte },
+  ])
 
   constructor(options: FilesystemDriverOptions) {
     this.#root = resolve(options.rootDirectory)
@@ -100,9 +107,10 @@ class FilesystemDriver implements StorageDriver {
         fd,
         size: stats.size,
         version: versionOf(stats),
+        identity: identityOf(place, stats),
         start: range?.start ?? 0,
         end: range?.end ?? stats.size,
-        pool: this.#pool,
+        blocks: this.#blocks,
         failure: (error) => translate(error, path),
         short: () => new DriverError('ESHORT', `${path} ends too early`),
       })

@@ -159,7 +159,7 @@ export class Fill {
     })
     this.#size = transfer.size
     this.#received = start
-    this.#recent = new RecentBytes(recentBytes, start)
+    this.#recent = new RecentBytes(Math.min(recentBytes, transfer.size ?? recentBytes), start)
     this.#started.resolve()
     return transfer
   }

@@ -1,9 +1,18 @@
 // The newest bytes of a stream, by offset.
 
-/** Keeps what was pushed last, at least `limit` bytes of it and at most one chunk more. */
+/** Bytes that are kept in one piece: whoever is behind takes them in one go. */
+const pieceSize: number = 256 * 1024
+
+interface Piece {
+  /** Its room; bytes are only ever added to it, those that are there stay as they are. */
+  readonly room: Buffer
+  used: number
+}
+
+/** Keeps what was pushed last, at least `limit` bytes of it and at most one piece more. */
 export class RecentBytes {
   readonly #limit: number
-  readonly #chunks: Uint8Array[] = []
+  readonly #pieces: Piece[] = []
   #start: number
   #end: number
 
@@ -26,32 +35,47 @@ export class RecentBytes {
 
   /** Also keeps what lies at `needed` and behind it, however much that is. */
   push(chunk: Uint8Array, needed: number = Infinity): void {
-    this.#chunks.push(Buffer.from(chunk))
+    for (let taken = 0; taken < chunk.byteLength; ) {
+      const piece = this.#open(chunk.byteLength - taken)
+      const part = chunk.subarray(taken, taken + piece.room.byteLength - piece.used)
+      piece.room.set(part, piece.used)
+      piece.used += part.byteLength
+      taken += part.byteLength
+    }
     this.#end += chunk.byteLength
-    for (let first = this.#chunks[0]; first !== undefined; first = this.#chunks[0]) {
-      const next = this.#start + first.byteLength
+    for (let first = this.#pieces[0]; first !== undefined; first = this.#pieces[0]) {
+      const next = this.#start + first.used
       if (this.#end - next < this.#limit || next > needed) break
       this.#start = next
-      this.#chunks.shift()
+      this.#pieces.shift()
     }
   }
 
   /** Forgets them all. */
   clear(): void {
-    this.#chunks.length = 0
+    this.#pieces.length = 0
     this.#start = this.#end
   }
 
-  /** Bytes from `offset` to the end of a chunk; `undefined` where they are not here, or not any more. */
+  /** Bytes from `offset` to the end of a piece; `undefined` where they are not here, or not any more. */
   at(offset: number): Uint8Array | undefined {
     if (offset < this.#start || offset >= this.#end) return undefined
     let start = this.#end
-    for (let index = this.#chunks.length - 1; index >= 0; index -= 1) {
-      const chunk = this.#chunks[index]
-      if (chunk === undefined) break
-      start -= chunk.byteLength
-      if (offset >= start) return chunk.subarray(offset - start)
+    for (let index = this.#pieces.length - 1; index >= 0; index -= 1) {
+      const piece = this.#pieces[index]
+      if (piece === undefined) break
+      start -= piece.used
+      if (offset >= start) return piece.room.subarray(offset - start, piece.used)
     }
     return undefined
+  }
+
+  /** A piece with room in it. */
+  #open(wanted: number): Piece {
+    const last = this.#pieces.at(-1)
+    if (last !== undefined && last.used < last.room.byteLength) return last
+    const piece = { room: Buffer.allocUnsafeSlow(Math.max(Math.min(pieceSize, this.#limit), wanted)), used: 0 }
+    this.#pieces.push(piece)
+    return piece
   }
 }

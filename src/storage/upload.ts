@@ -36,10 +36,17 @@ interface KnownBytes {
   readonly version: string
 }
 
+const kibibyte = 1024
+const mebibyte = 1024 * kibibyte
+
 /** What the uploads of one registry share. */
 export class UploadRoom {
   readonly driver: StorageDriver
-  readonly pool: BufferPool = new BufferPool({ large: 512 * 1024, small: 64 * 1024, budget: 32 * 1024 * 1024 })
+  readonly pool: BufferPool = new BufferPool([
+    { size: 512 * kibibyte, most: 32 * mebibyte, kept: 8 * mebibyte },
+    { size: 64 * kibibyte, most: 16 * mebibyte, kept: 2 * mebibyte },
+    { size: 16 * kibibyte, most: Infinity, kept: mebibyte },
+  ])
   /** One append or commit at a time per session, whichever requests they come from. */
   readonly lock: KeyedLock = new KeyedLock()
   /** Digests of closed sessions, so that the next request of one need not read what came before. */

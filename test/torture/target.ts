@@ -1,5 +1,6 @@
 // What is tortured: entrepot, and a peer to compare with. Each is started as its users start it.
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { checkout, entrepotAt, run, startProcess, without, type Folder, type Running } from '../support/real-parts.ts'
 
 export interface MirrorOptions {
@@ -52,8 +53,10 @@ const entrepot: Target = {
         `proxy: { ${proxy.join(', ')} }`,
       ].join('\n'),
     )
-    const env = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' } // all as `npm start` has it
-    const args = ['--max-semi-space-size=8', 'src/main.ts', 'serve', file]
+    const compiled = join(checkout, 'node_modules/.cache/compile')
+    // All as `npm start` has it.
+    const env = { NODE_COMPILE_CACHE: compiled, MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' }
+    const args = ['--max-semi-space-size=4', 'src/main.ts', 'serve', file]
     return await entrepotAt(await startProcess(process.execPath, args, { cwd: checkout, env }))
   },
 }
