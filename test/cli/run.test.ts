@@ -27,7 +27,14 @@ async function command(args: readonly string[], env: Record<string, string> = {}
         done()
       },
     })
-  const code = await run(args, { stdout: into('stdout'), stderr: into('stderr'), env, cwd, signal: stop.signal })
+  const code = await run(args, {
+    stdout: into('stdout'),
+    stderr: into('stderr'),
+    env,
+    cwd,
+    signal: stop.signal,
+    failed: new AbortController().signal,
+  })
   return { code, ...written }
 }
 
