@@ -13,6 +13,8 @@ export interface ListenerOptions {
   readonly logger: Logger
   /** Milliseconds a socket may make no progress, in either direction, before it is cut. */
   readonly idleTimeout?: number | undefined
+  /** Milliseconds the headers of a request may take, from the first byte or the connection on; looked at as often. */
+  readonly headersTimeout?: number | undefined
 }
 
 export interface Listener extends AsyncDisposable {
@@ -29,9 +31,11 @@ export interface Listener extends AsyncDisposable {
 /** @throws Node's listen error (EADDRINUSE, EACCES …) */
 export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
   // A body may take as long as it likes while it moves; with no limit on it, Node wants one on headers said.
+  const { headersTimeout = 60_000 } = options
   const server = createServer({
     requestTimeout: 0,
-    headersTimeout: 60_000,
+    headersTimeout,
+    connectionsCheckingInterval: Math.min(30_000, headersTimeout),
     keepAliveTimeout: 75_000,
     highWaterMark: 256 * 1024,
   })

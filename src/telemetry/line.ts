@@ -19,7 +19,8 @@ export function finishLine(line: string, format: 'json' | 'text'): string {
     const escaped = escapeUnsafe(line, format)
     if (escaped.length <= line.length || Buffer.byteLength(escaped) <= maxLine) return escaped
   }
-  const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>
+  const parsed: Record<string, unknown> = JSON.parse(line)
+  const { level, time, msg, ...fields } = parsed
   const head = { level, time, msg, shortened: true }
   for (const measure of measures) {
     const shorter = escapeUnsafe(`${JSON.stringify({ ...head, ...shortened(fields, measure) })}\n`, format)
