@@ -131,7 +131,7 @@ storageSuite('the sweep of temporary files', (check) => {
     },
   )
 
-  check('P9: at once goes what nobody can use; of a blob in part, the largest piece stays', async (fixture) => {
+  check('T-42, P9: at once goes what nobody can use; of a blob in part, the largest piece stays', async (fixture) => {
     const { store, driver } = fixture
     const [machine = ''] = owner.split('-')
     const dead = `${machine}-${process.pid}-before`
