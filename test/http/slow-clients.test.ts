@@ -13,9 +13,9 @@ const many = 50
 
 const patience = 500
 
-async function serve(): Promise<
-  Listener & { readonly lines: Record<string, unknown>[]; readonly released: () => number }
-> {
+async function serve(
+  period = patience,
+): Promise<Listener & { readonly lines: Record<string, unknown>[]; readonly released: () => number }> {
   const { logger, lines } = recordingLogger()
   let released = 0
   async function* endless(): AsyncGenerator<Uint8Array, void> {
@@ -31,7 +31,7 @@ async function serve(): Promise<
       if (method === 'PUT') for await (const _ of body);
       return { status: 200, headers: { 'content-length': 5 }, body: streamOf(Buffer.from('small')) }
     },
-    { host: '127.0.0.1', port: 0, logger, idleTimeout: patience, headersTimeout: patience },
+    { host: '127.0.0.1', port: 0, logger, idleTimeout: period, headersTimeout: period },
   )
   return Object.assign(listener, { lines, released: () => released })
 }
@@ -93,4 +93,21 @@ test(`T-96, P7: ${many} clients that stop reading are cut, what they held is rel
   await Promise.all(clients.map(async ({ cut }) => await cut))
   assert.equal((await ask(listener.url)).body.toString(), 'small')
   assert.equal(listener.lines.filter(({ aborted }) => aborted === true).length, many)
+})
+
+test('T-96, P7: a body that drips is cut, though its connection is never idle; a slow one is not', async () => {
+  await using listener = await serve(3 * patience)
+  const head = 'PUT / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 60000\r\n\r\n'
+  const dripping = slowClient(listener, head)
+  const slowly = slowClient(listener, head)
+  const drip = setInterval(() => {
+    dripping.socket.write('x')
+    if (slowly.socket.bytesWritten < head.length + 60_000) slowly.socket.write('x'.repeat(2000))
+  }, patience / 20)
+  await Promise.all([dripping.cut, slowly.cut])
+  clearInterval(drip)
+  assert.equal(dripping.answer(), '')
+  assert.match(slowly.answer(), /^HTTP\/1.1 200 /)
+  const messages = listener.lines.map(({ msg }) => String(msg))
+  assert.deepEqual(messages.toSorted(), ['request', 'request aborted'])
 })
