@@ -1,6 +1,5 @@
 // A folder of a local or shared file system. Files come into being under a temporary name in a private folder of the same
 // file system, and show at their place only when they are whole and durable.
-import { randomUUID } from 'node:crypto'
 import { closeSync, fstatSync, type Stats } from 'node:fs'
 import { lstat, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
@@ -10,7 +9,6 @@ import {
   checkPathBelowRoot,
   DriverError,
   isPathComponent,
-  temporaryFolder,
   type DriverPath,
   type FileRange,
   type FileStat,
@@ -40,6 +38,7 @@ import { FilesystemWriter } from './file-writer.ts'
 import { Folders } from './folders.ts'
 import { Owner } from './owner.ts'
 import { SharedBlocks } from './shared-blocks.ts'
+import { temporaryPath } from './temporary.ts'
 
 const kibibyte = 1024
 const mebibyte = 1024 * kibibyte
@@ -119,7 +118,7 @@ class FilesystemDriver implements StorageDriver {
 
   async write(path: DriverPath, bytes: Uint8Array): Promise<void> {
     checkPathBelowRoot(path)
-    await this.#run(`${temporaryFolder}/${randomUUID()}`, async (temporary) => {
+    await this.#run(temporaryPath(), async (temporary) => {
       try {
         const fd = await this.#openMaking(temporary, createFlags)
         try {
