@@ -158,6 +158,7 @@ function openRegistry(
       new UpstreamRegistry({
         url: access.url,
         credentials: credentialsOf(access, logger),
+        tls: access.tls,
         realms: access.realms,
         timeouts: proxy.timeouts,
         reserve,
