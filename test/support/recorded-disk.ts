@@ -105,6 +105,7 @@ export function recordDisk(root: string): RecordedDisk {
     open(path: string, flags: number, mode: number, done: Done) {
       const isNew = isOurs(path) && (flags & constants.O_CREAT) !== 0 && find(path) === undefined
       open(path, flags, mode, (error, fd) => {
+        nodes.delete(fd) // of a file that was closed
         if (error !== null || !isOurs(path)) return done(error, fd)
         if (isNew && find(path) === undefined) make(path, false)
         nodes.set(fd, find(path) ?? -1)
