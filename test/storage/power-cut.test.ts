@@ -11,11 +11,12 @@ import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { ifPresent, RegistryError } from '../../src/oci/error.ts'
 import type { UploadId } from '../../src/registry/store.ts'
+import { blobPath, linkPath, tagCurrentPath } from '../../src/storage/layout.ts'
 import { openLocalRegistry, type LocalStore } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { pattern } from '../drivers/conformance.ts'
 import { temporaryFolder } from '../support/real-parts.ts'
-import { recordDisk, restore, type Remains } from '../support/recorded-disk.ts'
+import { recordDisk, restore, type RecordedDisk, type Remains } from '../support/recorded-disk.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { seeded } from '../support/seeded.ts'
 import { replaceSync } from '../support/system-calls.ts'
@@ -237,4 +238,70 @@ suite('T-35: the power goes', () => {
     context.diagnostic(`${disk.steps} steps, ${known.size} different ends`)
     assert.ok(known.size > disk.steps)
   })
+
+  test('P2, P9: killed before a name was synced, and cut off after the next process had answered: that stays', async (context) => {
+    const renames: number[] = []
+    {
+      await using recorded = await startRecorded()
+      await live(recorded.store(), async (_, step) => void (await step()), [])
+      const lines = recorded.disk.describe(recorded.disk.steps).split('\n')
+      lines.forEach((line, index) => line.startsWith('rename') && renames.push(index + 1))
+    }
+    for (const steps of renames) {
+      await using recorded = await startRecorded()
+      const { disk, store } = recorded
+      disk.stopAfter(steps)
+      await assert.rejects(live(store(), async (_, step) => void (await step()), []))
+      disk.stopAfter(Infinity)
+      const next = store()
+      await live(
+        next,
+        async (makes, step) => {
+          await step()
+          const remains = disk.after(disk.steps)
+          for (const [what, value] of Object.entries(makes)) {
+            assert.equal(
+              sightOf(remains, what),
+              value,
+              `${what}, killed after step ${steps}:\n${disk.describe(disk.steps)}`,
+            )
+          }
+        },
+        [],
+      )
+    }
+    context.diagnostic(`${renames.length} kills`)
+    assert.ok(renames.length > 10)
+  })
 })
+
+interface Recorded extends AsyncDisposable {
+  readonly disk: RecordedDisk
+  /** What a process sees that starts now. */
+  readonly store: () => LocalStore
+}
+
+async function startRecorded(): Promise<Recorded> {
+  const folder = await temporaryFolder()
+  const root = join(folder.path, 'root')
+  await mkdir(root)
+  const disk = recordDisk(root)
+  const dispose = async (): Promise<void> => {
+    disk[Symbol.dispose]()
+    await folder[Symbol.asyncDispose]()
+  }
+  return { disk, store: () => openAt(root, 'first'), [Symbol.asyncDispose]: dispose }
+}
+
+/** As `look`, by the files alone. */
+function sightOf(remains: Remains, what: string): string {
+  const [kind, text] = what.split(' ')
+  if (kind === 'tag') return remains.get(tagCurrentPath(name, latest))?.toString() ?? 'gone'
+  const digest =
+    [...blobs.keys(), ...manifests.keys(), digestOf(doubly)].find((known) => known === text) ?? digestOf('')
+  const target = digest === digestOf(doubly, 'sha512') ? digestOf(doubly) : digest
+  const link = kind === 'content' ? undefined : linkPath(name, kind === 'blob' ? 'blobs' : 'manifests', digest)
+  if (link !== undefined && remains.get(link)?.toString() !== target) return 'gone'
+  const bytes = remains.get(blobPath(target))
+  return bytes !== undefined && digestOf(bytes) === target ? 'here' : 'gone'
+}

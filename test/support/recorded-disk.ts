@@ -18,6 +18,8 @@ export interface RecordedDisk extends Disposable {
   readonly steps: number
   /** What is left where the power goes after so many steps, by path below the root; without `random`, what was synced. */
   after(steps: number, random?: Random): Remains
+  /** From so many steps on whatever would change something fails, as if this process were dead; `Infinity`: nothing does. */
+  stopAfter(steps: number): void
   /** What it was about, for a person who has to find out why a test failed. */
   describe(steps: number): string
 }
@@ -99,10 +101,20 @@ export function recordDisk(root: string): RecordedDisk {
     return undefined
   }
 
+  let limit = Infinity
+  const checkAlive = (path: string): void => {
+    if (isOurs(path) && steps.length >= limit) throw Object.assign(new Error('dead'), { code: 'EIO' })
+  }
+  const isDead = (done: (error: Error) => void): boolean => {
+    if (steps.length < limit) return false
+    setImmediate(done, Object.assign(new Error('dead'), { code: 'EIO' }))
+    return true
+  }
   const { open, write, ftruncate } = fs
   const real = { ...fs.promises }
   const seen = {
     open(path: string, flags: number, mode: number, done: Done) {
+      if (isOurs(path) && (flags & constants.O_WRONLY) !== 0 && isDead(done)) return
       const isNew = isOurs(path) && (flags & constants.O_CREAT) !== 0 && find(path) === undefined
       open(path, flags, mode, (error, fd) => {
         nodes.delete(fd) // of a file that was closed
@@ -113,6 +125,7 @@ export function recordDisk(root: string): RecordedDisk {
       })
     },
     write(fd: number, from: Uint8Array, offset: number, length: number, at: number, done: Done) {
+      if (nodes.has(fd) && isDead(done)) return
       write(fd, from, offset, length, at, (error, count) => {
         const node = nodes.get(fd)
         if (error === null && node !== undefined) {
@@ -123,6 +136,7 @@ export function recordDisk(root: string): RecordedDisk {
       })
     },
     ftruncate(fd: number, done: (error: Error | null) => void) {
+      if (nodes.has(fd) && isDead(done)) return
       ftruncate(fd, (error) => {
         const node = nodes.get(fd)
         if (error === null && node !== undefined) take({ kind: 'empty', node }, `empty ${pathOf(node)}`)
@@ -131,6 +145,7 @@ export function recordDisk(root: string): RecordedDisk {
     },
     fsync(fd: number, done: (error: Error | null) => void) {
       const node = nodes.get(fd)
+      if (node !== undefined && isDead(done)) return
       const before = steps.length
       setImmediate(() => {
         if (node !== undefined) take({ kind: 'sync', node, before }, `fsync ${pathOf(node)}`)
@@ -140,23 +155,28 @@ export function recordDisk(root: string): RecordedDisk {
   }
   const seenPromises = {
     async mkdir(path: string, options: fs.MakeDirectoryOptions & { recursive?: false }) {
+      checkAlive(path)
       const made = await real.mkdir(path, options)
       if (isOurs(path) && find(path) === undefined) make(path, true)
       return made
     },
     async rename(from: string, to: string) {
+      checkAlive(from)
       await real.rename(from, to)
       if (isOurs(from)) name(to, find(from), `rename ${from.slice(root.length)} to`, from)
     },
     async unlink(path: string) {
+      checkAlive(path)
       await real.unlink(path)
       if (isOurs(path)) name(path, undefined, 'unlink')
     },
     async rmdir(path: string) {
+      checkAlive(path)
       await real.rmdir(path)
       if (isOurs(path)) name(path, undefined, 'rmdir')
     },
     async rm(path: string, options: fs.RmOptions) {
+      checkAlive(path)
       await real.rm(path, options)
       if (isOurs(path)) removeTree(path)
     },
@@ -167,6 +187,9 @@ export function recordDisk(root: string): RecordedDisk {
       return steps.length
     },
     after: (count, random) => remainsOf(steps.slice(0, count), random),
+    stopAfter: (count) => {
+      limit = count
+    },
     describe: (count) => log.slice(0, count).join('\n'),
     [Symbol.dispose]: () => replaced[Symbol.dispose](),
   }
