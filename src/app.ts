@@ -139,7 +139,7 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
       if (error instanceof PathNotFoundError) return undefined
       throw error
     })
-    if (kept !== undefined && kept.byteLength >= 32) return kept.toString()
+    if (kept !== undefined && /^[0-9a-f]{64}$/.test(kept.toString())) return kept.toString() // not zeros, as a bad disk has them
     await driver.write(uploadSecretPath, Buffer.from(fresh))
   } catch (error) {
     logger.warn({ error }, 'no secret for uploads can be kept: they end with this process')
@@ -161,6 +161,7 @@ function openRegistry(
       new UpstreamRegistry({
         url: access.url,
         credentials: credentialsOf(access, logger),
+        tls: access.tls,
         realms: access.realms,
         timeouts: proxy.timeouts,
         reserve,

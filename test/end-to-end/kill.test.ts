@@ -103,7 +103,7 @@ test('P5: what was left is proven with the rest: bytes that were damaged meanwhi
   assert.deepEqual([answer.status, answer.complete, answer.digest], [200, true, digest])
 })
 
-test('P9: nothing of a dead process stays, once it is old', async () => {
+test('T-42, P9: nothing of a dead process stays, once it is old', async () => {
   await using folder = await temporaryFolder()
   await using origin = await startOrigin()
   const left = await killInMidFill(folder, origin)
