@@ -39,6 +39,8 @@ export interface Bench {
   readonly growth: Growth
   /** Peers that are here. */
   readonly peers: ReadonlyMap<Column, MirrorProgram>
+  /** Arenas that are open: whoever is told to end closes them. */
+  readonly arenas: Set<Arena>
   say(text: string): void
 }
 
@@ -71,6 +73,7 @@ export class Arena implements AsyncDisposable {
     this.load = load
     this.folder = folder
     this.#resources = resources
+    bench.arenas.add(this)
   }
 
   static async open(bench: Bench): Promise<Arena> {
@@ -154,6 +157,7 @@ export class Arena implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#resources.disposeAsync()
+    this.bench.arenas.delete(this)
   }
 }
 

@@ -63,7 +63,9 @@ export class Load implements AsyncDisposable {
     const waiting: Waiting = { begun: Promise.withResolvers(), done: Promise.withResolvers() }
     waiting.begun.promise.catch(() => {}) // who waits for it hears it; all hear that it is not done
     this.#waiting.set(id, waiting)
-    this.#child.send({ id, job })
+    this.#child.send({ id, job }, (error) => {
+      if (error !== null) this.#fail(waiting, error)
+    })
     return { begun: waiting.begun.promise, done: waiting.done.promise }
   }
 

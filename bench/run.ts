@@ -48,6 +48,23 @@ function report({ results, growth: found, scale }: Bench, { names, missing }: Pe
   return [machine(command, programs), sizes, resultTable(results, names), ...growths].join('\n\n')
 }
 
+/** Whoever ends it ends what it started too, and removes its folders; whoever insists only ends it. */
+function endOnSignal({ arenas }: Bench): AbortSignal {
+  const ending = new AbortController()
+  const end = async (): Promise<void> => {
+    for (const arena of arenas) await arena[Symbol.asyncDispose]()
+    process.exit(130)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      process.once(signal, () => process.exit(130))
+      ending.abort()
+      void end()
+    })
+  }
+  return ending.signal
+}
+
 async function main(): Promise<number> {
   let wanted: Arguments
   try {
@@ -63,7 +80,8 @@ async function main(): Promise<number> {
   const say = (text: string): void => {
     process.stderr.write(`${((performance.now() - began) / 1000).toFixed(0)} s: ${text}\n`)
   }
-  const bench: Bench = { scale, results, growth: new Growth(), peers: peers.programs, say }
+  const bench: Bench = { scale, results, growth: new Growth(), peers: peers.programs, arenas: new Set(), say }
+  const ending = endOnSignal(bench)
   let failures = 0
   for (const [name, measure] of Object.entries(measures)) {
     if (wanted.only.length > 0 && !wanted.only.includes(name)) continue
@@ -71,6 +89,7 @@ async function main(): Promise<number> {
     try {
       await measure(bench)
     } catch (error) {
+      if (ending.aborted) return await new Promise<never>(() => {}) // the signal ends the process
       failures += 1
       say(`${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
     }
@@ -82,6 +101,4 @@ async function main(): Promise<number> {
   return failures > 0 ? 1 : 0
 }
 
-// Whoever ends it ends what it started too.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 process.exitCode = await main()

@@ -134,7 +134,9 @@ export class Origin implements AsyncDisposable {
     const id = ++this.#id
     const waiting = Promise.withResolvers<unknown>()
     this.#waiting.set(id, waiting)
-    this.#child.send({ id, command })
+    this.#child.send({ id, command }, (error) => {
+      if (error !== null) waiting.reject(error)
+    })
     return await waiting.promise
   }
 }
