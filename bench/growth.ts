@@ -1,14 +1,14 @@
 // How cost grows with the number of stored objects: of a start, of answers, and of letting one go.
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { table } from '../test/support/outside/measured-page.ts'
 import { entrepot } from '../test/support/outside/mirrors.ts'
-import { Arena, kibibyte, type Bench } from './arena.ts'
+import { Arena, kibibyte, type Bench, type Blob } from './arena.ts'
 import type { Target } from './client.ts'
 import type { Loaded } from './load.ts'
 import { startTimed, treeOf } from './starts.ts'
-import { imageAt, objectsOfImage, taggedRepository, type StoredImage } from './tree.ts'
+import { imageAt, objectsOfImage, taggedRepository, tidy, unmark, type StoredImage } from './tree.ts'
 
 export const growthRows = {
   start: 'start to ready',
@@ -72,7 +72,7 @@ async function answers(arena: Arena, root: string, objects: number): Promise<voi
   ])
   found.note('firstHit', objects, (await ask(hits)).middle)
   found.note('hit', objects, (await ask(hits)).middle)
-  const missing: Target[] = []
+  const missing: Blob[] = []
   for (let count = 0; count < asked; count += 1) missing.push(await arena.addBlob(4 * kibibyte))
   found.note('miss', objects, (await ask(missing)).middle)
   const pages = (path: string, after: (image: StoredImage) => string): Target[] =>
@@ -84,6 +84,11 @@ async function answers(arena: Arena, root: string, objects: number): Promise<voi
   found.note('firstTags', objects, tags.first)
   found.note('tags', objects, tags.middle)
   await mirror.process.stop()
+  tidy(
+    root,
+    'app',
+    missing.map(({ digest }) => digest),
+  )
 }
 
 /** Images from all parts of the tree that are copies of an upstream's, in no order. */
@@ -94,18 +99,19 @@ function sample(objects: number): StoredImage[] {
   )
 }
 
-/** A tenth of the images goes: the limit is that much below what is stored. */
+/** A byte is too much, and then a twentieth goes. */
 async function eviction(arena: Arena, root: string, objects: number): Promise<void> {
   const images = Array.from({ length: objects / objectsOfImage }, (_, index) => imageAt(index))
   const stored = images
     .flatMap(({ text, blobs }) => [text, ...blobs.map((blob) => blob.text)])
     .reduce((sum, text) => sum + Buffer.byteLength(text), 0)
-  const log = `${join(arena.folder.path, 'eviction')}.log`
-  const mirror = await arena.mirror(entrepot, { root, cache: `{ maxsize: ${Math.floor((0.9 * stored) / 0.95)} }`, log })
-  await rm(`${root}.made`) // it is whole no more
+  const log = join(arena.folder.path, 'eviction.log')
+  unmark(root)
+  const mirror = await arena.mirror(entrepot, { root, cache: `{ maxsize: ${stored - 1} }`, log })
   const line = await evictedLine(log)
   arena.bench.growth.note('eviction', objects, line.ms / (line.images * objectsOfImage))
   await mirror.process.stop()
+  tidy(root, 'app', [])
 }
 
 interface Evicted {

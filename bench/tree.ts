@@ -40,11 +40,10 @@ export function imageAt(index: number): StoredImage {
   return { repository, tag: isTagged ? `v${number}` : 'latest', text, digest: digestOf(text), blobs }
 }
 
-/** Makes a folder with so many objects, unless it is there and whole. */
+/** Makes a folder with so many objects, or what is missing of one. */
 export function makeTree(root: string, objects: number, say: (text: string) => void): void {
-  const mark = `${root}.made`
+  const mark = markOf(root)
   if (existsSync(mark)) return
-  rmSync(root, { recursive: true, force: true })
   const folder = join(root, 'docker/registry/v2')
   const enter = (path: string): string => {
     mkdirSync(path, { recursive: true })
@@ -55,6 +54,8 @@ export function makeTree(root: string, objects: number, say: (text: string) => v
   for (let index = 0; index < images; index += 1) {
     const { repository, tag, text, digest, blobs } = imageAt(index)
     const place = join(folder, 'repositories', repository)
+    const last = join(place, '_manifests/tags', tag, 'current')
+    if (existsSync(join(last, 'link'))) continue
     for (const object of [{ text, digest }, ...blobs]) {
       const hex = object.digest.slice('sha256:'.length)
       writeFileSync(join(enter(join(folder, 'blobs/sha256', hex.slice(0, 2), hex)), 'data'), object.text)
@@ -62,9 +63,30 @@ export function makeTree(root: string, objects: number, say: (text: string) => v
     }
     const hex = digest.slice('sha256:'.length)
     link(join(place, '_manifests/revisions/sha256', hex), digest)
-    link(join(place, '_manifests/tags', tag, 'current'), digest)
     link(join(place, '_manifests/tags', tag, 'index/sha256', hex), digest)
+    link(last, digest) // what is evicted goes from here on
     if (index % 10_000 === 9999) say(`${(index + 1) * objectsOfImage} of ${objects} objects made`)
   }
   writeFileSync(mark, '')
+}
+
+/** Something will be missing. */
+export function unmark(root: string): void {
+  rmSync(markOf(root), { force: true })
+}
+
+/** Takes away what a server has added: blobs of a repository, and its own state. */
+export function tidy(root: string, repository: string, digests: readonly string[]): void {
+  const remove = (path: string): void => rmSync(join(root, path), { recursive: true, force: true })
+  for (const digest of digests) {
+    const hex = digest.slice('sha256:'.length)
+    remove(join('docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex))
+  }
+  remove(join('docker/registry/v2/repositories', repository, '_layers'))
+  remove('entrepot')
+}
+
+/** It is there where all objects are. */
+function markOf(root: string): string {
+  return `${root}.made`
 }
