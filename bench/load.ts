@@ -73,9 +73,14 @@ export class Load implements AsyncDisposable {
     return await this.begin(job).done
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null) return
+  /** What they are at fails. */
+  end(): void {
     this.#child.kill('SIGKILL')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    this.end()
     await once(this.#child, 'exit')
   }
 

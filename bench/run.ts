@@ -33,7 +33,7 @@ names: ${Object.keys(measures).join(', ')}
 function scaleOf({ isQuick, runs, objects, folder }: Arguments): Scale {
   const sizes = isQuick
     ? { runs: 2, seconds: 1, large: 64 * mebibyte, shared: mebibyte, objects: 10_000 }
-    : { runs: 5, seconds: 3, large: 256 * mebibyte, shared: 8 * mebibyte, objects: 1_000_000 }
+    : { runs: 5, seconds: 3, large: 256 * mebibyte, shared: 4 * mebibyte, objects: 1_000_000 }
   return { ...sizes, isQuick, runs: runs ?? sizes.runs, objects: objects ?? sizes.objects, folder }
 }
 
