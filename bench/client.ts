@@ -39,6 +39,7 @@ interface Running {
 }
 
 export class Connection implements Disposable {
+  readonly #url: string
   readonly #socket: Socket
   readonly #expected = new Map<Body, Expected>()
   #running: Running | undefined
@@ -47,7 +48,8 @@ export class Connection implements Disposable {
   #at = 0
   #firstByte = 0
 
-  private constructor(socket: Socket) {
+  private constructor(url: string, socket: Socket) {
+    this.#url = url
     this.#socket = socket
     socket.on('error', (error) => this.#fail(error))
     socket.on('close', () => this.#fail(new Error('the connection was closed')))
@@ -67,7 +69,7 @@ export class Connection implements Disposable {
         },
       },
     })
-    const connection = new Connection(socket)
+    const connection = new Connection(url, socket)
     await once(socket, 'connect')
     return connection
   }
@@ -102,7 +104,7 @@ export class Connection implements Disposable {
     const head = this.#head.slice(0, end)
     const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
     if (!head.startsWith('HTTP/1.1 200 ') || length === undefined) {
-      this.#fail(new Error(`${running.target.path}: ${head} ${rest.toString().slice(0, 500)}`))
+      this.#fail(new Error(`${this.#url}${running.target.path}: ${head} ${rest.toString().slice(0, 500)}`))
       return
     }
     this.#size = Number(length)
@@ -115,7 +117,7 @@ export class Connection implements Disposable {
     const expected = target.body === undefined ? undefined : this.#expectedOf(target.body)
     const isTooLong = this.#at + bytes.byteLength > (expected?.size ?? this.#size)
     if (isTooLong || this.#size !== (expected?.size ?? this.#size) || expected?.isRight(bytes, this.#at) === false) {
-      this.#fail(new Error(`${target.path}: wrong bytes at ${this.#at}`))
+      this.#fail(new Error(`${this.#url}${target.path}: wrong bytes at ${this.#at}`))
       return
     }
     this.#at += bytes.byteLength
