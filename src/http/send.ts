@@ -1,7 +1,10 @@
 // Sends a reply. What has gone wrong after the headers left destroys the socket: an answer is complete or visibly broken.
 import type { ServerResponse } from 'node:http'
-import { streamOf, type ByteStream } from '../bytes/stream.ts'
+import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
+
+/** Milliseconds that headers wait for the first bytes of a body, to leave in one packet with them. */
+const headersWait = 5
 
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
@@ -11,7 +14,8 @@ const atOnce: number = 64 * 1024
  * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
  */
 export async function sendReply(response: ServerResponse, reply: Reply): Promise<number> {
-  const { status, headers, body } = reply
+  const { status, headers } = reply
+  const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
   if (body === undefined || (body instanceof Uint8Array && body.byteLength <= atOnce)) {
     // These two have no content, and so no length of one (RFC 9110 §8.6).
     const length = status === 204 || status === 304 ? {} : { 'content-length': body?.byteLength ?? 0 }
@@ -19,14 +23,15 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
     response.end(body)
     return response.req.method === 'HEAD' ? 0 : (body?.byteLength ?? 0)
   }
-  await using stream = body instanceof Uint8Array ? streamOf(body) : body
+  await using stream = body instanceof Uint8Array ? new WholeStream(body) : body
   if (response.destroyed) throw new ClientGoneError()
   response.writeHead(status, body instanceof Uint8Array ? { 'content-length': body.byteLength, ...headers } : headers)
   if (response.req.method === 'HEAD') {
     response.end()
     return 0
   }
-  response.flushHeaders() // the client sees them before the first byte is here
+  // The client sees them also where the first byte is long in coming.
+  const flush = setTimeout(() => response.flushHeaders(), headersWait)
   try {
     const sent = await pump(stream, response)
     const promised = headers['content-length']
@@ -38,6 +43,8 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
   } catch (error) {
     response.destroy()
     throw error
+  } finally {
+    clearTimeout(flush)
   }
 }
 
