@@ -54,6 +54,9 @@ export interface App extends AsyncDisposable {
 /** Files that a dead process may have left: a live one touches its own far more often. */
 const temporaryAge = 15 * 60_000
 
+/** Bytes of partial blobs that wait for their next fill, where `proxy.cache.maxsize` does not say what the disk is for. */
+const leftoverSize = 10 * 1024 ** 3
+
 /** @throws Node's listen error; nothing is left open then. An upstream or a redis that is down is no reason not to start (P9). */
 export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
@@ -89,7 +92,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       { host: config.http.host, port: config.http.port, logger },
     ),
   )
-  sweepNowAndThen(store, opening, logger)
+  sweepNowAndThen(config, store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
   const evictor = usage === undefined ? undefined : opening.use(openEvictor(config, store, usage, logger))
@@ -136,7 +139,7 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
       if (error instanceof PathNotFoundError) return undefined
       throw error
     })
-    if (kept !== undefined && kept.byteLength >= 32) return kept.toString()
+    if (kept !== undefined && /^[0-9a-f]{64}$/.test(kept.toString())) return kept.toString() // not zeros, as a bad disk has them
     await driver.write(uploadSecretPath, Buffer.from(fresh))
   } catch (error) {
     logger.warn({ error }, 'no secret for uploads can be kept: they end with this process')
@@ -158,6 +161,7 @@ function openRegistry(
       new UpstreamRegistry({
         url: access.url,
         credentials: credentialsOf(access, logger),
+        tls: access.tls,
         realms: access.realms,
         timeouts: proxy.timeouts,
         reserve,
@@ -235,11 +239,13 @@ function openFacts({ storage, redis }: Config, logger: Logger): FactStore {
   )
 }
 
-function sweepNowAndThen(store: LocalStore, opening: AsyncDisposableStack, logger: Logger): void {
+function sweepNowAndThen({ proxy }: Config, store: LocalStore, opening: AsyncDisposableStack, logger: Logger): void {
+  const maxSize = proxy?.cache.maxSize
+  const leftovers = maxSize === undefined ? leftoverSize : maxSize / 10
   const sweep = async (): Promise<void> => {
     try {
-      const { files, bytes } = await store.sweepTemporary({ age: temporaryAge })
-      if (files > 0) logger.info({ files, bytes }, 'old temporary files swept')
+      const { files, bytes } = await store.sweepTemporary({ age: temporaryAge, leftovers })
+      if (files > 0) logger.info({ files, bytes }, 'temporary files swept')
     } catch (error) {
       logger.warn({ error }, 'temporary files could not be swept')
     }

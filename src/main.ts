@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // argv → command. The only place that ends the process.
 import { enableCompileCache } from 'node:module'
+import { inspect } from 'node:util'
 
 process.env['UV_THREADPOOL_SIZE'] ??= '16' // before the pool of threads starts: four are soon taken by a slow disk
 enableCompileCache() // half of the time to start is spent on compiling what has not changed
@@ -18,11 +19,24 @@ const onSignal = (name: NodeJS.Signals): void => {
 process.on('SIGTERM', onSignal)
 process.on('SIGINT', onSignal)
 
-const code = await run(process.argv.slice(2), {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  env: process.env,
-  cwd: process.cwd(),
-  signal: stop.signal,
+// What nobody has caught, a rejected promise too, leaves us in a state that nobody knows: said, ended in order, and gone.
+const failed = new AbortController()
+process.on('uncaughtException', (error) => {
+  failed.abort(error)
+  stop.abort('failure')
 })
-process.exit(code)
+
+try {
+  const code = await run(process.argv.slice(2), {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    cwd: process.cwd(),
+    signal: stop.signal,
+    failed: failed.signal,
+  })
+  process.exit(failed.signal.aborted ? 1 : code)
+} catch (error) {
+  process.stderr.write(`${inspect(error)}\n`)
+  process.exit(1)
+}

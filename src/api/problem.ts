@@ -53,7 +53,7 @@ export function problemReply(error: RegistryError, ...others: readonly RegistryE
     const { wire, message } = table[code]
     return { code: wire ?? code, message, detail }
   })
-  const body = Buffer.from(`${JSON.stringify({ errors })}\n`)
+  const body = Buffer.from(`${JSON.stringify({ errors }).replace(/[<>&]/g, escapeMarkup)}\n`)
   return {
     status: table[error.code].status,
     headers: {
@@ -64,4 +64,9 @@ export function problemReply(error: RegistryError, ...others: readonly RegistryE
     },
     body,
   }
+}
+
+/** What a client sent is in some details: shown as a page by mistake, it stays text. The JSON says the same. */
+function escapeMarkup(character: string): string {
+  return `\\u00${character.charCodeAt(0).toString(16)}`
 }

@@ -8,4 +8,6 @@ export interface Io {
   readonly cwd: string
   /** Fires when the process is asked to end. */
   readonly signal: AbortSignal
+  /** Fires, and then `signal` does, when something has failed that nobody caught; its reason is the error. */
+  readonly failed: AbortSignal
 }

@@ -14,6 +14,7 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     const { level, format, fields } = config.log
     const text = io.stdout.isTTY === true ? 'text' : 'json'
     const logger = createLogger({ level, format: format ?? text, fields, destination: io.stdout })
+    sayFailure(io.failed, logger)
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)
     io.stderr.write(banner({ version, config, url: app.url, stored: await app.summary() }))
@@ -34,6 +35,12 @@ async function runUntilStopped(app: App, config: Config, logger: Logger, signal:
   if (cut > 0) logger.warn({ requests: cut }, 'requests cut at the end of the drain time')
   logger.info('stopped')
   return 0
+}
+
+function sayFailure(failed: AbortSignal, logger: Logger): void {
+  const say = (): void => logger.error({ error: failed.reason }, 'unexpected failure: the server ends')
+  if (failed.aborted) say()
+  else failed.addEventListener('abort', say)
 }
 
 /** One readable line for what a person can mend; anything else is ours. */

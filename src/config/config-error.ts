@@ -3,6 +3,18 @@
 /** A configuration that cannot be used. The message is one whole line for a person; its stack is of no interest. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(oneLine(message), options)
+  }
+}
+
+/** Bytes that a terminal obeys or that end a line are shown as JSON would; what goes on and on is cut. */
+function oneLine(text: string): string {
+  const shown = text.length > 1000 ? `${text.slice(0, 1000)}…` : text
+  return shown.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
 }
 
 /** Where a value lies: keys of maps and indices of lists, from the top. */

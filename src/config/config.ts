@@ -151,6 +151,7 @@ export interface UpstreamConfig {
   /** Whether a cached tag that the upstream refuses us is refused to clients. */
   readonly onDenied: 'serve' | 'deny'
   readonly credentials: UpstreamCredentials
+  readonly tls: UpstreamTls
   /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
   readonly realms: readonly URL[]
   /** Other names that mean this upstream in `?ns=`; no two upstreams share one. */
@@ -164,9 +165,17 @@ export interface UpstreamConfig {
 }
 
 /** A place that holds the same repositories as an upstream, under the same names. */
-export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'realms'> {
+export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'realms'> {
   /** Whether it may also say what a name means: tags, referrers. */
   readonly trusted: boolean
+}
+
+/** What files held when they were read, in PEM. */
+export interface UpstreamTls {
+  /** Trusted beside those that Node trusts. */
+  readonly ca: string | undefined
+  /** Shown to the upstream, and to the token servers that are named. */
+  readonly identity: { readonly certificate: string; readonly key: string } | undefined
 }
 
 export interface TagRule {

@@ -15,7 +15,7 @@ import {
   onGoneSchema,
   resolveUpstream,
   upstreamSchema,
-  type CredentialsInput,
+  type AccessInput,
   type MirrorInput,
   type UpstreamDefaults,
   type UpstreamInput,
@@ -35,9 +35,8 @@ interface FillInput {
   readonly retries?: number | undefined
 }
 
-export interface ProxyInput extends CredentialsInput {
+export interface ProxyInput extends AccessInput {
   readonly remoteurl?: URL | undefined
-  readonly realms?: URL[] | undefined
   readonly reserve?: number | undefined
   readonly mirrors?: MirrorInput[] | undefined
   readonly tags?: TagRuleInput[] | undefined
@@ -132,15 +131,15 @@ function resolveUpstreams(input: ProxyInput, defaults: UpstreamDefaults, context
     return withAliases(upstreams)
   }
   if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
-  const { remoteurl, username, password, passwordfile, authfile, exec, realms, reserve, mirrors, tags } = input
-  const access = { username, password, passwordfile, authfile, exec, realms }
+  const { remoteurl, username, password, passwordfile, authfile, exec, tls, realms, reserve, mirrors, tags } = input
+  const access = { username, password, passwordfile, authfile, exec, tls, realms }
   const only = { url: remoteurl, default: true, ...access, reserve, mirrors, tags }
   return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], defaults, context)])
 }
 
 /** Beside `upstreams` it would be unclear whose they are. */
 function refuseOuterKeys(input: ProxyInput): void {
-  const access = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'realms'] as const
+  const access = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'tls', 'realms'] as const
   const keys = [...access, 'reserve', 'mirrors', 'tags'] as const
   const found = keys.find((key) => input[key] !== undefined)
   if (found === undefined) return

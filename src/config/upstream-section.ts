@@ -1,12 +1,12 @@
 // One upstream: its URL, the credentials for it, and its names. `remoteurl` is the short form of one without a name.
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { z } from 'zod'
-import { ConfigError, formatPath, misfit, reasonOf, type KeyPath } from './config-error.ts'
+import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
 import type { MirrorConfig, UpstreamConfig, UpstreamCredentials } from './config.ts'
 import { count, duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
+import { readText, resolvePath } from './named-file.ts'
 import { list, section, type ResolveContext } from './section.ts'
 import { resolveTagRules, tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
+import { resolveTls, upstreamTlsSchema, type UpstreamTlsInput } from './upstream-tls.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
 
 interface ExecInput {
@@ -23,24 +23,28 @@ export interface CredentialsInput {
   readonly exec?: ExecInput | undefined
 }
 
-export interface UpstreamInput extends CredentialsInput {
+/** What it takes to be let in, and to know that it is the right door. */
+export interface AccessInput extends CredentialsInput {
+  readonly tls?: UpstreamTlsInput | undefined
+  readonly realms?: URL[] | undefined
+}
+
+export interface UpstreamInput extends AccessInput {
   readonly url?: URL | undefined
   readonly default?: boolean | undefined
   readonly freshness?: number | undefined
   readonly tags?: TagRuleInput[] | undefined
   readonly ongone?: UpstreamConfig['onGone'] | undefined
   readonly ondenied?: UpstreamConfig['onDenied'] | undefined
-  readonly realms?: URL[] | undefined
   readonly aliases?: string[] | undefined
   readonly library?: boolean | undefined
   readonly reserve?: number | undefined
   readonly mirrors?: MirrorInput[] | undefined
 }
 
-export interface MirrorInput extends CredentialsInput {
+export interface MirrorInput extends AccessInput {
   readonly url?: URL | undefined
   readonly trusted?: boolean | undefined
-  readonly realms?: URL[] | undefined
 }
 
 export const onGoneSchema: z.ZodType<UpstreamConfig['onGone']> = oneOf(['serve', 'forget'])
@@ -53,6 +57,7 @@ export const accessKeys: {
   readonly passwordfile: z.ZodType<string>
   readonly authfile: z.ZodType<string>
   readonly exec: z.ZodType<ExecInput>
+  readonly tls: z.ZodType<UpstreamTlsInput>
   readonly realms: z.ZodType<URL[]>
 } = {
   username: text,
@@ -60,6 +65,7 @@ export const accessKeys: {
   passwordfile: text,
   authfile: text,
   exec: section({ command: text, lifetime: goDuration }),
+  tls: upstreamTlsSchema,
   realms: list(plainUrl),
 }
 
@@ -118,10 +124,10 @@ function resolveMirror({ url: target, ...input }: MirrorInput, at: KeyPath, cont
 
 /** Where it is, and who we are there. */
 function resolveAccess(
-  input: CredentialsInput & { readonly url: URL; readonly realms?: URL[] | undefined },
+  input: AccessInput & { readonly url: URL },
   at: KeyPath,
   context: ResolveContext,
-): Pick<UpstreamConfig, 'url' | 'credentials' | 'realms'> {
+): Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'realms'> {
   if (hasUserinfo(input.url)) {
     throw new ConfigError(
       `${formatPath(at)}: holds a user name or password; write them as username and password or passwordfile`,
@@ -130,6 +136,7 @@ function resolveAccess(
   return {
     url: input.url,
     credentials: resolveCredentials(input, at.slice(0, -1), context),
+    tls: resolveTls(input.tls ?? {}, input.url, [...at.slice(0, -1), 'tls'], context),
     realms: uniqueUrls([...(input.realms ?? []), findRealm(input.url)]),
   }
 }
@@ -169,21 +176,8 @@ function resolveForeign(
   return { kind: 'exec', command, lifetime: input.exec?.lifetime }
 }
 
-function resolvePath(path: string, context: ResolveContext): string {
-  return resolve(
-    context.cwd,
-    path.replace(/^~(?=\/|$)/, () => context.home),
-  )
-}
-
 function readPassword(path: string, key: string): string {
-  let content: string
-  try {
-    content = readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new ConfigError(`${key}: ${path} cannot be read: ${reasonOf(error)}`, { cause: error })
-  }
-  const password = content.replace(/[\r\n]+$/, '')
+  const password = readText(path, key).replace(/[\r\n]+$/, '')
   if (password === '') throw new ConfigError(`${key}: ${path} is empty, expected a password in it`)
   return password
 }

@@ -50,7 +50,10 @@ export interface StorageDriver {
   move(from: DriverPath, to: DriverPath): Promise<void>
   /** Removes a file, or a folder with all that is in it; durable when this resolves. */
   remove(path: DriverPath, options?: RemoveOptions): Promise<void>
-  /** The names in a folder, in byte order; those that no path can hold are left out. Of a file: PathNotFoundError. */
+  /**
+   * The names in a folder, in byte order; those that no path can hold are left out, and those that are the medium's own.
+   * Of a file: PathNotFoundError.
+   */
   list(path: DriverPath): Promise<readonly string[]>
 }
 

@@ -1,6 +1,5 @@
 // A folder of a local or shared file system. Files come into being under a temporary name in a private folder of the same
 // file system, and show at their place only when they are whole and durable.
-import { randomUUID } from 'node:crypto'
 import { closeSync, fstatSync, type Stats } from 'node:fs'
 import { lstat, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
@@ -10,7 +9,6 @@ import {
   checkPathBelowRoot,
   DriverError,
   isPathComponent,
-  temporaryFolder,
   type DriverPath,
   type FileRange,
   type FileStat,
@@ -40,6 +38,7 @@ import { FilesystemWriter } from './file-writer.ts'
 import { Folders } from './folders.ts'
 import { Owner } from './owner.ts'
 import { SharedBlocks } from './shared-blocks.ts'
+import { temporaryPath } from './temporary.ts'
 
 const kibibyte = 1024
 const mebibyte = 1024 * kibibyte
@@ -73,7 +72,7 @@ class FilesystemDriver implements StorageDriver {
   }
 
   async stat(path: DriverPath): Promise<FileStat> {
-    return await this.#run(path, async (place) => {
+    return await this.#look(path, async (place) => {
       const stats = await lstat(place)
       if (!stats.isFile() && !stats.isDirectory()) throw notFile(path)
       const kind = stats.isFile() ? 'file' : 'directory'
@@ -82,7 +81,7 @@ class FilesystemDriver implements StorageDriver {
   }
 
   async read(path: DriverPath, limit: number): Promise<Buffer> {
-    return await this.#run(path, async (place) => {
+    return await this.#look(path, async (place) => {
       const { fd, stats } = await this.#openRead(place, path)
       try {
         if (stats.size > limit) throw new DriverError('EFBIG', `${path} is larger than ${limit} bytes`)
@@ -101,7 +100,7 @@ class FilesystemDriver implements StorageDriver {
   }
 
   async open(path: DriverPath, range?: FileRange): Promise<OpenFile> {
-    return await this.#run(path, async (place) => {
+    return await this.#look(path, async (place) => {
       const { fd, stats } = await this.#openRead(place, path)
       return new FileStream({
         fd,
@@ -119,7 +118,7 @@ class FilesystemDriver implements StorageDriver {
 
   async write(path: DriverPath, bytes: Uint8Array): Promise<void> {
     checkPathBelowRoot(path)
-    await this.#run(`${temporaryFolder}/${randomUUID()}`, async (temporary) => {
+    await this.#run(temporaryPath(), async (temporary) => {
       try {
         const fd = await this.#openMaking(temporary, createFlags)
         try {
@@ -174,7 +173,7 @@ class FilesystemDriver implements StorageDriver {
     await this.#run(path, async (place) => {
       if (!(await lstat(place)).isDirectory()) await unlink(place)
       else if (options?.ifEmpty === true) await rmdir(place)
-      else await again('ENOTEMPTY', async () => await rm(place, { recursive: true }))
+      else await again(['ENOTEMPTY', 'EBUSY'], async () => await removeFolder(place))
       await syncFolder(dirname(place)).catch((error: unknown) => {
         if (codeOf(error) !== 'ENOENT') throw error // gone with all it held
       })
@@ -182,9 +181,9 @@ class FilesystemDriver implements StorageDriver {
   }
 
   async list(path: DriverPath): Promise<string[]> {
-    return await this.#run(path, async (place) => {
-      const names = await readdir(place)
-      return names.filter(isPathComponent).toSorted((a, b) => (a < b ? -1 : 1))
+    return await this.#look(path, async (place) => {
+      const names = (await readdir(place)).filter((name) => isPathComponent(name) && !isOfServer(name))
+      return names.toSorted((a, b) => (a < b ? -1 : 1))
     })
   }
 
@@ -202,6 +201,11 @@ class FilesystemDriver implements StorageDriver {
         throw translate(error, path)
       }
     })
+  }
+
+  /** As `#run`, of a task that changes nothing: another client of a file server may put other files in the place of ours. */
+  async #look<T>(path: DriverPath, task: (place: string) => Promise<T>): Promise<T> {
+    return await this.#run(path, async (place) => await again(['ESTALE'], async () => await task(place), 3))
   }
 
   async #openRead(place: string, path: DriverPath): Promise<{ fd: number; stats: Stats }> {
@@ -240,7 +244,7 @@ class FilesystemDriver implements StorageDriver {
   /** Renames a durable file into its place, and makes its being there durable too. */
   async #publish(from: string, to: string): Promise<void> {
     const folder = dirname(to)
-    await again('ENOENT', async () => {
+    await again(['ENOENT'], async () => {
       await this.#folders.ensure(folder)
       await rename(from, to)
     })
@@ -253,14 +257,30 @@ class FilesystemDriver implements StorageDriver {
 /** How often something is begun anew that others undo while it is done. */
 const maxAttempts = 50
 
-/** Does it anew where it fails because of somebody who removes, or fills, the same folder at that moment. */
-async function again(code: string, task: () => Promise<void>): Promise<void> {
-  for (let attempt = 1; attempt < maxAttempts; attempt++) {
+/** Does it anew where it fails because of somebody who removes, fills or replaces the same at that moment. */
+async function again<T>(codes: readonly string[], task: () => Promise<T>, attempts: number = maxAttempts): Promise<T> {
+  for (let attempt = 1; attempt < attempts; attempt++) {
     try {
       return await task()
     } catch (error) {
-      if (codeOf(error) !== code) throw error
+      if (!codes.includes(codeOf(error) ?? '')) throw error
     }
   }
   return await task()
+}
+
+/** A file that is removed while it is open here keeps such a name on a file server, until it is closed (NFS). */
+function isOfServer(name: string): boolean {
+  return /^\.nfs[0-9a-f]+$/.test(name)
+}
+
+/** Where nothing but such names is left, all that was in the folder is removed: neither they nor it can go before them. */
+async function removeFolder(place: string): Promise<void> {
+  try {
+    await rm(place, { recursive: true })
+  } catch (error) {
+    const left = await readdir(place, { recursive: true, withFileTypes: true }).catch(() => [])
+    const files = left.filter((entry) => !entry.isDirectory())
+    if (files.length === 0 || !files.every(({ name }) => isOfServer(name))) throw error
+  }
 }

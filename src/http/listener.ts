@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
+import { pacedBody } from './paced-body.ts'
 import { sendReply } from './send.ts'
 
 export interface ListenerOptions {
@@ -13,6 +14,8 @@ export interface ListenerOptions {
   readonly logger: Logger
   /** Milliseconds a socket may make no progress, in either direction, before it is cut. */
   readonly idleTimeout?: number | undefined
+  /** Milliseconds the headers of a request may take, from the first byte or the connection on; looked at as often. */
+  readonly headersTimeout?: number | undefined
 }
 
 export interface Listener extends AsyncDisposable {
@@ -28,10 +31,12 @@ export interface Listener extends AsyncDisposable {
 
 /** @throws Node's listen error (EADDRINUSE, EACCES …) */
 export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
-  // A body may take as long as it likes while it moves; with no limit on it, Node wants one on headers said.
+  // A body may take as long as it likes while it moves (paced-body.ts); with no limit on it, Node wants one on headers said.
+  const { headersTimeout = 60_000 } = options
   const server = createServer({
     requestTimeout: 0,
-    headersTimeout: 60_000,
+    headersTimeout,
+    connectionsCheckingInterval: Math.min(30_000, headersTimeout),
     keepAliveTimeout: 75_000,
     highWaterMark: 256 * 1024,
   })
@@ -81,7 +86,7 @@ class RunningListener implements Listener {
 
   async #exchange(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = performance.now()
-    const request = new IncomingRequest(incoming, response)
+    const request = new IncomingRequest(incoming, response, this.#server.timeout)
     let status = 500
     let bytes = 0
     let failure: unknown
@@ -175,9 +180,10 @@ class IncomingRequest implements Request {
   readonly #incoming: IncomingMessage
   readonly #response: ServerResponse
   readonly #search: string
+  readonly #patience: number
   #signal: AbortSignal | undefined
 
-  constructor(incoming: IncomingMessage, response: ServerResponse) {
+  constructor(incoming: IncomingMessage, response: ServerResponse, patience: number) {
     const target = incoming.url ?? '/'
     const mark = target.indexOf('?')
     this.method = incoming.method ?? 'GET'
@@ -185,6 +191,7 @@ class IncomingRequest implements Request {
     this.#search = mark < 0 ? '' : target.slice(mark + 1)
     this.#incoming = incoming
     this.#response = response
+    this.#patience = patience
   }
 
   get query(): URLSearchParams {
@@ -197,7 +204,14 @@ class IncomingRequest implements Request {
 
   /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
   get body(): AsyncIterable<Uint8Array> {
-    return this.#incoming.iterator({ destroyOnReturn: false })
+    const chunks = this.#incoming.iterator({ destroyOnReturn: false })
+    return pacedBody(chunks, { period: this.#patience, cut: async () => await this.#cut() })
+  }
+
+  /** As a client that leaves, which is what the handler hears of it. */
+  async #cut(): Promise<never> {
+    await new Promise((resolve) => this.#response.once('close', resolve).destroy())
+    throw new ClientGoneError()
   }
 
   get signal(): AbortSignal {

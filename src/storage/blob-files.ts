@@ -1,5 +1,6 @@
 // The files that blobs lie in: one for each sha256, put in its place and taken out of it whole. In this process one thing
 // at a time happens to a place.
+import { LRUCache } from 'lru-cache'
 import { KeyedLock } from '../async/lock.ts'
 import {
   DriverError,
@@ -16,6 +17,8 @@ import { unreadable } from './unreadable.ts'
 export class BlobFiles {
   readonly #driver: StorageDriver
   readonly #lock = new KeyedLock()
+  /** Blobs that this process has put in their places: another's may show before it is durable, and its writer be dead. */
+  readonly #written = new LRUCache<Digest, true>({ max: 20_000 })
 
   constructor(driver: StorageDriver) {
     this.#driver = driver
@@ -32,11 +35,14 @@ export class BlobFiles {
     }
   }
 
-  /** What is there already is kept if it is the same, byte for byte; what cannot be read is replaced. */
+  /** Durable when this resolves. What this process has put there is kept if it is the same, byte for byte. */
   async put(target: Digest, bytes: Uint8Array): Promise<void> {
     const place = blobPath(target)
     await this.#lock.run(target, async () => {
-      if (!(await this.#holds(place, bytes))) await this.#driver.write(place, bytes)
+      const isThere = await this.#holds(place, bytes)
+      if (isThere && this.#written.has(target)) return
+      await this.#driver.write(place, bytes)
+      this.#written.set(target, true)
     })
   }
 

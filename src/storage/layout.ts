@@ -15,7 +15,7 @@
 //         startedat                                         2026-01-02T03:04:05Z
 //   /entrepot/
 //     ledger.sqlite, census.sqlite                          what eviction knows (src/ledger)
-//     tmp/<uuid>                                            a file of the driver that is not whole yet
+//     tmp/<owner>.<uuid>                                    a file of the driver that is not whole yet
 //     fills/<algorithm>-<hex>.<owner>.<uuid>                a blob on its way from an upstream to a process
 //     fills/<algorithm>-<hex>.kept.<uuid>                   as far as one came
 //     aliases/<algorithm>/<first two hex>/<hex>/link        the sha256 of a blob that is known by another digest
@@ -32,7 +32,7 @@
 //
 // A link holds a digest as text, without a newline: always a sha256, under which the bytes are stored.
 import { temporaryFolder, type DriverPath } from '../drivers/driver.ts'
-import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts'
+import { algorithmOf, hexOf, isDigest, type Digest } from '../oci/digest.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
 import type { UploadId } from '../registry/store.ts'
 
@@ -133,12 +133,16 @@ export function uploadStartedAtPath(name: RepositoryName, id: UploadId): DriverP
 
 /** The file of a blob that `whose` process is filling. */
 export function fillPath(digest: Digest, whose: string, id: UploadId): DriverPath {
-  return `${fillsFolder}/${fillPrefix(digest)}${whose}.${id}`
+  return `${fillsFolder}/${algorithmOf(digest)}-${hexOf(digest)}.${whose}.${id}`
 }
 
-/** What the names of a blob's fills begin with; the owner comes next, then the id. */
-export function fillPrefix(digest: Digest): string {
-  return `${algorithmOf(digest)}-${hexOf(digest)}.`
+/** Reads what `fillPath` has made; `undefined` for any other path. */
+export function parseFillPath(path: DriverPath): { readonly digest: Digest; readonly whose: string } | undefined {
+  if (!path.startsWith(`${fillsFolder}/`)) return undefined
+  const name = path.slice(fillsFolder.length + 1)
+  const [, algorithm = '', hex = '', whose = ''] = /^([a-z0-9]+)-([0-9a-f]+)\.([^.]+)\.[^.]+$/.exec(name) ?? []
+  const digest = `${algorithm}:${hex}`
+  return isDigest(digest) ? { digest, whose } : undefined
 }
 
 export function aliasPath(digest: Digest): DriverPath {

@@ -22,7 +22,7 @@ export const youth: number = 15 * 60_000
  */
 export const trust: number = 1000
 
-/** Links that are remembered to have been seen; the least used one that is forgotten costs a stat. */
+/** Links that are remembered to have been seen, or written; the least used one that is forgotten costs a stat, or a write. */
 const maxSeen = 20_000
 
 export interface LinkFilesOptions {
@@ -42,6 +42,8 @@ export class LinkFiles {
   readonly #folders = new KeyedLock()
   /** When each link was last seen, and what it said. */
   readonly #seen = new LRUCache<DriverPath, { readonly target: Digest; readonly at: number }>({ max: maxSeen })
+  /** Links that this process has written: a young one of another may show before it is durable, and its writer be dead. */
+  readonly #written = new LRUCache<DriverPath, true>({ max: maxSeen })
   /** Of links, by this process: whoever reads one meanwhile may not believe what it saw. */
   #changes = 0
   /** Whether it was said that links cannot be renewed. */
@@ -82,19 +84,15 @@ export class LinkFiles {
   }
 
   /**
-   * A link that says so already is young afterwards; one that cannot be read is replaced. `onDone` is called before anything
-   * else happens to that path.
+   * A link that says so already is young and durable afterwards; one that cannot be read is replaced. `onDone` is called
+   * before anything else happens to that path.
    */
   async write(path: DriverPath, target: Digest, onDone?: () => void): Promise<void> {
     await this.#lock.run(path, async () => {
       const text = await ifReadable(this.#text(path))
-      if (text !== target || !(await this.#isYoung(path))) {
+      if (text !== target || !(await this.#isSettled(path))) {
         if (text === 'ENOTFILE') await this.#driver.remove(path)
-        try {
-          await this.#driver.write(path, Buffer.from(target))
-        } finally {
-          this.#forget(path)
-        }
+        await this.#write(path, target)
       }
       onDone?.()
     })
@@ -106,13 +104,14 @@ export class LinkFiles {
   }
 
   /**
-   * Makes a link young, if it is one and can be written, and says what `read` does. `onFound` is called with what it says
+   * Makes a link young and durable, if it is one and can be written, and says what `read` does. `onFound` is called with
+   * what it says
    * before anything else happens to that path.
    */
   async renew(path: DriverPath, onFound?: (target: Digest) => void): Promise<Digest | undefined> {
     return await this.#lock.run(path, async () => {
       const target = await this.read(path)
-      if (target !== undefined && !(await this.#isYoung(path))) await this.#writeIfPossible(path, target)
+      if (target !== undefined && !(await this.#isSettled(path))) await this.#writeIfPossible(path, target)
       if (target !== undefined) onFound?.(target)
       return target
     })
@@ -131,6 +130,16 @@ export class LinkFiles {
       throw error
     } finally {
       this.#forget(path)
+      this.#written.delete(path)
+    }
+  }
+
+  async #write(path: DriverPath, target: Digest): Promise<void> {
+    try {
+      await this.#driver.write(path, Buffer.from(target))
+      this.#written.set(path, true)
+    } finally {
+      this.#forget(path)
     }
   }
 
@@ -143,7 +152,7 @@ export class LinkFiles {
   /** What is here is served, also where nothing can be stored: it is no more than likelier to be collected. */
   async #writeIfPossible(path: DriverPath, target: Digest): Promise<void> {
     try {
-      await this.#driver.write(path, Buffer.from(target))
+      await this.#write(path, target)
       this.#isStuck = false
     } catch (error) {
       if (!(error instanceof DriverError)) throw error
@@ -152,7 +161,9 @@ export class LinkFiles {
     }
   }
 
-  async #isYoung(path: DriverPath): Promise<boolean> {
+  /** Whether a link that says what it should can stay as it is: it is durable, and young. */
+  async #isSettled(path: DriverPath): Promise<boolean> {
+    if (!this.#written.has(path)) return false
     try {
       return (await this.#driver.stat(path)).modified.getTime() > Date.now() - youth
     } catch (error) {

@@ -1,13 +1,18 @@
 // Files that the medium does not give out: EIO of a dying disk, ESTALE of a file server, EACCES of a wrong owner.
 import { DriverError, type OpenFile } from '../drivers/driver.ts'
+import { RegistryError } from '../oci/error.ts'
 import { UnreadableError } from '../registry/unreadable-error.ts'
 
 /** What a process has run out of: the medium is not to blame, and whoever went elsewhere would fail there too. */
 const exhaustion: readonly string[] = ['EMFILE', 'ENFILE', 'ENOMEM']
 
-/** What to throw where a reading failed: an UnreadableError where the medium did. */
+/** What to throw where a reading failed: an UnreadableError where the medium did, UNAVAILABLE where this process did. */
 export function unreadable(what: string, error: unknown): unknown {
-  if (!(error instanceof DriverError) || exhaustion.includes(error.code)) return error
+  if (!(error instanceof DriverError)) return error
+  if (exhaustion.includes(error.code)) {
+    const detail = 'this server has no file descriptors or memory left for the moment'
+    return new RegistryError('UNAVAILABLE', detail, { cause: error, retryAfter: 1 })
+  }
   return new UnreadableError(`${what} cannot be read: ${error.message}`, { cause: error })
 }
 

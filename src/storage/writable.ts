@@ -1,6 +1,7 @@
 // Whether anything can be stored at all: told at start, rather than by the first client's failure.
 import { randomUUID } from 'node:crypto'
-import { DriverError, temporaryFolder, type StorageDriver } from '../drivers/driver.ts'
+import { DriverError, type StorageDriver } from '../drivers/driver.ts'
+import { temporaryPath } from '../drivers/temporary.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { blobsRoot } from './layout.ts'
 
@@ -16,9 +17,8 @@ const sentences: Readonly<Record<string, string>> = {
 
 /** Writes a small file, moves it to where blobs are, and removes it. What fails is logged, never thrown. */
 export async function checkWritable(driver: StorageDriver, logger: Logger): Promise<void> {
-  const name = `probe-${randomUUID()}`
-  const probe = `${temporaryFolder}/${name}`
-  const place = `${blobsRoot}/${name}`
+  const probe = temporaryPath()
+  const place = `${blobsRoot}/probe-${randomUUID()}`
   try {
     await driver.write(probe, Buffer.from('x'))
     await driver.move(probe, place)

@@ -2,6 +2,7 @@
 // coped; `info`: life and requests; `debug`: decisions.
 import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
 import { PinoPretty } from 'pino-pretty'
+import { finishLine } from './line.ts'
 
 export type Logger = Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'>
 
@@ -32,6 +33,7 @@ export function createLogger(options: LogOptions): Logger {
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: secretFields.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
       serializers: { error: describeError },
+      hooks: { streamWrite: (line) => finishLine(line, options.format) },
     },
     pretty,
   )

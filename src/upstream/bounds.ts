@@ -39,6 +39,11 @@ export class Bounds {
     this.#isInside = isPrivateHost(upstream.hostname)
   }
 
+  /** Whether this is the upstream itself, or a token server that the operator has named. */
+  isNamed(origin: string): boolean {
+    return this.#origins.has(origin)
+  }
+
   /** Says what can be said by the URL alone; what its name stands for is seen when a connection is made. */
   mayLeadTo(url: URL): boolean {
     return this.#isInside || this.#origins.has(url.origin) || !isPrivateHost(url.hostname)

@@ -18,6 +18,20 @@ const breaks: ReadonlySet<string> = new Set([
 /** What an idle connection fails with when the other side had closed it before our request came. */
 const stale: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 
+/** What keeps a connection from being secure, in words. */
+const insecurities: ReadonlyMap<string, string> = new Map([
+  ['CERT_HAS_EXPIRED', 'its certificate has expired'],
+  ['CERT_NOT_YET_VALID', 'its certificate is not valid yet'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another host'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'its certificate is signed by nobody who is trusted here'],
+  ['SELF_SIGNED_CERT_IN_CHAIN', 'its certificate is signed by nobody who is trusted here'],
+  ['UNABLE_TO_GET_ISSUER_CERT', 'its certificate is signed by nobody who is trusted here'],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'its certificate is signed by nobody who is trusted here'],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'its certificate is signed by nobody who is trusted here'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', 'it does not speak TLS'],
+  ['ERR_SSL_PACKET_LENGTH_TOO_LONG', 'it does not speak TLS'],
+])
+
 export function isStaleConnection(error: unknown): boolean {
   return stale.has(codeOf(error))
 }
@@ -42,7 +56,9 @@ export function failConnection(error: unknown, host: string, signal: AbortSignal
   if (/^HPE_|^HTTPParserError$|^UND_ERR_HEADERS_OVERFLOW$/.test(code)) {
     throw new UpstreamError('invalid', host, `${host} does not speak HTTP as it should (${code})`, { cause: error })
   }
-  throw new UpstreamError('unreachable', host, `${host} cannot be reached (${code})`, { cause: error })
+  const insecurity = insecurities.get(code)
+  const why = insecurity === undefined ? '' : `: ${insecurity}`
+  throw new UpstreamError('unreachable', host, `${host} cannot be reached${why} (${code})`, { cause: error })
 }
 
 function codeOf(error: unknown): string {

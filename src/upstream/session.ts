@@ -14,6 +14,7 @@ import { isRedirect, maxRedirects, nextHop } from './redirect.ts'
 import { Refusals } from './refusals.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { TokenCache } from './token-cache.ts'
+import type { TlsOptions } from './tls.ts'
 import { CrowdedError, Transport, type OutgoingRequest, type Timeouts } from './transport.ts'
 
 export interface SessionOptions {
@@ -23,6 +24,7 @@ export interface SessionOptions {
   /** Token servers, besides the upstream's own origin, that credentials may go to. */
   readonly realms: readonly URL[]
   readonly timeouts: Timeouts
+  readonly tls?: TlsOptions | undefined
   /** Looks names up; the system's way without it. */
   readonly resolve?: Resolve | undefined
   /** How many of the pulls that it grants us are kept for what cannot wait. */

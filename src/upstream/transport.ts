@@ -1,12 +1,13 @@
 // Single requests to an upstream and to wherever it sends us: HTTP/1.1 connections of this upstream alone, with limits on
 // every wait. No redirects, no decompression, no retries but one: a connection that was idle too long is not an error.
-import { Agent } from 'undici'
+import { Agent, Pool } from 'undici'
 import { waitFor } from '../async/wait.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Answer } from './answer.ts'
 import type { Bounds } from './bounds.ts'
 import { failConnection, isStaleConnection } from './connection-error.ts'
+import { Tls, type TlsOptions } from './tls.ts'
 
 export interface Timeouts {
   /** Until a connection stands, TLS included. All are in milliseconds. */
@@ -22,6 +23,7 @@ export interface TransportOptions {
   readonly userAgent: string
   readonly logger: Logger
   readonly bounds: Bounds
+  readonly tls?: TlsOptions | undefined
 }
 
 export interface OutgoingRequest {
@@ -60,23 +62,27 @@ export class Transport implements AsyncDisposable {
   readonly #short: Pools
   readonly #long: Pools
 
-  constructor({ timeouts, userAgent, logger, bounds }: TransportOptions) {
+  constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions }: TransportOptions) {
     this.timeouts = timeouts
     this.#userAgent = userAgent
     this.#logger = logger
-    const options: Agent.Options = {
+    const tls = new Tls(tlsOptions ?? {}, (origin) => bounds.isNamed(origin))
+    const options: Pool.Options = {
       allowH2: false,
       connections: maxConnections,
-      connect: { timeout: timeouts.connect, lookup: bounds.lookup },
       headersTimeout: timeouts.firstByte,
       bodyTimeout: timeouts.idle,
       keepAliveTimeout: keepAlive,
     }
-    const open = (): Pools => ({
-      kept: new Agent({ ...options, pipelining: 1 }),
-      fresh: new Agent({ ...options, pipelining: 0 }),
-      reading: new Map(),
-    })
+    const connect = { timeout: timeouts.connect, lookup: bounds.lookup }
+    const agent = (pipelining: number): Agent =>
+      new Agent({
+        factory(origin) {
+          const secured = tls.connectionTo(new URL(origin).origin)
+          return new Pool(origin, { ...options, pipelining, connect: { ...connect, ...secured } })
+        },
+      })
+    const open = (): Pools => ({ kept: agent(1), fresh: agent(0), reading: new Map() })
     this.#short = open()
     this.#long = open()
   }

@@ -27,7 +27,14 @@ async function command(args: readonly string[], env: Record<string, string> = {}
         done()
       },
     })
-  const code = await run(args, { stdout: into('stdout'), stderr: into('stderr'), env, cwd, signal: stop.signal })
+  const code = await run(args, {
+    stdout: into('stdout'),
+    stderr: into('stderr'),
+    env,
+    cwd,
+    signal: stop.signal,
+    failed: new AbortController().signal,
+  })
   return { code, ...written }
 }
 
@@ -84,7 +91,7 @@ test('without arguments it serves the default mirror into ./data', async () => {
   assert.ok(stderr.includes(join(folder.path, 'data')))
 })
 
-test('P10: a wrong configuration is one line that names the key, and exit code 1', async () => {
+test('T-103, P10: a wrong configuration is one line that names the key, and exit code 1', async () => {
   await using folder = await temporaryFolder()
   const cases: [string, RegExp][] = [
     ['version: 0.1\nstorage: inmemory\nhttp: { adr: ":5000" }\n', /http\.adr.*http\.addr/],

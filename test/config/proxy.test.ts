@@ -31,6 +31,7 @@ test('remoteurl makes one default upstream without a name', () => {
         onGone: 'serve',
         onDenied: 'serve',
         credentials: { kind: 'anonymous' },
+        tls: { ca: undefined, identity: undefined },
         realms: [],
         aliases: [],
         reserve: 0,
@@ -139,7 +140,9 @@ test('a mirror is a URL, or as much as an upstream has to say about access', () 
     { url: https://b.example, trusted: true, username: me, password: p, realms: [https://auth.b.example] },
     { url: https://registry-1.docker.io }]`)
   assert.deepEqual(
-    mirrors.map(({ url, realms, ...mirror }) => ({ ...mirror, url: url.href, realms: realms.map(String) })),
+    mirrors.map(({ url, realms, credentials, trusted }) => {
+      return { url: url.href, trusted, credentials, realms: realms.map(String) }
+    }),
     [
       { url: 'https://a.example/', trusted: false, credentials: { kind: 'anonymous' }, realms: [] },
       {

@@ -110,7 +110,7 @@ for (const algorithm of ['sha256', 'sha512'] satisfies DigestAlgorithm[]) {
   }
 }
 
-test('chunks are taken in order only, and a session survives what comes out of order', async () => {
+test('T-57: chunks are taken in order only, and a session survives what comes out of order', async () => {
   await using app = await registry()
   const { bytes, digest } = randomBlob(3067)
   const chunks = [bytes.subarray(0, 1024), bytes.subarray(1024, 2048), bytes.subarray(2048)]
@@ -157,7 +157,7 @@ test('a chunk that is not what its Content-Range says is refused', async () => {
   assert.equal((await ask(follow(app.url, session))).headers['range'], '0-0')
 })
 
-test('P2: a blob that does not match its digest is refused, and nothing of it can be read', async () => {
+test('T-57, P2: a blob that does not match its digest is refused, and nothing of it can be read', async () => {
   await using app = await registry()
   const { bytes } = randomBlob(1000)
   const wrong = digestOf('something else')
@@ -224,7 +224,7 @@ test('a session belongs to its repository, and its state cannot be forged', asyn
   assert.equal((await ask(url.href)).status, 204)
 })
 
-test('a session goes on after a restart, at its true offset', async () => {
+test('T-56: a session goes on after a restart, at its true offset', async () => {
   await using folder = await temporaryFolder()
   const storage = { filesystem: { rootdirectory: folder.path } }
   const { bytes, digest } = randomBlob(100_000)

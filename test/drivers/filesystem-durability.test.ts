@@ -34,7 +34,7 @@ async function callsOf(context: TestContext, folder: Folder, task: string): Prom
       if (call === null || paths.length === 0) return []
       return [[call[1], ...paths.map((path) => path.slice(root.length) || '/')].join(' ')]
     })
-    .map((call) => call.replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'uuid'))
+    .map((call) => call.replaceAll(/tmp\/[0-9a-z-]+\.[0-9a-f]{8}-[0-9a-f-]{27}/g, 'tmp/new'))
 }
 
 function assertOrder(calls: readonly string[], order: readonly string[]): void {
@@ -53,8 +53,8 @@ test(
     await using folder = await temporaryFolder()
     const calls = await callsOf(context, folder, `await driver.write('/a/b/f', Buffer.from('x'))`)
     if (calls === undefined) return
-    assertOrder(calls, ['fsync /entrepot/tmp/uuid', 'rename /entrepot/tmp/uuid /a/b/f', 'fsync /a/b'])
-    assertOrder(calls, ['mkdir /a', 'fsync /', 'mkdir /a/b', 'fsync /a', 'rename /entrepot/tmp/uuid /a/b/f'])
+    assertOrder(calls, ['fsync /entrepot/tmp/new', 'rename /entrepot/tmp/new /a/b/f', 'fsync /a/b'])
+    assertOrder(calls, ['mkdir /a', 'fsync /', 'mkdir /a/b', 'fsync /a', 'rename /entrepot/tmp/new /a/b/f'])
   },
 )
 
@@ -87,5 +87,5 @@ test('P2: nobody’s file counts before the folder that another call has just ma
   const calls = await callsOf(context, folder, task)
   if (calls === undefined) return
   assert.equal(calls.filter((call) => call === 'mkdir /a/b').length, 1)
-  assertOrder(calls, ['mkdir /a', 'fsync /', 'mkdir /a/b', 'fsync /a', 'rename /entrepot/tmp/uuid /a/b/0'])
+  assertOrder(calls, ['mkdir /a', 'fsync /', 'mkdir /a/b', 'fsync /a', 'rename /entrepot/tmp/new /a/b/0'])
 })

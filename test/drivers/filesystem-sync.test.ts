@@ -1,29 +1,16 @@
 // What a slow or failing sync of the disk does to everyone else.
 import assert from 'node:assert/strict'
-import fs, { readdirSync, readlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { temporaryFolder } from '../support/real-parts.ts'
+import { replaceSync } from '../support/system-calls.ts'
 import { hasCode } from './conformance.ts'
 
 type Done = (error: Error | null) => void
-
-/** Puts `replacement` in the place of the system's fsync. */
-function replaceSync(replacement: (fd: number, done: Done, real: typeof fs.fsync) => void): Disposable {
-  const real = fs.fsync
-  Object.assign(fs, { fsync: (fd: number, done: Done) => replacement(fd, done, real) })
-  syncBuiltinESMExports()
-  return {
-    [Symbol.dispose]: () => {
-      Object.assign(fs, { fsync: real })
-      syncBuiltinESMExports()
-    },
-  }
-}
 
 function openFiles(): string[] {
   return readdirSync('/proc/self/fd').flatMap((fd) => {

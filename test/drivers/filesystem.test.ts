@@ -37,7 +37,7 @@ suite('filesystem driver: the file system', () => {
     await assert.rejects(driver.writer('/fifo'), hasCode('ENOTFILE'))
   })
 
-  test('names that no path can hold are left out of a list', async () => {
+  test('T-38: names that no path can hold, such as lost+found, are left out of a list', async () => {
     await using folder = await temporaryFolder()
     for (const name of ['lost+found', 'a b', 'ä', 'ok']) await mkdir(join(folder.path, name))
     assert.deepEqual(await filesystemDriver({ rootDirectory: folder.path }).list('/'), ['ok'])

@@ -46,7 +46,7 @@ async function startFilledUpstream(folder: Folder): Promise<Registry & { root: s
 }
 
 test(
-  'a folder that was pushed to distribution is served in place, alone and as the cache of a dead upstream',
+  'T-104: a folder that was pushed to distribution is served in place, alone and as the cache of a dead upstream',
   options,
   async () => {
     await using folder = await temporaryFolder()
@@ -63,7 +63,7 @@ test(
 )
 
 test(
-  'a folder that distribution filled by pull-through is served in place with the upstream gone',
+  'T-104: a folder that distribution filled by pull-through is served in place with the upstream gone',
   options,
   async () => {
     await using folder = await temporaryFolder()
@@ -84,7 +84,7 @@ test(
   },
 )
 
-test('a folder that entrepot filled by pull-through is served by distribution', options, async () => {
+test('T-104: a folder that entrepot filled by pull-through is served by distribution', options, async () => {
   await using folder = await temporaryFolder()
   await using upstream = await startFilledUpstream(folder)
   const root = join(folder.path, 'entrepot')

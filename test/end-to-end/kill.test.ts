@@ -1,8 +1,8 @@
 // A server that is killed in the middle of a fill, and started again on the same folder: what it had is not fetched twice.
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
-import { open, readdir, stat, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { open, readdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { test } from 'node:test'
 import { lightPull } from '../support/light-client.ts'
 import { startEntrepot, temporaryFolder, until, type Entrepot, type Folder } from '../support/real-parts.ts'
@@ -103,7 +103,7 @@ test('P5: what was left is proven with the rest: bytes that were damaged meanwhi
   assert.deepEqual([answer.status, answer.complete, answer.digest], [200, true, digest])
 })
 
-test('P9: nothing of a dead process stays, once it is old', async () => {
+test('T-42, P9: nothing of a dead process stays, once it is old', async () => {
   await using folder = await temporaryFolder()
   await using origin = await startOrigin()
   const left = await killInMidFill(folder, origin)
@@ -111,8 +111,57 @@ test('P9: nothing of a dead process stays, once it is old', async () => {
   await utimes(left.path, anHourAgo, anHourAgo)
 
   await using entrepot = await startMirror(folder, origin)
-  await entrepot.process.waitFor(/old temporary files swept/)
+  await entrepot.process.waitFor(/temporary files swept/)
   assert.deepEqual([...(await filesIn(folder, 'fills')), ...(await filesIn(folder, 'tmp'))], [])
   assert.equal((await lightPull(entrepot.url + path).done).digest, digest)
   assert.equal(origin.requests.at(-1)?.headers.range, undefined)
+})
+
+test('P9, T-42: at start goes at once what is of no use; the part that is of use stays, and all that a living server has', async () => {
+  await using folder = await temporaryFolder()
+  await using origin = await startOrigin()
+  const left = await killInMidFill(folder, origin)
+  const [, owner = ''] = basename(left.path).split('.')
+  const id = randomUUID()
+  const useless = [
+    join(folder.path, 'data/entrepot/tmp', `${owner}.${id}`),
+    left.path.replace(/[^.]+$/, id), // a shorter part of the same blob
+    join(folder.path, 'data/entrepot/fills', `sha256-${'0'.repeat(64)}.${owner}.${id}`),
+  ]
+  for (const [nth, file] of useless.entries()) await writeFile(file, 'x'.repeat((nth + 1) % 3))
+
+  await using first = await startMirror(folder, origin)
+  await first.process.waitFor(/"files":3,[^\n]*temporary files swept/)
+  assert.deepEqual([...(await filesIn(folder, 'fills')), ...(await filesIn(folder, 'tmp'))], [left.path])
+
+  const released = Promise.withResolvers<void>()
+  await using slow = await scriptedServer(async (request, response) => {
+    if (request.path !== path) return void response.writeHead(request.path === '/v2/' ? 200 : 404).end()
+    response.writeHead(206, {
+      'content-length': size - left.size,
+      'content-range': `bytes ${left.size}-${size - 1}/${size}`,
+    })
+    response.flushHeaders()
+    await released.promise
+    response.end(bytes.subarray(left.size))
+  })
+  await first.stop()
+  const [temporary = ''] = useless
+  await writeFile(temporary, 'x')
+  await using filling = await startMirror(folder, slow)
+  await filling.process.waitFor(/"files":1,[^\n]*temporary files swept/)
+  const client = lightPull(filling.url + path)
+  await client.firstByte // of what was left: the rest is held
+  const [taken = ''] = await filesIn(folder, 'fills')
+  assert.notEqual(taken, left.path)
+  await writeFile(temporary, 'x')
+  await using starting = await startMirror(folder, slow)
+  await starting.process.waitFor(/"files":1,[^\n]*temporary files swept/)
+  assert.deepEqual(await filesIn(folder, 'fills'), [taken])
+  released.resolve()
+  assert.equal((await client.done).digest, digest)
+  const links = join(folder.path, 'data/docker/registry/v2/repositories/app/_layers/sha256')
+  await until('the blob is linked', async () => (await readdir(links).catch(() => [])).length === 1)
+  assert.equal((await lightPull(starting.url + path).done).digest, digest)
+  assert.equal(slow.log().filter((line) => line.startsWith('GET') && line.includes('blobs')).length, 1)
 })

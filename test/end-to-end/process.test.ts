@@ -3,9 +3,20 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { checkout, startEntrepot, temporaryFolder, type Entrepot, type Folder } from '../support/real-parts.ts'
+import { lightPull } from '../support/light-client.ts'
+import {
+  checkout,
+  entrepotAt,
+  startEntrepot,
+  startProcess,
+  temporaryFolder,
+  type Entrepot,
+  type Folder,
+} from '../support/real-parts.ts'
 
 interface SlowOrigin extends AsyncDisposable {
   readonly url: string
@@ -45,15 +56,16 @@ async function startSlowOrigin(): Promise<SlowOrigin> {
   }
 }
 
-async function startMirror(folder: Folder, origin: SlowOrigin): Promise<Entrepot> {
-  return await startEntrepot(
-    folder,
-    `version: 0.1
+function mirrorConfig(folder: Folder, origin: SlowOrigin, drainTimeout = '20s'): string {
+  return `version: 0.1
 storage: { filesystem: { rootdirectory: ${folder.path}/data } }
-http: { addr: 127.0.0.1:0, draintimeout: 20s }
+http: { addr: 127.0.0.1:0, draintimeout: ${drainTimeout} }
 proxy: { remoteurl: "${origin.url}" }
-`,
-  )
+`
+}
+
+async function startMirror(folder: Folder, origin: SlowOrigin, drainTimeout?: string): Promise<Entrepot> {
+  return await startEntrepot(folder, mirrorConfig(folder, origin, drainTimeout))
 }
 
 async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Buffer> {
@@ -65,7 +77,7 @@ async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promis
   }
 }
 
-test('SIGTERM lets a running answer end, takes no new ones, and exits with 0', { timeout: 60_000 }, async () => {
+test('T-101: SIGTERM lets a running answer end, takes no new ones, and exits with 0', { timeout: 60_000 }, async () => {
   await using folder = await temporaryFolder()
   await using origin = await startSlowOrigin()
   await using entrepot = await startMirror(folder, origin)
@@ -81,13 +93,108 @@ test('SIGTERM lets a running answer end, takes no new ones, and exits with 0', {
   assert.equal(await stopping, 0)
 })
 
-test('an idle process exits with 0 on SIGINT too', { timeout: 60_000 }, async () => {
+test('T-101: an idle process exits with 0 on SIGINT too', { timeout: 60_000 }, async () => {
   await using folder = await temporaryFolder()
   await using origin = await startSlowOrigin()
   await using entrepot = await startMirror(folder, origin)
   assert.equal((await fetch(`${entrepot.url}/v2/`)).status, 200)
   assert.equal(await entrepot.process.stop('SIGINT'), 0)
 })
+
+test(
+  'T-101: SIGTERM under load lets every answer end, and leaves nothing of the fill that the next start cannot use',
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    await using origin = await startSlowOrigin()
+    await using entrepot = await startMirror(folder, origin)
+    const clients = Array.from({ length: 40 }, () => lightPull(entrepot.url + origin.path))
+    await Promise.all(clients.map(async ({ firstByte }) => await firstByte))
+    const stopping = entrepot.stop()
+    await entrepot.process.waitFor(/"draining"/)
+    origin.release()
+    for (const { done } of clients) {
+      const { complete, digest } = await done
+      assert.ok(complete && origin.path.endsWith(digest))
+    }
+    assert.equal(await stopping, 0)
+    const left = await readdir(join(folder.path, 'data/entrepot/fills'))
+    assert.ok(
+      left.every((name) => name.includes('.kept.')),
+      left.join(' '),
+    )
+    assert.equal(entrepot.lines().filter(({ msg }) => msg === 'request').length, 40, 'each has its line')
+  },
+)
+
+test(
+  'T-101: when the time to drain is over, answers are cut and the fill is kept for the next start',
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    await using origin = await startSlowOrigin()
+    await using entrepot = await startMirror(folder, origin, '0s')
+    const client = lightPull(entrepot.url + origin.path)
+    await client.firstByte
+    assert.equal(await entrepot.stop(), 0)
+    assert.equal((await client.done).complete, false)
+    const left = await readdir(join(folder.path, 'data/entrepot/fills'))
+    assert.ok(left.every((name) => name.includes('.kept.')) && left.length <= 1, left.join(' '))
+    origin.release()
+    await using next = await startMirror(folder, origin)
+    const { complete, digest } = await lightPull(next.url + origin.path).done
+    assert.ok(complete && origin.path.endsWith(digest))
+  },
+)
+
+test('T-101: a second signal ends it at once', { timeout: 60_000 }, async () => {
+  await using folder = await temporaryFolder()
+  await using origin = await startSlowOrigin()
+  await using entrepot = await startMirror(folder, origin, '1h')
+  const client = lightPull(entrepot.url + origin.path)
+  await client.firstByte
+  const stopping = entrepot.stop()
+  await entrepot.process.waitFor(/"draining"/)
+  process.kill(entrepot.process.pid, 'SIGINT')
+  assert.equal(await stopping, 1)
+  assert.equal((await client.done).complete, false)
+})
+
+const faults: Readonly<Record<string, string>> = {
+  'an exception that nobody caught': "throw new Error('injected fault')",
+  'a rejection that nobody handled': "void Promise.reject(new Error('injected fault'))",
+  'a rejection with no error': 'void Promise.reject()',
+}
+
+for (const [what, fault] of Object.entries(faults)) {
+  test(
+    `T-105, P9: ${what} is logged, running answers end, and the exit code says it`,
+    { timeout: 60_000 },
+    async () => {
+      await using folder = await temporaryFolder()
+      await using origin = await startSlowOrigin()
+      const config = await folder.write('config.yml', mirrorConfig(folder, origin))
+      const injected = await folder.write('fault.mjs', `process.on('SIGUSR2', () => { ${fault} })\n`)
+      const args = ['--import', injected, 'src/main.ts', 'serve', config]
+      await using entrepot = await entrepotAt(await startProcess(process.execPath, args, { cwd: checkout }))
+      const client = lightPull(entrepot.url + origin.path)
+      await client.firstByte
+      process.kill(entrepot.process.pid, 'SIGUSR2')
+      await entrepot.process.waitFor(/"draining"/)
+      process.kill(entrepot.process.pid, 'SIGUSR2') // said once
+      origin.release()
+      const { complete, digest } = await client.done
+      assert.ok(complete && origin.path.endsWith(digest))
+      assert.equal(await entrepot.process.ended(), 1)
+      const failures = entrepot.lines().filter(({ level }) => level === 'error')
+      assert.deepEqual(
+        failures.map(({ msg }) => msg),
+        ['unexpected failure: the server ends'],
+      )
+      if (fault.includes('Error')) assert.match(JSON.stringify(failures[0]?.['error']), /injected fault.*fault\.mjs/)
+    },
+  )
+}
 
 test('killed in the middle of a fill, it starts again and serves the whole blob', { timeout: 60_000 }, async () => {
   await using folder = await temporaryFolder()

@@ -8,7 +8,7 @@ import { ask } from '../support/client.ts'
 import { randomBlob } from '../support/origin.ts'
 import { startEntrepot, temporaryFolder, until } from '../support/real-parts.ts'
 
-test('P9: after a kill -9 in the middle of a PATCH, an upload goes on at its true offset', async () => {
+test('T-56, P9: after a kill -9 in the middle of a PATCH, an upload goes on at its true offset', async () => {
   await using folder = await temporaryFolder()
   const config = `version: 0.1
 storage: { filesystem: { rootdirectory: ${join(folder.path, 'data')} } }

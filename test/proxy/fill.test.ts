@@ -249,7 +249,7 @@ test('the empty blob is pulled like any other', async () => {
   assert.deepEqual([answer.status, answer.size, answer.complete], [200, 0, true])
 })
 
-test('HEAD of an uncached blob is answered from the upstream, without fetching it', async () => {
+test('T-30: HEAD of an uncached blob is answered from the upstream, without fetching it', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(mebibyte)
   await origin.addBlob('app', bytes)

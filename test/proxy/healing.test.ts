@@ -239,7 +239,7 @@ for (const [target, digestIn, pathIn] of targets) {
     const isInMemory = target.includes('manifest') && moment === 'running'
     if (isInMemory && target !== 'a manifest') continue // asked for by either name, it is the same in memory
 
-    test(`P6: ${target} that is damaged under a ${moment} process is never completed wrong, and heals`, async () => {
+    test(`T-36, P6: ${target} that is damaged under a ${moment} process is never completed wrong, and heals`, async () => {
       await using cached = await Cached.make(damages.length)
       if (moment === 'restarted') await cached.restart()
       for (const [index, { what, make, shows }] of damages.entries()) {
@@ -256,7 +256,7 @@ for (const [target, digestIn, pathIn] of targets) {
       for (const [index, { what }] of damages.entries()) await cached.assertRight(cached.image(index), what)
     })
 
-    test(`P10: ${target} that is damaged under a ${moment} process, with the upstream down, is a 5xx`, async () => {
+    test(`T-36, P10: ${target} that is damaged under a ${moment} process, with the upstream down, is a 5xx`, async () => {
       await using cached = await Cached.make(damages.length)
       if (moment === 'restarted') await cached.restart()
       await cached.origin.stop()

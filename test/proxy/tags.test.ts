@@ -51,6 +51,28 @@ test('a tag has the freshness of the first rule that matches it, else that of it
   assert.deepEqual(await heads(), ['v1', 'v1-rc', 'latest'])
 })
 
+for (const [what, milliseconds] of [
+  ['back by a day', -86_400_000],
+  ['on by a day', 86_400_000],
+  ['back by ten years', -315_360_000_000],
+  ['on by ten years', 315_360_000_000],
+] as const) {
+  test(`T-43: a clock that is set ${what} makes no tag fresh, takes nothing away, and costs one HEAD`, async () => {
+    await using origin = await startOrigin()
+    const { manifest } = await origin.addImage('app', 'v1', [])
+    await using app = await startProxyUnderTest(origin, { upstream: { freshness: 60 * minute } })
+    await pull(app.url + path)
+    app.pass(milliseconds)
+    origin.seen.length = 0
+    for (let round = 0; round < 3; round++) assert.equal((await pull(app.url + path)).digest, manifest)
+    assert.deepEqual(origin.seen, [`HEAD ${path}`])
+    await origin.stop()
+    app.pass(-milliseconds)
+    const stale = await pull(app.url + path)
+    assert.deepEqual([stale.status, stale.digest], [200, manifest])
+  })
+}
+
 test('P3: nobody waits for an upstream that is known to be in trouble, and one question goes on', async () => {
   await using origin = await startOrigin()
   await using app = await startProxyUnderTest(origin, { upstream: { freshness: minute } })

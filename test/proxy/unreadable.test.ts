@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { DriverError, type StorageDriver } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
-import type { Digest } from '../../src/oci/digest.ts'
+import { parseDigest, type Digest } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import { blobPath, linkPath, tagCurrentPath } from '../../src/storage/layout.ts'
 import { openStore } from '../storage/fixture.ts'
@@ -64,6 +64,10 @@ async function prepare(): Promise<Setting> {
 
 function assertRight({ status, digest, complete }: Pulled, expected: Digest, what: string): void {
   assert.deepEqual({ status, digest, complete }, { status: 200, digest: expected, complete: true }, what)
+}
+
+function digestIn(path: string): Digest {
+  return parseDigest(path.slice(path.lastIndexOf('/') + 1))
 }
 
 const large = 300_000
@@ -229,4 +233,27 @@ suite('what is ours and cannot be read', () => {
     }
     assert.deepEqual(await driver.list('/entrepot/damaged').catch(() => []), [])
   })
+})
+
+test('T-98, P10: where the process has run out of descriptors it is a 503 for the moment, and the upstream is not asked', async () => {
+  for (const code of ['EMFILE', 'ENFILE', 'ENOMEM']) {
+    await using setting = await prepare()
+    const { origin, dial } = setting
+    const image = await origin.addImage(repository, 'v1', [randomBlob(large).bytes])
+    const paths = [
+      `manifests/${image.manifest}`,
+      ...[image.config, ...image.layers].map((digest) => `blobs/${digest}`),
+    ].map((path) => `/v2/${repository}/${path}`)
+    for (const path of paths) assert.equal((await pull(setting.mirror.url + path)).status, 200)
+    const mirror = await setting.restart()
+    const { length } = origin.seen
+    dial.fails = ({ method }) => (method === 'open' || method === 'read' ? code : undefined)
+    for (const path of paths) {
+      const refused = await ask(mirror.url + path)
+      assert.deepEqual([refused.status, refused.codes, refused.headers['retry-after']], [503, ['UNAVAILABLE'], '1'])
+    }
+    dial.fails = () => undefined
+    for (const path of paths) assertRight(await pull(mirror.url + path), digestIn(path), path)
+    assert.equal(origin.seen.length, length)
+  }
 })

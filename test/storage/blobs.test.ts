@@ -75,7 +75,7 @@ storageSuite('blobs', (check) => {
     },
   )
 
-  check('linking believes storage, not what is remembered', async ({ store, repository, driver }) => {
+  check('T-46: linking believes storage, not what is remembered', async ({ store, repository, driver }) => {
     const digest = await push(repository, Buffer.from('soon gone'))
     assert.ok(await store.content.find(digest))
     await driver.remove(blobPath(digest))
@@ -251,7 +251,7 @@ storageSuite('blobs that storage has lost or damaged (P1, P6)', (check) => {
     }
   })
 
-  check('storage is right where what is remembered is wrong', async ({ repository, descriptors, store }) => {
+  check('T-46: storage is right where what is remembered is wrong', async ({ repository, descriptors, store }) => {
     const bytes = pattern(1000)
     const digest = await push(repository, bytes)
     const wrong = { mediaType: 'application/octet-stream', digest, size: 999 }

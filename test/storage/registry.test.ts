@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { basename } from 'node:path'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts'
-import { DriverError } from '../../src/drivers/driver.ts'
-import { fillPath } from '../../src/storage/layout.ts'
-import { owner } from '../../src/storage/owner.ts'
+import { DriverError, PathNotFoundError, type StorageDriver } from '../../src/drivers/driver.ts'
+import { blobPath, fillPath } from '../../src/storage/layout.ts'
+import { owner } from '../../src/drivers/process-owner.ts'
+import type { UploadId } from '../../src/registry/store.ts'
+import { isUploadId } from '../../src/storage/upload.ts'
 import { chunksOf, listed, manifestOf, storageSuite, type Fixture } from './fixture.ts'
 
 async function fill({ store }: Fixture, ...names: string[]): Promise<void> {
@@ -93,6 +95,22 @@ storageSuite('the list of repositories', (check) => {
   })
 })
 
+async function isThere(driver: StorageDriver, path: string): Promise<boolean> {
+  try {
+    await driver.stat(path)
+    return true
+  } catch (error) {
+    if (error instanceof PathNotFoundError) return false
+    throw error
+  }
+}
+
+function idOf(nth: number): UploadId {
+  const id = `00000000-0000-0000-0000-${String(nth).padStart(12, '0')}`
+  assert.ok(isUploadId(id))
+  return id
+}
+
 storageSuite('the sweep of temporary files', (check) => {
   check(
     'P9: what a dead process left goes once it is old, what is open here stays',
@@ -110,6 +128,86 @@ storageSuite('the sweep of temporary files', (check) => {
       assert.equal((await driver.stat(path)).size, 7)
       assert.equal((await driver.read('/entrepot/aliases/sha512/left', 10)).toString(), 'kept')
       assert.equal((await restart().sweepTemporary({ age: -60_000 })).files, 1)
+    },
+  )
+
+  check('T-42, P9: at once goes what nobody can use; of a blob in part, the largest piece stays', async (fixture) => {
+    const { store, driver } = fixture
+    const [machine = ''] = owner.split('-')
+    const dead = `${machine}-${process.pid}-before`
+    const living = `${machine}-1-alive`
+    const place = (of: string, whose: string, nth: number): string => fillPath(digestOf(of), whose, idOf(nth))
+    const here = (await fixture.repository.blobs.put(Buffer.from('here'))).digest
+    const files: readonly (readonly [path: string, size: number, stays: boolean])[] = [
+      [`/entrepot/tmp/${dead}.${idOf(1)}`, 5, false],
+      [`/entrepot/tmp/${living}.${idOf(1)}`, 5, true],
+      [`/entrepot/tmp/elsewhere-${process.pid}-1.${idOf(1)}`, 5, true],
+      [`/entrepot/tmp/${owner}.${idOf(1)}`, 5, true],
+      [`/entrepot/tmp/left`, 5, true],
+      [`/entrepot/damaged/${dead}.${idOf(1)}`, 5, true],
+      [place('one', dead, 1), 0, false],
+      [place('one', 'kept', 2), 3, false],
+      [place('one', dead, 3), 7, true],
+      [place('one', 'kept', 4), 7, false],
+      [place('one', living, 5), 1, true],
+      [place('two', living, 6), 0, true],
+      [place('two', 'elsewhere-1-1', 7), 0, true],
+      [place('two', 'kept', 8), 1, true],
+      [fillPath(here, dead, idOf(9)), 2, false],
+      [place('unreadable', dead, 10), 2, false],
+      [`/entrepot/fills/stranger`, 2, true],
+    ]
+    for (const [path, size] of files) {
+      await using writer = await driver.writer(path)
+      await writer.write(Buffer.alloc(size))
+    }
+    const open = driver.open.bind(driver)
+    driver.open = async (path, range) => {
+      if (path === place('unreadable', dead, 10)) throw new DriverError('EACCES', 'another user’s')
+      return await open(path, range)
+    }
+    assert.deepEqual(await store.sweepTemporary({ age: 60_000 }), { files: 6, bytes: 19 })
+    for (const [path, , stays] of files) assert.equal(await isThere(driver, path), stays, path)
+    assert.ok(await isThere(driver, blobPath(here)))
+  })
+
+  check('P7: of blobs in part no more than the bound is kept, and the newest', async ({ store, driver }) => {
+    const paths: string[] = []
+    const modified = new Map<string, Date>()
+    for (let nth = 0; nth < 5; nth++) {
+      const path = fillPath(digestOf(`part ${nth}`), 'kept', idOf(nth))
+      await driver.write(path, Buffer.alloc(10))
+      paths.push(path)
+      modified.set(path, new Date(Date.now() - 1000 * ((nth * 2) % 5))) // their names say nothing of it
+    }
+    const stat = driver.stat.bind(driver)
+    driver.stat = async (path) => {
+      const found = await stat(path)
+      return { ...found, modified: modified.get(path) ?? found.modified }
+    }
+    assert.deepEqual(await store.sweepTemporary({ age: 60_000, leftovers: 29 }), { files: 3, bytes: 30 })
+    const left = []
+    for (const [nth, path] of paths.entries()) if (await isThere(driver, path)) left.push(nth)
+    assert.deepEqual(left, [0, 3])
+    assert.equal((await store.sweepTemporary({ age: 60_000, leftovers: 9 })).files, 2, 'not even one that is too large')
+  })
+
+  check(
+    'P9: beside a living server, a starting one takes nothing that is in use',
+    async ({ store, driver, restart }) => {
+      const digest = digestOf('whole')
+      const kept = await store.content.receive({ digest })
+      await kept.append(chunksOf(Buffer.from('wh'), 1))
+      await kept.close()
+      await using running = await store.content.receive({ digest }) // goes on with what was kept
+      assert.equal(running.size, 2)
+      await using empty = await store.content.receive({ digest: digestOf('not yet begun') })
+      assert.equal((await restart().sweepTemporary({ age: 60_000, leftovers: 0 })).files, 0)
+      await running.append(chunksOf(Buffer.from('ole'), 2))
+      assert.equal((await running.commit(digest)).size, 5)
+      await empty.append(chunksOf(Buffer.from('not yet begun'), 4))
+      await empty.commit(digestOf('not yet begun'))
+      assert.deepEqual(await driver.list('/entrepot/fills'), [])
     },
   )
 

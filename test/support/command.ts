@@ -18,7 +18,7 @@ export async function command(args: readonly string[], isTerminal = false): Prom
       },
     })
   const stderr = Object.assign(into('stderr'), { isTTY: isTerminal })
-  const { signal } = new AbortController()
-  const code = await run(args, { stdout: into('stdout'), stderr, env: {}, cwd: '/', signal })
+  const [{ signal }, { signal: failed }] = [new AbortController(), new AbortController()]
+  const code = await run(args, { stdout: into('stdout'), stderr, env: {}, cwd: '/', signal, failed })
   return { code, ...written }
 }

@@ -16,8 +16,8 @@ import { generateSigningKey } from '../../src/schema1/signing-key.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { anonymousAccess, type CredentialSource } from '../../src/upstream/credentials.ts'
+import type { TlsOptions } from '../../src/upstream/tls.ts'
 import { UpstreamRegistry } from '../../src/upstream/upstream-registry.ts'
-import type { Origin } from './origin.ts'
 import { recordingLogger, type Recording } from './recording-logger.ts'
 
 export interface ProxyUnderTest extends AsyncDisposable, Recording {
@@ -44,11 +44,12 @@ export interface ProxyUnderTestOptions {
   readonly driver?: StorageDriver
   /** How long the upstream is waited for, in milliseconds. */
   readonly firstByte?: number
+  readonly tls?: TlsOptions
 }
 
 /** One upstream, `up`, the default one, at a name that only we know. */
 export async function startProxyUnderTest(
-  origin: Pick<Origin, 'url'>,
+  origin: { readonly url: string | URL },
   options: ProxyUnderTestOptions = {},
 ): Promise<ProxyUnderTest> {
   await using opening = new AsyncDisposableStack()
@@ -71,6 +72,7 @@ export async function startProxyUnderTest(
       realms: [],
       reserve: 0,
       timeouts: { connect: 2000, firstByte, idle: 2000 },
+      tls: options.tls,
       resolve(_, __, callback) {
         lookups++
         if (under.isNameKnown) callback(null, [{ address: '127.0.0.1', family: 4 }])

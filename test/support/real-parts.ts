@@ -1,9 +1,9 @@
 // Finds and starts real programs: a registry to pull from, the clients that people pull with, and entrepot as a process.
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, closeSync, constants, openSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -87,22 +87,23 @@ export interface Running extends AsyncDisposable {
 export interface StartOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
   readonly cwd?: string | undefined
+  /** A file for its output; then `output` has the end of it. */
+  readonly log?: string | undefined
 }
 
 /** @throws AssertionError where there is no such program */
 export async function startProcess(
   name: string,
   args: readonly string[],
-  { env = {}, cwd }: StartOptions = {},
+  { env = {}, cwd, log }: StartOptions = {},
 ): Promise<Running> {
   const program = name.includes('/') ? name : findProgram(name)
   assert.ok(program !== undefined, `${name} is not installed here`)
-  const child = spawn(program, args, {
-    env: { ...process.env, ...env },
-    cwd,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const running = new RunningProcess(name, child)
+  const file = log === undefined ? undefined : openSync(log, 'a')
+  const out = file ?? 'pipe'
+  const child = spawn(program, args, { env: { ...process.env, ...env }, cwd, stdio: ['ignore', out, out] })
+  if (file !== undefined) closeSync(file)
+  const running = new RunningProcess(name, child, log)
   await once(child, 'spawn')
   return running
 }
@@ -111,15 +112,17 @@ class RunningProcess implements Running {
   readonly pid: number
   readonly #name: string
   readonly #child: ChildProcess
+  readonly #log: string | undefined
   readonly #closed = Promise.withResolvers<void>()
   #isClosed = false
   #output = ''
   #stdout = ''
   #news = Promise.withResolvers<void>()
 
-  constructor(name: string, child: ChildProcessByStdio<null, Readable, Readable>) {
+  constructor(name: string, child: ChildProcess, log: string | undefined) {
     this.#name = name
     this.#child = child
+    this.#log = log
     this.pid = child.pid ?? 0
     // Whatever becomes of the test, nothing that it started outlives it.
     const kill = (): void => void child.kill('SIGKILL')
@@ -130,12 +133,12 @@ class RunningProcess implements Running {
       this.#closed.resolve()
       this.#news.resolve()
     })
-    void this.#follow(child.stdout, (text) => (this.#stdout += text))
-    void this.#follow(child.stderr, () => {})
+    if (child.stdout !== null) void this.#follow(child.stdout, (text) => (this.#stdout += text))
+    if (child.stderr !== null) void this.#follow(child.stderr, () => {})
   }
 
   output(): string {
-    return this.#output
+    return this.#log === undefined ? this.#output : readFileSync(this.#log, 'utf8').slice(-64 * 1024)
   }
 
   stdout(): string {
@@ -145,18 +148,19 @@ class RunningProcess implements Running {
   async waitFor(pattern: RegExp): Promise<RegExpExecArray> {
     using deadline = new Deadline()
     for (;;) {
-      const match = pattern.exec(this.#output)
+      const match = pattern.exec(this.output())
       if (match !== null) return match
-      assert.ok(!this.#isClosed, `${this.#name} ended before it said ${String(pattern)}:\n${this.#output}`)
-      assert.ok(!deadline.passed, `${this.#name} did not say ${String(pattern)}:\n${this.#output}`)
-      await Promise.race([this.#news.promise, deadline.promise])
+      assert.ok(!this.#isClosed, `${this.#name} ended before it said ${String(pattern)}:\n${this.output()}`)
+      assert.ok(!deadline.passed, `${this.#name} did not say ${String(pattern)}:\n${this.output()}`)
+      const look = this.#log === undefined ? [] : [delay(2)] // a file does not tell
+      await Promise.race([this.#news.promise, deadline.promise, ...look])
     }
   }
 
   async ended(): Promise<number | null> {
     using deadline = new Deadline()
     await Promise.race([this.#closed.promise, deadline.promise])
-    assert.ok(this.#isClosed, `${this.#name} did not end:\n${this.#output}`)
+    assert.ok(this.#isClosed, `${this.#name} did not end:\n${this.output()}`)
     return this.#child.exitCode
   }
 
@@ -224,7 +228,7 @@ export async function until(what: string, holds: () => Promise<boolean>): Promis
 }
 
 /** A port that was free a moment ago, for programs that cannot choose one themselves. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()

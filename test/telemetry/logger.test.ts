@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import { RegistryError } from '../../src/oci/error.ts'
 import { UpstreamError } from '../../src/registry/upstream-error.ts'
-import { redactUrls } from '../../src/telemetry/logger.ts'
+import { createLogger, redactUrls } from '../../src/telemetry/logger.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 
 test('P8: fields that hold a secret are never written', () => {
@@ -58,4 +59,50 @@ const urls: ReadonlyArray<[string, string]> = [
 
 for (const [text, expected] of urls) {
   test(`P8: of «${text}» nothing is left but «${expected}»`, () => assert.equal(redactUrls(text), expected))
+}
+
+const hostile = 'a\r\nFAKE \u001b[31m\u009b2J \u2028\u2029 \u202egnp \u007f'
+
+test('T-95: what a stranger says stays within its line, and is shown, not obeyed', () => {
+  const { logger, text, lines } = recordingLogger()
+  logger.info({ reference: hostile, error: new Error(hostile), [hostile]: 1 }, 'message')
+  assert.doesNotMatch(text().trimEnd(), /[\p{Cc}\u2028-\u202e]/u)
+  assert.equal(lines[0]?.['reference'], hostile, 'a machine reads what was said')
+  assert.equal(lines[0]?.[hostile], 1)
+})
+
+test('T-95: nor does a terminal obey it', async () => {
+  const written: string[] = []
+  const destination = new Writable({
+    write(chunk, _, done) {
+      written.push(String(chunk))
+      done()
+    },
+  })
+  const logger = createLogger({ level: 'info', format: 'text', destination })
+  logger.info({ reference: hostile, error: new Error(hostile) }, 'message')
+  while (written.length === 0) await new Promise(setImmediate)
+  assert.doesNotMatch(written.join('').replaceAll('\n', ''), /[\p{Cc}\u2028-\u202e]/u)
+  assert.doesNotMatch(written.join(''), /^FAKE/m)
+})
+
+const long: Readonly<Record<string, Record<string, unknown>>> = {
+  'a text': { reference: 'x'.repeat(100_000) },
+  'an error': { error: new Error('y'.repeat(100_000), { cause: new Error('z'.repeat(100_000)) }) },
+  'a list': { links: Array.from({ length: 50_000 }, (_, nth) => `sha256:${nth}`) },
+  'many fields': Object.fromEntries(Array.from({ length: 5000 }, (_, nth) => [`field ${nth} ${'k'.repeat(50)}`, 'v'])),
+  'many long fields': Object.fromEntries(Array.from({ length: 20 }, (_, nth) => [String(nth), '…'.repeat(5000)])),
+  'a wide tree': { a: Array.from({ length: 99 }, () => Array.from({ length: 99 }, () => Array(99).fill('w'))) },
+  'what grows when it is escaped': { reference: '\u2028'.repeat(2500) },
+}
+
+for (const [what, fields] of Object.entries(long)) {
+  test(`T-95, P7: a line with ${what} has at most 8 KiB, and says so`, () => {
+    const { logger, text, lines } = recordingLogger()
+    logger.warn(fields, 'message')
+    assert.ok(Buffer.byteLength(text()) <= 8192, String(text().length))
+    assert.equal(lines[0]?.['msg'], 'message')
+    assert.equal(lines[0]['level'], 'warn')
+    assert.equal(lines[0]['shortened'], true)
+  })
 }

@@ -2,8 +2,8 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lightPull } from '../support/light-client.ts'
-import type { Part } from './objects.ts'
-import { memoryOf, openFiles, resetPeak } from './proc.ts'
+import type { Part } from '../support/outside/objects.ts'
+import { memoryOf, openFiles, resetPeak } from '../support/outside/proc.ts'
 import type { RowId } from './rows.ts'
 import { Stage, type Findings } from './stage.ts'
 

@@ -6,7 +6,7 @@ import { mkdir, open, readdir, readFile, rm, statfs, truncate } from 'node:fs/pr
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { Image } from './origin.ts'
+import type { Image } from '../support/outside/origin.ts'
 import { Stage, type Findings } from './stage.ts'
 
 const mebibyte = 1024 * 1024

@@ -3,8 +3,8 @@ import { randomInt } from 'node:crypto'
 import { readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Image } from '../support/outside/origin.ts'
 import { until } from '../support/real-parts.ts'
-import type { Image } from './origin.ts'
 import { Stage, type Findings, type Pulled } from './stage.ts'
 
 /** One of them is answered when it is whole, the others as they come. */

@@ -1,4 +1,5 @@
 // What is measured: a row for each promise, and the table that they make.
+import { table } from '../support/outside/measured-page.ts'
 
 export interface Row {
   readonly title: string
@@ -220,7 +221,7 @@ export function measureTable(columns: readonly Column[]): string {
       const { text, met } = results.get(id) ?? { text: 'not measured', met: undefined }
       return met === false ? `${text} — **missed**` : text
     })
-    return line([allRows[id].title, allRows[id].target, ...cells])
+    return [allRows[id].title, allRows[id].target, ...cells]
   })
   return table(['measure', 'target', ...columns.map(({ name }) => name)], lines)
 }
@@ -239,16 +240,8 @@ export function outcomeTable(columns: readonly Column[]): string {
       const found = outcomes.find((outcome) => outcome.fault === fault)
       return [found?.uncached ?? '–', found?.cached ?? '–']
     })
-    return line([fault, ...cells])
+    return [fault, ...cells]
   })
   const heads = columns.flatMap(({ name }) => [`not cached: ${name}`, `cached: ${name}`])
   return table(['the upstream', ...heads], lines)
-}
-
-function table(heads: readonly string[], lines: readonly string[]): string {
-  return [line(heads), line(heads.map(() => '---')), ...lines].join('\n')
-}
-
-function line(cells: readonly string[]): string {
-  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 }

@@ -1,9 +1,6 @@
 // `npm run torture`: the same faults for entrepot and for a peer, both as processes, and a table of what happened.
-import { cpus, totalmem, release, arch } from 'node:os'
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { checkout } from '../support/real-parts.ts'
+import { machine, writeMeasured } from '../support/outside/measured-page.ts'
 import { amplification, memory } from './amplification.ts'
 import { damage, fullDisk, starts } from './disk.ts'
 import { kills } from './kills.ts'
@@ -74,26 +71,13 @@ async function torture(target: Target, scale: Scale, only: readonly string[]): P
 }
 
 function report(columns: readonly Column[], command: string): string {
-  const memoryText = `${(totalmem() / 1024 ** 3).toFixed(0)} GiB`
   const peers = columns.map(({ name }) => name).filter((name) => name !== 'entrepot')
-  const versions = [`node ${process.version.slice(1)}`, ...peers]
-  const machine = `${cpus().length} cores (${arch()}), ${memoryText} of memory, ${process.platform} ${release()}, ${versions.join(', ')}`
   return [
-    `Measured on ${new Date().toISOString().slice(0, 10)} by \`${command}\`: ${machine}.`,
+    machine(command, peers),
     measureTable(columns),
     'What clients are told, for each thing that an upstream may do:',
     outcomeTable(columns),
   ].join('\n\n')
-}
-
-const markers = ['<!-- measured -->', '<!-- /measured -->'] as const
-
-async function writeInto(text: string): Promise<void> {
-  const file = join(checkout, 'docs/faults.md')
-  const page = await readFile(file, 'utf8')
-  const [begin, end] = markers.map((marker) => page.indexOf(marker))
-  if (begin === undefined || end === undefined || begin < 0 || end < begin) throw new Error(`${file} has no markers`)
-  await writeFile(file, `${page.slice(0, begin + markers[0].length)}\n\n${text}\n\n${page.slice(end)}`)
 }
 
 function titlesOfMissed(column: Column): string[] {
@@ -134,7 +118,8 @@ async function main(): Promise<number> {
   const failures = [...(entrepot?.broken ?? []), ...(entrepot === undefined ? [] : titlesOfMissed(entrepot.column))]
   const text = report(columns, ['npm run torture --', ...process.argv.slice(2)].join(' '))
   process.stdout.write(`${text}\n`)
-  if (values.write) await writeInto(`${text}\n\nWhat the rows of the first table mean:\n\n${meanings()}`)
+  if (values.write)
+    await writeMeasured('faults.md', `${text}\n\nWhat the rows of the first table mean:\n\n${meanings()}`)
   for (const title of failures) process.stderr.write(`entrepot misses: ${title}\n`)
   return failures.length > 0 ? 1 : 0
 }

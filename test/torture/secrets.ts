@@ -1,5 +1,5 @@
 // Whether credentials reach a host that they are not for.
-import type { Fault } from './faults.ts'
+import type { Fault } from '../support/outside/faults.ts'
 import { Stage, type Findings } from './stage.ts'
 
 const credentials = { username: 'alice', password: 'canary-s3cret' }

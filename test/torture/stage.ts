@@ -3,9 +3,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryFolder, until, type Folder } from '../support/real-parts.ts'
 import { lightPull, type LightAnswer, type LightPullOptions } from '../support/light-client.ts'
-import { Origin, type Image } from './origin.ts'
-import type { Mirror, MirrorOptions, Target } from './target.ts'
+import type { Mirror, MirrorOptions } from '../support/outside/mirrors.ts'
+import { Origin, type Image } from '../support/outside/origin.ts'
 import type { Outcome, Result, RowId } from './rows.ts'
+import type { Target } from './target.ts'
 
 /** How much is done. */
 export interface Scale {

@@ -1,6 +1,6 @@
 // Everything an upstream can do wrong, each in a stage of its own: what is cached is pulled during it, and what is not.
-import type { Fault, Place } from './faults.ts'
-import type { Image } from './origin.ts'
+import type { Fault, Place } from '../support/outside/faults.ts'
+import type { Image } from '../support/outside/origin.ts'
 import { Stage, type Findings, type Pulled } from './stage.ts'
 
 interface Trouble {

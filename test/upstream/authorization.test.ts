@@ -157,7 +157,7 @@ test('a 401 without a challenge is explained by /v2/', async () => {
   await upstream.repository(name).manifests.get(manifestDigest)
 })
 
-test('a token that is no longer accepted is renewed', async () => {
+test('T-20: a token that is no longer accepted is renewed', async () => {
   let count = 0
   await using server = await tokenRegistry({
     token: (_request, response) => reply(response, 200, {}, { token: `t${(count += 1)}`, expires_in: 3600 }),
@@ -292,7 +292,7 @@ const tokenFailures: ReadonlyArray<{
 ]
 
 for (const { why, answer, anonymous, secret } of tokenFailures) {
-  test(`P8, P10: a token server that ${why} is an honest error that gives nothing away`, async () => {
+  test(`T-20, P8, P10: a token server that ${why} is an honest error that gives nothing away`, async () => {
     await using server = await tokenRegistry({ token: (_request, response) => answer(response) })
     await using nobody = upstreamAt(server.url)
     await failure(nobody.repository(name).manifests.get(manifestDigest), anonymous)

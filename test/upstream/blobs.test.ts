@@ -218,7 +218,7 @@ test('the size of a blob behind a URL that is signed for GET is asked for by one
   await failure(blobs.stat(blobDigest), 'invalid')
 })
 
-test('a registry without HEAD describes its blobs nevertheless', async () => {
+test('T-30: a registry without HEAD describes its blobs nevertheless', async () => {
   await using server = await scriptedServer(({ method }, response) =>
     method === 'HEAD' ? reply(response, 405) : reply(response, 206, { 'content-range': 'bytes 0-0/77' }, 'x'),
   )

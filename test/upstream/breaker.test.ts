@@ -314,7 +314,7 @@ const answers: ReadonlyArray<{ why: string; status: number; lives: boolean }> = 
 ]
 
 for (const { why, status, lives } of answers) {
-  test(`an upstream that answers with ${why} ${lives ? 'lives' : 'is in trouble'}`, async () => {
+  test(`T-23: an upstream that answers with ${why} ${lives ? 'lives' : 'is in trouble'}`, async () => {
     await using server = await registry()
     server.answer = (response): void => reply(response, status)
     await using upstream = upstreamAt(server.url)

@@ -4,6 +4,8 @@ import { test } from 'node:test'
 import { RegistryError } from '../../src/oci/error.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { deferred } from '../../src/async/deferred.ts'
+import { UpstreamError } from '../../src/registry/upstream-error.ts'
+import type { Resolve } from '../../src/upstream/bounds.ts'
 import { reply, scriptedServer, type ScriptedServer } from '../support/scripted-server.ts'
 import { blob, blobDigest, failure, latest, manifest, manifestDigest, name, upstreamAt } from './fixture.ts'
 
@@ -75,6 +77,45 @@ test('T-24, P10: hosts that cannot be reached are said to be unreachable', async
     assert.match(error.message, new RegExp(`^${url.host} cannot be reached`))
   }
   assert.equal(plain.requests.length, 0) // and TLS is not given up for it
+})
+
+const [v4, v6] = [{ address: '127.0.0.1', family: 4 } as const, { address: '::1', family: 6 } as const]
+
+test('T-24: an address that does not answer costs nothing where the name has another', async () => {
+  await using server = await scriptedServer((_request, response) => reply(response, 200, {}, manifest))
+  const url = new URL(`http://registry.test:${server.url.port}`) // listens on the IPv4 address alone
+  for (const addresses of [[v6, v4], [v4, v6], [v4]]) {
+    await using upstream = upstreamAt(url, { resolve: (_, __, callback) => callback(null, addresses) })
+    await upstream.repository(name).manifests.get(manifestDigest)
+  }
+})
+
+for (const code of ['ENOTFOUND', 'ESERVFAIL', 'EAI_AGAIN']) {
+  test(`T-24, P10: a name server that says ${code} is asked again by the next request`, async () => {
+    await using server = await scriptedServer((_request, response) => reply(response, 200, {}, manifest))
+    const url = new URL(`http://registry.test:${server.url.port}`)
+    let isFound = false
+    const resolve: Resolve = (_, __, callback) => {
+      if (isFound) callback(null, [v4])
+      else callback(Object.assign(new Error('no such name'), { code }), [])
+      isFound = !isFound
+    }
+    await using upstream = upstreamAt(url, { resolve })
+    const { manifests } = upstream.repository(name)
+    const error = await failure(manifests.get(manifestDigest), 'unreachable')
+    assert.equal(error.message, `${url.host} cannot be reached (${code})`)
+    await manifests.get(manifestDigest)
+  })
+}
+
+test('T-24, P7: a name server that never answers is given up', async () => {
+  const timeouts = { connect: 50, firstByte: 50, idle: 1000 }
+  await using upstream = upstreamAt(new URL('http://registry.test'), { resolve: () => {}, timeouts })
+  const error = await upstream
+    .repository(name)
+    .manifests.get(manifestDigest)
+    .catch((reason: unknown) => reason)
+  assert.ok(error instanceof UpstreamError && ['timeout', 'unreachable'].includes(error.failure), String(error))
 })
 
 test('an answer that is not HTTP is invalid', async () => {

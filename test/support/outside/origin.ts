@@ -44,8 +44,18 @@ export class Origin implements AsyncDisposable {
     return `http://127.0.0.1:${this.#port}`
   }
 
-  async addBlob(repository: string, size: number): Promise<Part> {
-    return { digest: (await this.#tell({ do: 'add-blob', repository, size })) as string, size }
+  /** @param seed what its bytes are made from, in hex; without it, none knows them before */
+  async addBlob(repository: string, size: number, seed?: string): Promise<Part> {
+    return { digest: (await this.#tell({ do: 'add-blob', repository, size, seed })) as string, size }
+  }
+
+  /** Resolves with the digest of the file's bytes. */
+  async addFile(repository: string, path: string): Promise<string> {
+    return (await this.#tell({ do: 'add-file', repository, path })) as string
+  }
+
+  async addDocument(repository: string, tag: string, text: string): Promise<string> {
+    return (await this.#tell({ do: 'add-manifest', repository, tag, text })) as string
   }
 
   async addManifest(repository: string, tag: string | undefined, layers: readonly Part[]): Promise<string> {
@@ -115,7 +125,7 @@ export class Origin implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#hole?.kill('SIGKILL')
-    if (this.#child.exitCode !== null) return
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     this.#child.kill('SIGKILL')
     await once(this.#child, 'exit')
   }
@@ -124,7 +134,9 @@ export class Origin implements AsyncDisposable {
     const id = ++this.#id
     const waiting = Promise.withResolvers<unknown>()
     this.#waiting.set(id, waiting)
-    this.#child.send({ id, command })
+    this.#child.send({ id, command }, (error) => {
+      if (error !== null) waiting.reject(error)
+    })
     return await waiting.promise
   }
 }

@@ -5,7 +5,7 @@ export interface StoredObject {
   readonly digest: string
   readonly mediaType: string
   readonly size: number
-  read(start: number, end: number): Buffer
+  readonly read: Read
 }
 
 const blockSize = 1024 * 1024
@@ -16,26 +16,55 @@ export function pieceEnd(start: number, end: number): number {
   return Math.min(end, start + pieceSize - (start % pieceSize))
 }
 
-export function blobOf(size: number): StoredObject {
-  const block = createCipheriv('aes-128-ctr', randomBytes(16), Buffer.alloc(16)).update(Buffer.alloc(blockSize))
-  /** Within one block; each of them differs from the others in its first bytes. */
-  const read = (start: number, end: number): Buffer => {
+/** Reads a part of a blob's bytes, within one piece. */
+export type Read = (start: number, end: number) => Buffer
+
+/** The bytes that 16 others stand for; each block differs from the others in its first eight. */
+export function seeded(seed: Uint8Array): Read {
+  const block = createCipheriv('aes-128-ctr', seed, Buffer.alloc(16)).update(Buffer.alloc(blockSize))
+  return (start, end) => {
     const at = start % blockSize
     if (at >= 8) return block.subarray(at, at + end - start)
-    const bytes = Buffer.from(block.subarray(0, at + end - start))
-    if (bytes.length >= 8) bytes.writeBigUInt64LE(BigInt(Math.floor(start / blockSize)))
-    return bytes.subarray(at)
+    const bytes = Buffer.from(block.subarray(0, Math.max(8, at + end - start)))
+    bytes.writeBigUInt64LE(BigInt(Math.floor(start / blockSize)))
+    return bytes.subarray(at, at + end - start)
   }
+}
+
+export function blobOf(size: number, seed: Uint8Array = randomBytes(16)): StoredObject {
+  const read = seeded(seed)
   const hash = createHash('sha256')
   for (let at = 0; at < size; at = pieceEnd(at, size)) hash.update(read(at, pieceEnd(at, size)))
   return { digest: `sha256:${hash.digest('hex')}`, mediaType: 'application/octet-stream', size, read }
 }
 
+/** Whether these are a blob's bytes from `start` on. */
+export function isPartOf(read: Read, bytes: Buffer, start: number): boolean {
+  const end = start + bytes.byteLength
+  for (let at = start; at < end;) {
+    const first = at % blockSize
+    const next = first < 8 ? Math.min(end, at + 8 - first) : pieceEnd(at, end)
+    if (!bytes.subarray(at - start, next - start).equals(read(at, next))) return false
+    at = next
+  }
+  return true
+}
+
+/** These bytes. */
+export function wholeOf(bytes: Buffer): StoredObject {
+  const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  return {
+    digest,
+    mediaType: 'application/octet-stream',
+    size: bytes.length,
+    read: (start, end) => bytes.subarray(start, end),
+  }
+}
+
 export function documentOf(text: string): StoredObject {
   const bytes = Buffer.from(text)
   const { mediaType } = JSON.parse(text) as { mediaType: string }
-  const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-  return { digest, mediaType, size: bytes.length, read: (start, end) => bytes.subarray(start, end) }
+  return { ...wholeOf(bytes), mediaType }
 }
 
 export interface Part {

@@ -21,3 +21,13 @@ export async function resetPeak(pid: number): Promise<void> {
 export async function openFiles(pid: number): Promise<number> {
   return (await readdir(`/proc/${pid}/fd`)).length
 }
+
+/** CPU time that a process and all below it have used, in seconds. */
+export async function cpuOf(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ') // from the third on: proc_pid_stat(5)
+  const own = fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / 100
+  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ').filter((id) => id !== '')
+  const theirs = await Promise.all(children.map(async (id) => await cpuOf(Number(id))))
+  return theirs.reduce((sum, seconds) => sum + seconds, own)
+}

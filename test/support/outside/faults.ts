@@ -11,7 +11,8 @@ export type Fault =
   | { readonly do: 'stall'; readonly at: Place }
   /** Stalls until the origin is told to go on; from then on it does not. */
   | { readonly do: 'hold'; readonly at: Place }
-  | { readonly do: 'pace'; readonly bytesPerSecond: number }
+  /** So fast, each connection; `shared`: all of them together, as by one line. */
+  | { readonly do: 'pace'; readonly bytesPerSecond: number; readonly shared?: boolean }
   | { readonly do: 'drip' }
   | { readonly do: 'flip' }
   /** Another right object of the same kind and repository. */
@@ -48,7 +49,9 @@ export interface Asked {
 }
 
 export type Command =
-  | { readonly do: 'add-blob'; readonly repository: string; readonly size: number }
+  /** Random bytes, or those of a seed in hex. */
+  | { readonly do: 'add-blob'; readonly repository: string; readonly size: number; readonly seed?: string | undefined }
+  | { readonly do: 'add-file'; readonly repository: string; readonly path: string }
   | {
       readonly do: 'add-manifest'
       readonly repository: string

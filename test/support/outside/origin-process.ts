@@ -1,11 +1,12 @@
 // The upstream of all measures, as a process of its own: what it counts is what it really handed to the network. It speaks
 // HTTP on bare sockets, so that it can break every rule of it.
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import type { Asked, Command, Fault, Kind, Place, Rule } from './faults.ts'
-import { blobOf, documentOf, manifestOf, pieceEnd, type StoredObject } from './objects.ts'
+import { blobOf, documentOf, manifestOf, pieceEnd, wholeOf, type StoredObject } from './objects.ts'
 
 interface Incoming {
   readonly method: string
@@ -193,6 +194,21 @@ async function answerRightly(
   return await sendBody(socket, request, object, { start, end }, fault)
 }
 
+/** Holds a sender back to so many bytes a second, though timers are late: what they lose is made up for, within a moment. */
+class Pace {
+  #free = 0
+
+  async sent(bytes: number, bytesPerSecond: number): Promise<void> {
+    const now = performance.now()
+    this.#free = Math.max(this.#free, now - burst) + (1000 * bytes) / bytesPerSecond
+    if (this.#free > now) await sleep(this.#free - now)
+  }
+}
+
+/** In milliseconds. */
+const burst = 5
+const line = new Pace()
+
 async function drip(socket: Socket, bytes: Uint8Array, request?: Incoming): Promise<void> {
   for (const byte of bytes) {
     await write(socket, Uint8Array.of(byte), request)
@@ -209,6 +225,7 @@ async function sendBody(
 ): Promise<boolean> {
   const place = fault !== undefined && 'at' in fault ? byteOf(fault.at, object.size) : Infinity
   let at = start
+  const own = new Pace()
   const sendUntil = async (last: number): Promise<void> => {
     while (at < last) {
       const next = pieceEnd(at, last)
@@ -220,7 +237,7 @@ async function sendBody(
       }
       if (fault?.do === 'drip') await drip(socket, bytes, request)
       else await write(socket, bytes, request)
-      if (fault?.do === 'pace') await sleep((1000 * bytes.byteLength) / fault.bytesPerSecond)
+      if (fault?.do === 'pace') await (fault.shared === true ? line : own).sent(bytes.byteLength, fault.bytesPerSecond)
       at = next
     }
   }
@@ -258,7 +275,13 @@ function add(repository: string, kind: Kind, object: StoredObject, tag?: string)
 async function obey(command: Command): Promise<unknown> {
   switch (command.do) {
     case 'add-blob':
-      return add(command.repository, 'blobs', blobOf(command.size))
+      return add(
+        command.repository,
+        'blobs',
+        blobOf(command.size, command.seed === undefined ? undefined : Buffer.from(command.seed, 'hex')),
+      )
+    case 'add-file':
+      return add(command.repository, 'blobs', wholeOf(await readFile(command.path)))
     case 'add-manifest':
       return add(command.repository, 'manifests', documentOf(command.text), command.tag)
     case 'add-huge-manifest': {
