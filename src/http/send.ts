@@ -3,9 +3,6 @@ import type { ServerResponse } from 'node:http'
 import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
 
-/** Milliseconds that headers wait for the first bytes of a body, to leave in one packet with them. */
-const headersWait = 5
-
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
 
@@ -30,8 +27,7 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
     response.end()
     return 0
   }
-  // The client sees them also where the first byte is long in coming.
-  const flush = setTimeout(() => response.flushHeaders(), headersWait)
+  response.flushHeaders() // the client sees them before the first byte is here
   try {
     const sent = await pump(stream, response)
     const promised = headers['content-length']
@@ -43,8 +39,6 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
   } catch (error) {
     response.destroy()
     throw error
-  } finally {
-    clearTimeout(flush)
   }
 }
 

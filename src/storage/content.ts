@@ -369,6 +369,7 @@ export class Content implements ContentStore {
 
   async #setAside(digest: Digest, version: string): Promise<void> {
     const { logger, usage } = this.#options
+    this.#hot.delete(digest)
     await this.forget(digest)
     try {
       if (!(await this.#files.setAside(digest, version))) return // it was replaced while we read

@@ -105,8 +105,7 @@ export class LinkFiles {
 
   /**
    * Makes a link young and durable, if it is one and can be written, and says what `read` does. `onFound` is called with
-   * what it says
-   * before anything else happens to that path.
+   * what it says before anything else happens to that path.
    */
   async renew(path: DriverPath, onFound?: (target: Digest) => void): Promise<Digest | undefined> {
     return await this.#lock.run(path, async () => {
