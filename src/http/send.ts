@@ -15,8 +15,8 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
   const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
   if (body === undefined || (body instanceof Uint8Array && body.byteLength <= atOnce)) {
     // These two have no content, and so no length of one (RFC 9110 §8.6).
-    const length = status === 204 || status === 304 ? {} : { 'content-length': body?.byteLength ?? 0 }
-    response.writeHead(status, { ...length, ...headers })
+    const hasLength = headers['content-length'] !== undefined || status === 204 || status === 304
+    response.writeHead(status, hasLength ? headers : { 'content-length': body?.byteLength ?? 0, ...headers })
     response.end(body)
     return response.req.method === 'HEAD' ? 0 : (body?.byteLength ?? 0)
   }
