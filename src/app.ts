@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { HotReplies } from './api/hot-replies.ts'
 import { api } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
@@ -84,6 +85,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         relativeUrls: config.http.relativeUrls,
         secret: config.http.secret ?? (await uploadSecret(driver, logger)),
         readOnly: config.storage.readOnly,
+        hotReplies: new HotReplies(),
         schema1: await openSchema1(config),
         rules: manifestRules(config.validation, config.policy),
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },

@@ -40,7 +40,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   yaml: ['config'],
   commander: ['cli'],
   'node:sqlite': ['ledger'],
-  'lru-cache': ['cache', 'proxy', 'storage'],
+  'lru-cache': ['api', 'cache', 'proxy', 'storage'],
   'p-limit': ['drivers', 'storage', 'proxy', 'upstream'],
 }
 

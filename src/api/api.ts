@@ -5,6 +5,7 @@ import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions, Trace } from '../registry/call.ts'
 import type { Registry, RepositoryOptions } from '../registry/registry.ts'
 import { readBlob } from './blobs.ts'
+import type { HotReplies } from './hot-replies.ts'
 import { listCatalog, listTags, type PageLimits } from './listing.ts'
 import { pushManifest, removeManifest, type PushPolicy } from './manifest-push.ts'
 import { readManifest } from './manifests.ts'
@@ -29,6 +30,8 @@ export interface ApiOptions extends UploadOptions, PushPolicy {
   readonly tags: PageLimits
   /** Nothing is written or deleted by clients; what is pulled through is still stored. */
   readonly readOnly: boolean
+  /** Without it every answer is found anew: for whoever must be asked, or told, each time. */
+  readonly hotReplies?: HotReplies | undefined
 }
 
 /** Which methods a resource has; those that do not read are gone where the registry is read-only. */
@@ -52,15 +55,21 @@ export function api(registry: Registry, options: ApiOptions): Handler {
     'x-content-type-options': 'nosniff', // whoever pushes decides what the bytes are, no browser does
     ...Object.fromEntries(Object.entries(options.headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
   }
-  return async (request) => {
+  const hot = options.hotReplies
+  const find = async (request: Request): Promise<Reply> => {
+    const generation = hot?.generation ?? 0
     const trace: Trace = { from: 'local' }
-    const reply = await answer(registry, options, request, trace)
+    const answered = await answer(registry, options, request, trace)
     for (const field of ['from', 'upstream', 'warning'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
     }
     const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
-    return { ...reply, headers: { ...common, ...warning, ...reply.headers } }
+    const reply = { ...answered, headers: { ...common, ...warning, ...answered.headers } }
+    if (readingMethods.includes(request.method)) hot?.keep(request, reply, trace, generation)
+    else hot?.clear()
+    return reply
   }
+  return (request) => hot?.find(request) ?? find(request)
 }
 
 /** A `Warning` of OCI's form (distribution-spec, «Warnings»); what no header can hold is left out of the text. */

@@ -1,7 +1,7 @@
 // Schema 1 at the edge: signed manifests come in, images of today go out in its words to clients that know no others. In
 // storage there are only payloads without signatures; what leaves is signed with our own key.
 import { resolveRange } from '../bytes/range.ts'
-import { collect, streamOf, TooLargeError } from '../bytes/stream.ts'
+import { collect, WholeStream, TooLargeError } from '../bytes/stream.ts'
 import { schema1Keys } from '../oci/ambiguous-keys.ts'
 import type { Digest } from '../oci/digest.ts'
 import { ifPresent, isAbsence, RegistryError } from '../oci/error.ts'
@@ -119,7 +119,7 @@ export function withEmptyLayer(blobs: BlobSource): BlobSource {
     async open(digest, options) {
       if (digest !== emptyLayerDigest) return await blobs.open(digest, options)
       const range = resolveRange(options?.range ?? { start: 0 }, emptyLayerSize)
-      return { descriptor, range, body: streamOf(emptyLayer().subarray(range.start, range.end)) }
+      return { descriptor, range, body: new WholeStream(emptyLayer().subarray(range.start, range.end)) }
     },
   }
 }

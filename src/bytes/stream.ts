@@ -7,14 +7,19 @@
  */
 export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {}
 
-/** A stream over bytes at hand. */
-export function streamOf(...chunks: readonly Uint8Array[]): ByteStream {
-  return {
-    async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
-      yield* chunks
-    },
-    async [Symbol.asyncDispose](): Promise<void> {},
+/** A stream over bytes at hand, for whoever takes them in one go. */
+export class WholeStream implements ByteStream {
+  readonly bytes: Uint8Array
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
   }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    yield this.bytes
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
 }
 
 export class TooLargeError extends Error {

@@ -4,6 +4,7 @@ import { startApp, version, type App } from '../app.ts'
 import { ConfigError } from '../config/config-error.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/config.ts'
+import { BatchedLines } from '../telemetry/batched-lines.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
 import { banner } from './banner.ts'
 import type { Io } from './io.ts'
@@ -13,7 +14,8 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
     const { level, format, fields } = config.log
     const text = io.stdout.isTTY === true ? 'text' : 'json'
-    const logger = createLogger({ level, format: format ?? text, fields, destination: io.stdout })
+    using lines = new BatchedLines(io.stdout)
+    const logger = createLogger({ level, format: format ?? text, fields, destination: lines })
     sayFailure(io.failed, logger)
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)

@@ -7,6 +7,8 @@ export interface Request {
   /** The path exactly as it was sent: not decoded, not normalised, without the query. */
   readonly path: string
   readonly query: URLSearchParams
+  /** Path and query exactly as they were sent. */
+  readonly target: string
   readonly headers: IncomingHttpHeaders
   readonly body: AsyncIterable<Uint8Array>
   /** Fires when the client has gone or the server stops waiting. */
@@ -26,7 +28,7 @@ export interface Reply {
 }
 
 /** Turns every request into a reply. One that throws is answered 500 with an empty body. */
-export type Handler = (request: Request) => Promise<Reply>
+export type Handler = (request: Request) => Reply | Promise<Reply>
 
 /** Why a request's signal fired. */
 export class ClientGoneError extends Error {

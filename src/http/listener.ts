@@ -175,6 +175,7 @@ async function discardBody(incoming: IncomingMessage): Promise<boolean> {
 
 class IncomingRequest implements Request {
   readonly method: string
+  readonly target: string
   readonly path: string
   readonly log: Record<string, unknown> = {}
   readonly #incoming: IncomingMessage
@@ -187,6 +188,7 @@ class IncomingRequest implements Request {
     const target = incoming.url ?? '/'
     const mark = target.indexOf('?')
     this.method = incoming.method ?? 'GET'
+    this.target = target
     this.path = mark < 0 ? target : target.slice(0, mark)
     this.#search = mark < 0 ? '' : target.slice(mark + 1)
     this.#incoming = incoming

@@ -1,6 +1,6 @@
 // Sends a reply. What has gone wrong after the headers left destroys the socket: an answer is complete or visibly broken.
 import type { ServerResponse } from 'node:http'
-import { streamOf, type ByteStream } from '../bytes/stream.ts'
+import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
 
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
@@ -11,15 +11,16 @@ const atOnce: number = 64 * 1024
  * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
  */
 export async function sendReply(response: ServerResponse, reply: Reply): Promise<number> {
-  const { status, headers, body } = reply
+  const { status, headers } = reply
+  const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
   if (body === undefined || (body instanceof Uint8Array && body.byteLength <= atOnce)) {
     // These two have no content, and so no length of one (RFC 9110 §8.6).
-    const length = status === 204 || status === 304 ? {} : { 'content-length': body?.byteLength ?? 0 }
-    response.writeHead(status, { ...length, ...headers })
+    const hasLength = headers['content-length'] !== undefined || status === 204 || status === 304
+    response.writeHead(status, hasLength ? headers : { 'content-length': body?.byteLength ?? 0, ...headers })
     response.end(body)
     return response.req.method === 'HEAD' ? 0 : (body?.byteLength ?? 0)
   }
-  await using stream = body instanceof Uint8Array ? streamOf(body) : body
+  await using stream = body instanceof Uint8Array ? new WholeStream(body) : body
   if (response.destroyed) throw new ClientGoneError()
   response.writeHead(status, body instanceof Uint8Array ? { 'content-length': body.byteLength, ...headers } : headers)
   if (response.req.method === 'HEAD') {

@@ -35,7 +35,7 @@ export class RecentBytes {
 
   /** Also keeps what lies at `needed` and behind it, however much that is. */
   push(chunk: Uint8Array, needed: number = Infinity): void {
-    for (let taken = 0; taken < chunk.byteLength; ) {
+    for (let taken = 0; taken < chunk.byteLength;) {
       const piece = this.#open(chunk.byteLength - taken)
       const part = chunk.subarray(taken, taken + piece.room.byteLength - piece.used)
       piece.room.set(part, piece.used)

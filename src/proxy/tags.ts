@@ -99,7 +99,7 @@ export class ProxyTags implements TagSource {
   /** What a tag means here, where its manifest is here too. */
   async #findHere(tag: Tag, options?: CallOptions): Promise<Descriptor | undefined> {
     const { local, usage } = this.#options
-    const found = await ifReadable(local.tags.resolve(tag, options))
+    const found = await ifReadable(local.tags.resolve(tag, { ...options, isCopy: true }))
     if (found !== undefined) usage?.used(local.name, found.digest)
     return found
   }

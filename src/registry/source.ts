@@ -59,9 +59,14 @@ export interface ListOptions extends CallOptions {
   readonly after?: string | undefined
 }
 
+export interface ResolveOptions extends CallOptions {
+  /** What another process has changed within the last second may be missed: for tags that are asked of an upstream anyway. */
+  readonly isCopy?: boolean | undefined
+}
+
 export interface TagSource {
   /** @throws RegistryError MANIFEST_UNKNOWN where there is no such tag */
-  resolve(tag: Tag, options?: CallOptions): Promise<Descriptor>
+  resolve(tag: Tag, options?: ResolveOptions): Promise<Descriptor>
   /** In byte order. @throws RegistryError NAME_UNKNOWN where there is no such repository */
   list(options?: ListOptions): AsyncIterable<Tag>
 }

@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache'
 import { digestOfStream } from '../bytes/digester.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
-import { collect, streamOf, type ByteStream } from '../bytes/stream.ts'
+import { collect, WholeStream, type ByteStream } from '../bytes/stream.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import {
   DriverError,
@@ -28,7 +28,7 @@ import { HeldStream } from './held-stream.ts'
 import { InUse } from './in-use.ts'
 import { aliasPath, blobPath } from './layout.ts'
 import { receiveFill } from './fills.ts'
-import type { LinkFiles } from './link-files.ts'
+import { trust, type LinkFiles } from './link-files.ts'
 import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
 import { unreadable, WatchedFile } from './unreadable.ts'
 import type { UploadRoom } from './upload.ts'
@@ -63,6 +63,8 @@ interface SmallBlob {
   readonly bytes: Uint8Array
   /** Of the file that they were read from. */
   readonly version: string
+  /** When that file was last seen. */
+  seen: number
 }
 
 /**
@@ -172,7 +174,7 @@ export class Content implements ContentStore {
     if (bytes !== undefined) {
       const range =
         options?.range === undefined ? { start: 0, end: known.size } : resolveRange(options.range, known.size)
-      return { descriptor: known, range, body: streamOf(bytes.subarray(range.start, range.end)) }
+      return { descriptor: known, range, body: new WholeStream(bytes.subarray(range.start, range.end)) }
     }
     let believed = known
     for (let attempt = 0; attempt < 3; attempt++) {
@@ -287,14 +289,17 @@ export class Content implements ContentStore {
   }
 
   /**
-   * A small blob's bytes, from memory as long as its file stays as it was: they were proven when they came to be there.
+   * A small blob's bytes, from memory as long as its file is as it was a moment ago (`trust`): they were proven when they came to be there.
    * `undefined` where its file has another size.
    * @throws RegistryError BLOB_UNKNOWN
    */
   async #findSmall({ digest, size }: Descriptor): Promise<Uint8Array | undefined> {
     const hot = this.#hot.get(digest)
+    const now = this.#options.links.now()
     if (hot !== undefined) {
+      if (now - hot.seen < trust) return hot.bytes
       const stat = await this.#files.stat(digest)
+      hot.seen = now
       if (stat?.kind === 'file' && stat.version === hot.version) return hot.bytes
       this.#hot.delete(digest)
     }
@@ -307,7 +312,7 @@ export class Content implements ContentStore {
       await this.#setAside(digest, file.version)
       throw new RegistryError('BLOB_UNKNOWN', { digest })
     }
-    this.#hot.set(digest, { bytes, version: file.version })
+    this.#hot.set(digest, { bytes, version: file.version, seen: now })
     return bytes
   }
 
@@ -364,6 +369,7 @@ export class Content implements ContentStore {
 
   async #setAside(digest: Digest, version: string): Promise<void> {
     const { logger, usage } = this.#options
+    this.#hot.delete(digest)
     await this.forget(digest)
     try {
       if (!(await this.#files.setAside(digest, version))) return // it was replaced while we read

@@ -35,33 +35,40 @@ export interface LinkFilesOptions {
 export class LinkFiles {
   readonly #driver: StorageDriver
   readonly #logger: Logger
-  readonly #now: () => number
+  /** A clock that is never set back, in milliseconds. */
+  readonly now: () => number
   /** A link that is removed while another request makes it young must not come back; nor does one count half written. */
   readonly #lock = new KeyedLock()
   readonly #folders = new KeyedLock()
-  /** When each link was last seen. */
-  readonly #seen = new LRUCache<DriverPath, number>({ max: maxSeen })
+  /** When each link was last seen, and what it said. */
+  readonly #seen = new LRUCache<DriverPath, { readonly target: Digest; readonly at: number }>({ max: maxSeen })
   /** Links that this process has written: a young one of another may show before it is durable, and its writer be dead. */
   readonly #written = new LRUCache<DriverPath, true>({ max: maxSeen })
-  #removals = 0
+  /** Of links, by this process: whoever reads one meanwhile may not believe what it saw. */
+  #changes = 0
   /** Whether it was said that links cannot be renewed. */
   #isStuck = false
 
   constructor(options: LinkFilesOptions) {
     this.#driver = options.driver
     this.#logger = options.logger
-    this.#now = options.now ?? (() => performance.now())
+    this.now = options.now ?? (() => performance.now())
   }
 
   /** Whether there is a link that says so, or was a moment ago: `trust`. */
   async has(path: DriverPath, target: Digest): Promise<boolean> {
-    const now = this.#now()
+    return (await this.recent(path)) === target
+  }
+
+  /** What the link says, or said a moment ago: `trust`. @throws UnreadableError */
+  async recent(path: DriverPath): Promise<Digest | undefined> {
+    const now = this.now()
     const seen = this.#seen.get(path)
-    if (seen !== undefined && now - seen < trust) return true
-    const removals = this.#removals
-    if ((await this.read(path)) !== target) return false
-    if (removals === this.#removals) this.#seen.set(path, now)
-    return true
+    if (seen !== undefined && now - seen.at < trust) return seen.target
+    const changes = this.#changes
+    const target = await this.read(path)
+    if (target !== undefined && changes === this.#changes) this.#seen.set(path, { target, at: now })
+    return target
   }
 
   /**
@@ -97,8 +104,8 @@ export class LinkFiles {
   }
 
   /**
-   * Makes a link young and durable, if it is one and can be written, and says what `read` does. `onFound` is called with what it says
-   * before anything else happens to that path.
+   * Makes a link young and durable, if it is one and can be written, and says what `read` does. `onFound` is called with
+   * what it says before anything else happens to that path.
    */
   async renew(path: DriverPath, onFound?: (target: Digest) => void): Promise<Digest | undefined> {
     return await this.#lock.run(path, async () => {
@@ -121,15 +128,24 @@ export class LinkFiles {
       if (error instanceof PathNotFoundError) return false
       throw error
     } finally {
-      this.#removals++ // whoever saw it a moment ago is not believed
-      this.#seen.delete(path)
+      this.#forget(path)
       this.#written.delete(path)
     }
   }
 
   async #write(path: DriverPath, target: Digest): Promise<void> {
-    await this.#driver.write(path, Buffer.from(target))
-    this.#written.set(path, true)
+    try {
+      await this.#driver.write(path, Buffer.from(target))
+      this.#written.set(path, true)
+    } finally {
+      this.#forget(path)
+    }
+  }
+
+  /** Whoever saw it a moment ago is not believed. */
+  #forget(path: DriverPath): void {
+    this.#changes++
+    this.#seen.delete(path)
   }
 
   /** What is here is served, also where nothing can be stored: it is no more than likelier to be collected. */

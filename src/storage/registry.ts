@@ -40,6 +40,8 @@ export interface LocalRegistryOptions {
   readonly hotManifests?: number | undefined
   /** Who is told what is stored and linked. */
   readonly usage?: UsageLog | undefined
+  /** A clock that is never set back, in milliseconds; for tests. */
+  readonly now?: (() => number) | undefined
 }
 
 /** A registry on our own storage, with what its keeper needs. */
@@ -75,7 +77,7 @@ class StoredRegistry implements LocalStore {
     const driver = new ListingCache(options.driver)
     this.#options = options
     this.#driver = driver
-    this.#files = new LinkFiles({ driver, logger })
+    this.#files = new LinkFiles({ driver, logger, now: options.now })
     this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
     this.#room = new UploadRoom(driver)
     this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room, verify, usage })

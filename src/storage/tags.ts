@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { isTag, type RepositoryName, type Tag } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
-import type { ListOptions, ManifestSource } from '../registry/source.ts'
+import type { ListOptions, ManifestSource, ResolveOptions } from '../registry/source.ts'
 import type { DeleteTagOptions, TagStore } from '../registry/store.ts'
 import type { UsageLog } from '../registry/usage.ts'
 import { tagCurrentPath, tagFolder, tagIndexPath, tagsFolder } from './layout.ts'
@@ -38,8 +38,11 @@ export class LinkedTags implements TagStore {
     return await files.read(tagCurrentPath(name, tag))
   }
 
-  async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
-    const digest = await this.find(tag, options)
+  async resolve(tag: Tag, options?: ResolveOptions): Promise<Descriptor> {
+    options?.signal?.throwIfAborted()
+    const { name, files } = this.#options
+    const path = tagCurrentPath(name, tag)
+    const digest = options?.isCopy === true ? await files.recent(path) : await files.read(path)
     if (digest === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
     return await this.#options.manifests.stat(digest, options)
   }

@@ -19,7 +19,15 @@ export interface LogOptions {
 }
 
 /** Fields that hold a secret wherever they appear. Nothing should log one; this is the net below. */
-const secretFields = ['authorization', 'password', 'token', 'access_token', 'refresh_token', 'identitytoken', 'secret']
+const secretFields: ReadonlySet<string> = new Set([
+  'authorization',
+  'password',
+  'token',
+  'access_token',
+  'refresh_token',
+  'identitytoken',
+  'secret',
+])
 
 export function createLogger(options: LogOptions): Logger {
   const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
@@ -30,13 +38,31 @@ export function createLogger(options: LogOptions): Logger {
       level: options.level,
       base: options.fields ?? {},
       timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: secretFields.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
+      formatters: { level: (label) => ({ level: label }), log: withoutSecrets },
       serializers: { error: describeError },
       hooks: { streamWrite: (line) => finishLine(line, options.format) },
     },
     pretty,
   )
+}
+
+/** Two levels deep, as fields are. Written out because pino's own way costs a third of a request's line. */
+function withoutSecrets(fields: Record<string, unknown>): Record<string, unknown> {
+  let redacted: Record<string, unknown> | undefined
+  for (const name in fields) {
+    const value = fields[name]
+    const shown = secretFields.has(name) ? '[redacted]' : withoutInner(value)
+    if (shown === value) continue
+    redacted ??= { ...fields }
+    redacted[name] = shown
+  }
+  return redacted ?? fields
+}
+
+function withoutInner(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Error) return value
+  const names = Object.keys(value).filter((name) => secretFields.has(name))
+  return names.length === 0 ? value : { ...value, ...Object.fromEntries(names.map((name) => [name, '[redacted]'])) }
 }
 
 /** For tests, and for code that runs before there is a logger. */

@@ -6,7 +6,8 @@ import { connect } from 'node:net'
 import { suite, test } from 'node:test'
 import { api } from '../../src/api/api.ts'
 import { manifestRules } from '../../src/api/manifest-rules.ts'
-import { collect, streamOf } from '../../src/bytes/stream.ts'
+import { collect } from '../../src/bytes/stream.ts'
+import { streamOf } from '../support/stream-of.ts'
 import type { Handler, Reply } from '../../src/http/exchange.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -197,7 +198,7 @@ async function exchange(handler: Handler, sent: Sent): Promise<Reply> {
   const { method, path, search, headers, body } = sent
   const query = new URLSearchParams(search)
   const { signal } = new AbortController()
-  return await handler({ method, path, query, headers, body: streamOf(body), signal, log: {} })
+  return await handler({ method, path, target: path, query, headers, body: streamOf(body), signal, log: {} })
 }
 
 suite('malformed requests', async () => {

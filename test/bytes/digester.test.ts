@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { Digester, digestOfStream } from '../../src/bytes/digester.ts'
-import { streamOf } from '../../src/bytes/stream.ts'
+import { streamOf } from '../support/stream-of.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 
 suite('a running digest', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { collect, streamOf, TooLargeError } from '../../src/bytes/stream.ts'
+import { collect, TooLargeError } from '../../src/bytes/stream.ts'
+import { streamOf } from '../support/stream-of.ts'
 
 test('collect copies chunks, which their source may reuse', async () => {
   const buffer = Buffer.from('ab')

@@ -7,6 +7,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../../src/oci/reference.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
+import { trust } from '../../src/storage/link-files.ts'
 import type { ProofPolicy } from '../../src/storage/proofs.ts'
 import { openLocalRegistry, type LocalStore } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
@@ -14,11 +15,23 @@ import { allDrivers, type DriverUnderTest } from '../support/drivers.ts'
 import { faultyDriver, type FaultyDriver } from '../support/faulty-driver.ts'
 import { recordingLogger, type Recording } from '../support/recording-logger.ts'
 
+/** Whoever looks at it finds that what was seen before is no longer believed (`trust`), unless it is stopped. */
+export class RestlessClock {
+  isStopped = false
+  #time = 0
+
+  readonly now = (): number => {
+    if (!this.isStopped) this.#time += trust
+    return this.#time
+  }
+}
+
 export interface Fixture extends AsyncDisposable {
   readonly driver: FaultyDriver
   readonly store: LocalStore
   readonly descriptors: DescriptorCache
   readonly log: Recording
+  readonly clock: RestlessClock
   /** The repository `library/app`. */
   readonly repository: WritableRepository
   /** What a process that starts on the same tree sees. */
@@ -39,9 +52,11 @@ export async function makeFixture(make: () => Promise<DriverUnderTest>): Promise
   const driver = faultyDriver(made.driver)
   const log = recordingLogger()
   const descriptors = descriptorCache(openFactStore({ kind: 'memory' }, log.logger))
-  const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger: log.logger })
+  const clock = new RestlessClock()
+  const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger: log.logger, now: clock.now })
   return {
     driver,
+    clock,
     store,
     descriptors,
     log,

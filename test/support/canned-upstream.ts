@@ -1,5 +1,5 @@
 // An upstream without a network, with one image that is the same in every process.
-import { streamOf } from '../../src/bytes/stream.ts'
+import { streamOf } from './stream-of.ts'
 import type { Descriptor } from '../../src/oci/descriptor.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { RegistryError } from '../../src/oci/error.ts'

@@ -1,0 +1,91 @@
+// Answers of a moment ago, given again to whoever asks the same: found without a wait, and without asking storage.
+import { LRUCache } from 'lru-cache'
+import { WholeStream } from '../bytes/stream.ts'
+import type { Reply, Request } from '../http/exchange.ts'
+import type { Trace } from '../registry/call.ts'
+
+/** Milliseconds for which an answer is given again. So long another process may have changed what it says. */
+const lifetime = 1000
+
+/** Bytes of all answers; most of their bodies lie in memory anyway. */
+const maxSize = 16 * 1024 * 1024
+
+/** Bytes of the largest body that is kept. */
+const maxBody = 64 * 1024
+
+/** What an answer costs besides its body. */
+const overhead = 1024
+
+interface HotReply {
+  readonly reply: Reply
+  /** Of its request's log line. */
+  readonly log: Readonly<Record<string, unknown>>
+  readonly size: number
+  readonly until: number
+}
+
+/**
+ * Only of what cannot have become wrong: content by digest, and the tags of copies, which are asked of an upstream every
+ * few minutes at most. A tag that clients push here is looked up each time: another server may have moved it.
+ */
+export class HotReplies {
+  readonly #replies = new LRUCache<string, HotReply>({ maxSize, sizeCalculation: ({ size }) => size })
+  readonly #now: () => number
+  #generation = 0
+
+  /** `now`: a clock that is never set back, in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now
+  }
+
+  /** Another number once a client has changed something: what was asked before is not to be kept. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** The answer, its log fields added to the request's. */
+  find(request: Request): Reply | undefined {
+    if (request.method !== 'GET') return undefined
+    const hot = this.#replies.get(keyOf(request))
+    if (hot === undefined || this.#now() >= hot.until || isParticular(request)) return undefined
+    Object.assign(request.log, hot.log)
+    return hot.reply
+  }
+
+  /** Keeps an answer that may be given again; `generation` is that of when it was asked for. */
+  keep(request: Request, reply: Reply, trace: Trace, generation: number): void {
+    if (generation !== this.#generation || request.method !== 'GET' || isParticular(request)) return
+    if (reply.status !== 200 || trace.from !== 'local' || trace.warning !== undefined) return
+    if (!isLasting(request, trace)) return
+    const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
+    if (!(body instanceof Uint8Array) || body.byteLength > maxBody) return
+    const entry = { reply: { ...reply, body }, log: { ...request.log }, until: this.#now() + lifetime }
+    this.#replies.set(keyOf(request), { ...entry, size: body.byteLength + overhead })
+  }
+
+  /** Forgets them all: a client has changed something. */
+  clear(): void {
+    this.#generation++
+    this.#replies.clear()
+  }
+}
+
+function keyOf({ target, headers }: Request): string {
+  return `${target} ${headers.accept ?? ''}`
+}
+
+/** Asked with conditions, or for a part. */
+function isParticular({ headers }: Request): boolean {
+  return (
+    headers['if-none-match'] !== undefined ||
+    headers.range !== undefined ||
+    headers['if-range'] !== undefined ||
+    headers.expect !== undefined
+  )
+}
+
+function isLasting({ log }: Request, { upstream }: Trace): boolean {
+  const { kind, reference } = log
+  if (kind !== 'blob' && kind !== 'manifest') return false
+  return upstream !== undefined || (typeof reference === 'string' && reference.includes(':'))
+}

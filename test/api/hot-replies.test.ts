@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { HotReplies } from '../../src/api/hot-replies.ts'
+import type { Reply, Request } from '../../src/http/exchange.ts'
+import type { Trace } from '../../src/registry/call.ts'
+
+const digest = `sha256:${'a'.repeat(64)}`
+
+function request(more: Partial<Request> = {}): Request {
+  const target = more.target ?? '/v2/app/blobs/x'
+  return {
+    method: 'GET',
+    target,
+    path: target,
+    query: new URLSearchParams(),
+    headers: {},
+    body: (async function* () {})(),
+    signal: new AbortController().signal,
+    log: { kind: 'blob', repository: 'app', reference: digest },
+    ...more,
+  }
+}
+
+const reply: Reply = { status: 200, headers: { 'content-length': 2 }, body: Buffer.from('ab') }
+const local: Trace = { from: 'local' }
+
+function kept(asked: Request, given: Reply = reply, trace: Trace = local): boolean {
+  const hot = new HotReplies()
+  hot.keep(asked, given, trace, hot.generation)
+  return hot.find({ ...asked, log: {} }) !== undefined
+}
+
+test('an answer is given again for a second, with its log fields', () => {
+  let now = 5
+  const hot = new HotReplies(() => now)
+  hot.keep(request(), reply, local, hot.generation)
+  now += 999
+  const again = request({ log: {} })
+  assert.deepEqual(hot.find(again), reply)
+  assert.deepEqual(again.log, { kind: 'blob', repository: 'app', reference: digest })
+  now += 1
+  assert.equal(hot.find(request()), undefined)
+})
+
+test('P3: only what is here, whole, small and not out of date is kept', () => {
+  assert.ok(kept(request()))
+  for (const status of [206, 307, 404, 502]) assert.ok(!kept(request(), { ...reply, status }), `${status}`)
+  assert.ok(!kept(request(), { ...reply, body: Buffer.alloc(64 * 1024 + 1) }))
+  assert.ok(!kept(request(), { ...reply, body: undefined }))
+  for (const from of ['upstream', 'fill'] as const) assert.ok(!kept(request(), reply, { from }), from)
+  assert.ok(!kept(request(), reply, { from: 'local', warning: 'stale' }))
+  for (const kind of ['tags', 'catalog', 'referrers', 'base', 'upload']) {
+    assert.ok(!kept(request({ log: { kind, reference: digest } })), kind)
+  }
+})
+
+test('what is asked with conditions or for a part is answered by itself', () => {
+  for (const name of ['if-none-match', 'range', 'if-range', 'expect']) {
+    const asked = request({ headers: { [name]: 'x' } })
+    assert.ok(!kept(asked), name)
+    const hot = new HotReplies()
+    hot.keep(request(), reply, local, hot.generation)
+    assert.equal(hot.find(asked), undefined, name)
+  }
+  for (const method of ['HEAD', 'PUT', 'DELETE']) assert.ok(!kept(request({ method })), method)
+})
+
+test('other queries and other Accept have other answers', () => {
+  const hot = new HotReplies()
+  hot.keep(request({ headers: { accept: 'a' } }), reply, local, hot.generation)
+  assert.ok(hot.find(request({ headers: { accept: 'a' } })))
+  assert.equal(hot.find(request({ headers: { accept: 'b' } })), undefined)
+  assert.equal(hot.find(request()), undefined)
+  assert.equal(hot.find(request({ target: '/v2/app/blobs/x?ns=y', headers: { accept: 'a' } })), undefined)
+})
+
+test('a tag is kept where it is a copy, and not where another server may move it', () => {
+  const log = { kind: 'manifest', repository: 'app', reference: 'latest' }
+  assert.ok(!kept(request({ log })))
+  assert.ok(kept(request({ log }), reply, { from: 'local', upstream: 'ghcr.io' }))
+  assert.ok(kept(request({ log: { ...log, reference: digest } })))
+})
+
+test('after a push or a deletion nothing is given again, nor kept of what was asked before', () => {
+  const hot = new HotReplies()
+  const before = hot.generation
+  hot.keep(request(), reply, local, before)
+  hot.clear()
+  assert.equal(hot.find(request()), undefined)
+  hot.keep(request(), reply, local, before)
+  assert.equal(hot.find(request()), undefined)
+})
+
+test('P7: memory is bounded', () => {
+  const hot = new HotReplies()
+  const large = { ...reply, body: Buffer.alloc(60_000) }
+  for (let at = 0; at < 1000; at += 1) hot.keep(request({ target: `/${at}` }), large, local, hot.generation)
+  let found = 0
+  for (let at = 0; at < 1000; at += 1) if (hot.find(request({ target: `/${at}` })) !== undefined) found += 1
+  assert.ok(found > 200 && found < 300, `${found}`)
+})

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { mock, test } from 'node:test'
+import { BatchedLines } from '../../src/telemetry/batched-lines.ts'
+
+function gathered(): { written: string[]; write(text: string): void } {
+  const written: string[] = []
+  return { written, write: (text) => written.push(text) }
+}
+
+test('lines that come together leave together, in order, a moment later', () => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  try {
+    const target = gathered()
+    const lines = new BatchedLines(target)
+    lines.write('one\n')
+    lines.write('two\n')
+    assert.deepEqual(target.written, [])
+    mock.timers.tick(20)
+    assert.deepEqual(target.written, ['one\ntwo\n'])
+    lines.write('three\n')
+    mock.timers.tick(20)
+    assert.deepEqual(target.written, ['one\ntwo\n', 'three\n'])
+    mock.timers.tick(1000)
+    assert.equal(target.written.length, 2)
+  } finally {
+    mock.timers.reset()
+  }
+})
+
+test('P7: what waits is bounded', () => {
+  const target = gathered()
+  using lines = new BatchedLines(target)
+  for (let count = 0; count < 10_000; count += 1) lines.write(`${'x'.repeat(99)}\n`)
+  assert.ok(target.written.length >= 15, `${target.written.length} times`)
+})
+
+test('nothing is left behind at the end', () => {
+  const target = gathered()
+  {
+    using lines = new BatchedLines(target)
+    lines.write('last\n')
+  }
+  assert.deepEqual(target.written, ['last\n'])
+})
