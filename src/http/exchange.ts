@@ -8,6 +8,8 @@ export interface Request {
   readonly path: string
   readonly query: URLSearchParams
   readonly headers: IncomingHttpHeaders
+  /** Who it comes from, without port; `undefined` once the connection is gone. */
+  readonly address: string | undefined
   readonly body: AsyncIterable<Uint8Array>
   /** Fires when the client has gone or the server stops waiting. */
   readonly signal: AbortSignal
