@@ -73,7 +73,8 @@ export class Guard {
     const records = (actions[request.method] ?? ['*']).map((action) => record(name, action, place))
     const from = query.get('from')
     // A mount from what is no repository's name is none.
-    if (from !== null && isRepositoryName(from)) records.push(record(from, 'pull', this.#placeOf(from, [])))
+    if (from !== null && from !== name && isRepositoryName(from))
+      records.push(record(from, 'pull', this.#placeOf(from, [])))
     return records
   }
 
