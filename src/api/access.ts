@@ -34,7 +34,7 @@ const actions: Readonly<Record<string, readonly AccessAction[]>> = {
   DELETE: ['delete'],
 }
 
-/** The answer to a client that may not do what it asks for; `undefined` where it may. */
+/** Stands before every route. */
 export class Guard {
   readonly #controller: AccessController
   readonly #registry: Registry
@@ -44,8 +44,11 @@ export class Guard {
     this.#registry = registry
   }
 
-  /** `route` undefined: the path names nothing, which is said to those only who may come in. */
-  async refusal(route: Route | undefined, request: Request, trace: Trace): Promise<GuardedReply | undefined> {
+  /**
+   * `undefined`: the client may do what it asks for. `route` undefined: the path names nothing, which is said to those only who
+   * may come in.
+   */
+  async check(route: Route | undefined, request: Request, trace: Trace): Promise<GuardedReply | undefined> {
     const rule = route === undefined ? 'credential' : accessRules[route.kind]
     if (rule === 'open') return undefined
     const records = this.#records(rule, route, request)

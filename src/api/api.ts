@@ -84,7 +84,7 @@ async function answer(
     const route = findRoute(request, options.prefix)
     if (!(route instanceof RegistryError)) describe(route, request.log)
     if (guard === undefined) return await answerRoute(registry, options, route, request, trace)
-    const guarded = await guard.refusal(route instanceof RegistryError ? undefined : route, request, trace)
+    const guarded = await guard.check(route instanceof RegistryError ? undefined : route, request, trace)
     if (guarded?.reply !== undefined) return guarded.reply
     const reply = await answerRoute(registry, options, route, request, trace)
     if (guarded === undefined) return reply

@@ -47,6 +47,9 @@ const maxFile = 4 * 1024 * 1024
 /** Milliseconds for which the file is not looked at again. */
 const trust = 1000
 
+/** Milliseconds for which a request waits for the disk. */
+const patience = 1000
+
 export class HtpasswdFile {
   readonly #path: string
   readonly #logger: Logger
@@ -73,7 +76,12 @@ export class HtpasswdFile {
 
   /** What it says now, at most a second ago. A file that has become unreadable is told of once; what it said last counts. */
   async content(): Promise<Htpasswd> {
-    if (this.#clock() - this.#lookedAt >= trust) await this.#looks.run('look', async () => await this.#look())
+    const now = this.#clock()
+    if (now - this.#lookedAt >= trust) {
+      this.#lookedAt = now
+      const look = this.#looks.run('look', async () => await this.#look(), AbortSignal.timeout(patience))
+      await look.catch(() => {}) // a disk that hangs is as one that cannot be read
+    }
     return this.#content
   }
 
@@ -92,7 +100,6 @@ export class HtpasswdFile {
         this.#logger.warn({ error }, 'the htpasswd file cannot be read: what it said last counts')
       this.#told = news
     }
-    this.#lookedAt = this.#clock()
   }
 }
 

@@ -28,7 +28,7 @@ const maxPassword = 72
 
 /** The rest of the pool's threads and of the cores belongs to those who are in already. */
 const running = Math.min(4, Math.max(1, availableParallelism() - 1))
-const waiting = 32
+const waiting = 100
 
 export class HtpasswdController implements Controller {
   readonly #realm: string

@@ -106,6 +106,47 @@ test('rights go by the one name of a repository here, whichever of its names a c
   assert.equal(await statusOf('library/app/manifests/1?ns=nowhere.test', admin), 401)
 })
 
+test('T-82: what others have cached is refused in the same words as what nobody has, and the upstream is not asked', async () => {
+  await using origin = await startOrigin()
+  const image = await origin.addImage('private/app', '1', [Buffer.from('secret layer')])
+  const policy = [
+    { users: ['admin'], actions: ['pull'], repositories: ['**'] },
+    { users: ['other'], actions: ['pull'], repositories: ['origin.test/open/**'] },
+  ]
+  const proxy = { upstreams: { 'origin.test': { url: origin.url } } }
+  await using app = await startGuarded(['admin', 'other'], { policy }, { proxy })
+  const places = [
+    'manifests/1',
+    `manifests/${image.manifest}`,
+    `blobs/${String(image.layers[0])}`,
+    `referrers/${image.manifest}`,
+    'tags/list',
+  ]
+  const answers = async (name: string, authorization: string): Promise<unknown[]> => {
+    const found: unknown[] = []
+    for (const place of places) {
+      for (const method of ['GET', 'HEAD']) {
+        const headers = { authorization, range: 'bytes=0-3' }
+        const { status, body } = await ask(`${app.url}/v2/origin.test/${name}/${place}`, { method, headers })
+        found.push([method, place, status, body.toString().replaceAll(name, '…')])
+      }
+    }
+    return found
+  }
+  const other = basic('other', 'other-password')
+  const missed = await answers('private/app', other)
+  assert.deepEqual(origin.seen, [])
+  assert.match(JSON.stringify(await answers('private/app', admin)), /200/)
+  const askedFor = origin.seen.length
+  assert.deepEqual(await answers('private/app', other), missed)
+  assert.deepEqual(await answers('private/xyz', other), missed)
+  assert.equal(origin.seen.length, askedFor)
+  // Nor through a repository that is his: the upstream says that the blob is not there, and what is stored gives no right.
+  const blob = `${app.url}/v2/origin.test/open/app/blobs/${String(image.layers[0])}`
+  for (const method of ['GET', 'HEAD'])
+    assert.equal((await ask(blob, { method, headers: { authorization: other } })).status, 404)
+})
+
 test('policy may go by what a token says of its owner', async () => {
   await using folder = await temporaryFolder()
   const jwks = join(folder.path, 'keys.json')

@@ -9,7 +9,7 @@ import { TokenController, type TokenOptions } from '../../src/auth/token.ts'
 import { keyId } from '../../src/schema1/public-key.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
-import { makeAuthority, selfSigned, type Certified } from '../support/certificates.ts'
+import { issuedBy, makeAuthority, selfSigned, type Certified } from '../support/certificates.ts'
 import {
   claims,
   ec,
@@ -37,6 +37,11 @@ const early = authority.issue({ validFrom: 5, validTo: 10 })
 const otherAuthority = makeAuthority()
 const otherLeaf = otherAuthority.issue()
 const own = selfSigned()
+const between = authority.issue({ isAuthority: true })
+const staleBetween = authority.issue({ isAuthority: true, validFrom: -10, validTo: -5 })
+const byBetween = issuedBy(between)
+const byStaleBetween = issuedBy(staleBetween)
+const byLeaf = issuedBy(leaf)
 
 function der({ certificate }: Certified): string {
   return new X509Certificate(certificate).raw.toString('base64')
@@ -108,6 +113,9 @@ const hostile: Readonly<Record<string, string>> = {
   'the authority’s own certificate, signed by another': chained([der(authority)], leaf),
   'a certificate of another authority': chained([der(otherLeaf)], otherLeaf),
   'a certificate of another authority, with that': chained([der(otherLeaf), der(otherAuthority)], otherLeaf),
+  'a certificate that one which may not has issued': chained([der(byLeaf), der(leaf)], byLeaf),
+  'a certificate by an authority that has ended': chained([der(byStaleBetween), der(staleBetween)], byStaleBetween),
+  'a certificate whose authority is not with it': chained([der(byBetween)], byBetween),
   'a leaf in the place of an authority': chained([der(own), der(leaf)], own),
   'a certificate that has ended': chained([der(stale)], stale),
   'a certificate that has not begun': chained([der(early)], early),
@@ -197,6 +205,11 @@ const fitting: Readonly<Record<string, string>> = {
   'HS256, with a secret of the configuration': token({ ...hs, kid: 'hs' }, claims, signer('HS256', secret)),
   'a certificate of the authority': chained([der(leaf)], leaf),
   'a certificate of the authority, with that': chained([der(leaf), der(authority)], leaf),
+  'a certificate of an authority between': chained([der(byBetween), der(between)], byBetween),
+  'a certificate of an authority between, with others in any order': chained(
+    [der(byBetween), der(authority), der(own), der(between)],
+    byBetween,
+  ),
   'the key of a certificate in the bundle, by its thumbprint': chained(undefined, authority, {
     kid: thumbprint(new X509Certificate(authority.certificate).publicKey),
   }),
