@@ -5,6 +5,7 @@ import type { AccessFacts, AccessRecord } from '../registry/access.ts'
 export type ChallengeError = 'invalid_token' | 'insufficient_scope'
 
 export interface Verified {
+  /** Empty: somebody whom a token server has let in without a name. */
   readonly user: string
   /** What the client's token says of it; empty where it has none. */
   readonly claims: Readonly<Record<string, unknown>>

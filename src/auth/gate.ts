@@ -64,7 +64,7 @@ export class Gate implements AccessController {
       const challenge = this.#controller.challenge(facts, records, 'insufficient_scope')
       return { isGranted: false, reason: 'not allowed by policy', challenge }
     }
-    return { isGranted: true, user: verdict.user }
+    return { isGranted: true, user: verdict.user === '' ? undefined : verdict.user }
   }
 
   /**

@@ -158,11 +158,16 @@ test('neither a token nor its claims are in the log, its subject is', async () =
   await using app = await startWithTokens()
   const good = minted({ jti: 'acanary' })
   await ask(`${app.url}/v2/team/app/tags/list`, { headers: { authorization: `Bearer ${good}` } })
-  await ask(`${app.url}/v2/team/app/tags/list`, { headers: { authorization: `Bearer ${minted({ exp: now - 100 })}` } })
+  for (const claims of [{ sub: '' }, { sub: undefined }, { exp: now - 100 }]) {
+    const headers = { authorization: `Bearer ${minted(claims)}` }
+    await ask(`${app.url}/v2/team/app/tags/list`, { headers })
+  }
   await app.until((line) => line['status'] === 401)
   const found = app.lines.filter((line) => line['kind'] === 'tags').map(({ user, refused }) => [user, refused])
   assert.deepEqual(found, [
     ['jane', undefined],
+    [undefined, undefined],
+    [undefined, undefined],
     [undefined, 'ERR_JWT_EXPIRED'],
   ])
   assert.doesNotMatch(app.text(), /acanary|eyJ/)
