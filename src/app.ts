@@ -21,6 +21,7 @@ import { UsageRecorder } from './ledger/recorder.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest, Selector, type Upstream } from './proxy/selection.ts'
+import type { AccessController } from './registry/access.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import type { UsageLog } from './registry/usage.ts'
@@ -76,6 +77,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   })
   if (!config.storage.readOnly) await store.checkWritable()
   const registry = openRegistry(config, { store, facts, usage }, opening, logger)
+  const access = await openGuard(config, logger)
   const listener = opening.use(
     await listen(
       api(registry, {
@@ -85,7 +87,8 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         relativeUrls: config.http.relativeUrls,
         secret: config.http.secret ?? (await uploadSecret(driver, logger)),
         readOnly: config.storage.readOnly,
-        hotReplies: new HotReplies(),
+        hotReplies: access === undefined ? new HotReplies() : undefined,
+        access,
         schema1: await openSchema1(config),
         rules: manifestRules(config.validation, config.policy),
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
@@ -128,6 +131,17 @@ async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new ConfigError(`compatibility.schema1.trustkey: ${reason}`, { cause })
+  }
+}
+
+/** Loaded only where it is asked for. @throws ConfigError where it cannot stand: without it the doors would be open */
+async function openGuard({ auth, http }: Config, logger: Logger): Promise<AccessController | undefined> {
+  if (auth === undefined) return undefined
+  const { AccessSetupError, openAccess } = await import('./auth/open.ts')
+  try {
+    return await openAccess({ ...auth, externalUrl: http.externalUrl, logger })
+  } catch (error) {
+    throw error instanceof AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
   }
 }
 

@@ -22,6 +22,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   storage: ['registry', 'drivers', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
   ledger: ['registry', 'oci', 'async', 'telemetry'],
   upstream: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
+  auth: ['registry', 'schema1', 'oci', 'bytes', 'async', 'telemetry'],
   proxy: ['registry', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
   api: ['registry', 'http', 'schema1', 'oci', 'bytes', 'async'],
   'app.ts': ['*'],
@@ -40,7 +41,9 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   yaml: ['config'],
   commander: ['cli'],
   'node:sqlite': ['ledger'],
-  'lru-cache': ['api', 'cache', 'proxy', 'storage'],
+  'lru-cache': ['api', 'auth', 'cache', 'proxy', 'storage'],
+  bcrypt: ['auth'],
+  jose: ['auth'],
   'p-limit': ['drivers', 'storage', 'proxy', 'upstream'],
 }
 

@@ -4,6 +4,7 @@ import { RegistryError, RegistryErrors } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions, Trace } from '../registry/call.ts'
 import type { Registry, RepositoryOptions } from '../registry/registry.ts'
+import { Guard } from './access.ts'
 import { readBlob } from './blobs.ts'
 import type { HotReplies } from './hot-replies.ts'
 import { listCatalog, listTags, type PageLimits } from './listing.ts'
@@ -55,12 +56,13 @@ export function api(registry: Registry, options: ApiOptions): Handler {
     'x-content-type-options': 'nosniff', // whoever pushes decides what the bytes are, no browser does
     ...Object.fromEntries(Object.entries(options.headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
   }
+  const guard = options.access === undefined ? undefined : new Guard(options.access, registry)
   const hot = options.hotReplies
   const find = async (request: Request): Promise<Reply> => {
     const generation = hot?.generation ?? 0
     const trace: Trace = { from: 'local' }
-    const answered = await answer(registry, options, request, trace)
-    for (const field of ['from', 'upstream', 'warning'] as const) {
+    const answered = await answer(registry, options, guard, request, trace)
+    for (const field of ['from', 'upstream', 'warning', 'user'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
     }
     const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
@@ -80,14 +82,22 @@ function warningValue(text: string): string {
     .slice(0, 1000)}"`
 }
 
-async function answer(registry: Registry, options: ApiOptions, request: Request, trace: Trace): Promise<Reply> {
+async function answer(
+  registry: Registry,
+  options: ApiOptions,
+  guard: Guard | undefined,
+  request: Request,
+  trace: Trace,
+): Promise<Reply> {
   try {
-    const route = routeOf(request, options.prefix)
-    describe(route, request.log)
-    checkExpectation(request.headers.expect)
-    const allowed = methods[route.kind].filter((method) => !options.readOnly || readingMethods.includes(method))
-    if (!allowed.includes(request.method)) return methodNotAllowed(request.method, allowed)
-    return await dispatch(registry, options, route, request, { signal: request.signal, trace })
+    const route = findRoute(request, options.prefix)
+    if (!(route instanceof RegistryError)) describe(route, request.log)
+    if (guard === undefined) return await answerRoute(registry, options, route, request, trace)
+    const guarded = await guard.check(route instanceof RegistryError ? undefined : route, request, trace)
+    if (guarded?.reply !== undefined) return guarded.reply
+    const reply = await answerRoute(registry, options, route, request, trace)
+    if (guarded === undefined) return reply
+    return { ...reply, headers: { 'www-authenticate': guarded.challenge, ...reply.headers } }
   } catch (error) {
     if (request.signal.aborted) throw error // there is nobody to tell
     const [problem, ...others] = error instanceof RegistryErrors ? error.errors : [asRegistryError(error)]
@@ -97,13 +107,29 @@ async function answer(registry: Registry, options: ApiOptions, request: Request,
   }
 }
 
+/** `route`: or why there is none. */
+async function answerRoute(
+  registry: Registry,
+  options: ApiOptions,
+  route: Route | RegistryError,
+  request: Request,
+  trace: Trace,
+): Promise<Reply> {
+  if (route instanceof RegistryError) throw route
+  checkExpectation(request.headers.expect)
+  const allowed = methods[route.kind].filter((method) => !options.readOnly || readingMethods.includes(method))
+  if (!allowed.includes(request.method)) return methodNotAllowed(request.method, allowed)
+  return await dispatch(registry, options, route, request, { signal: request.signal, trace })
+}
+
 /** Nothing is stored under what no tag may be: whoever reads there hears of absence, whoever writes of the mistake. */
-function routeOf({ method, path }: Request, prefix: string): Route {
+function findRoute({ method, path }: Request, prefix: string): Route | RegistryError {
   try {
     return parseRoute(path, prefix)
   } catch (error) {
-    const isAbsent = error instanceof RegistryError && error.code === 'TAG_INVALID' && readingMethods.includes(method)
-    throw isAbsent ? new RegistryError('MANIFEST_UNKNOWN', error.detail) : error
+    if (!(error instanceof RegistryError)) throw error
+    const isAbsent = error.code === 'TAG_INVALID' && readingMethods.includes(method)
+    return isAbsent ? new RegistryError('MANIFEST_UNKNOWN', error.detail) : error
   }
 }
 

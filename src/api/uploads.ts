@@ -4,6 +4,7 @@ import type { Reply, Request } from '../http/exchange.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import type { AccessController } from '../registry/access.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Upload, WritableRepository } from '../registry/store.ts'
@@ -15,6 +16,8 @@ import { signUploadState, verifyUploadState } from './upload-state.ts'
 export interface UploadOptions extends LocationOptions {
   /** Signs the state in Locations; replicas share it, and it outlives a restart. */
   readonly secret: string
+  /** Who is asked before anything else; `undefined`: the doors are open. */
+  readonly access?: AccessController | undefined
 }
 
 /** One request about uploads to one repository. */
@@ -27,11 +30,12 @@ export interface UploadRequest {
 
 /** POST: a session, or with `digest` a whole blob at once, or with `mount` a blob that another repository has. */
 export async function startUpload(registry: Registry, ask: UploadRequest): Promise<Reply> {
-  const { repository, request, call } = ask
+  const { repository, request, options, call } = ask
   const { query } = request
   const mount = query.get('mount') ?? ''
   if (isDigest(mount)) {
-    const from = query.get('from') ?? registry.holderOf(mount)
+    // Where rights are kept apart, a blob comes from nowhere but where the client may name.
+    const from = query.get('from') ?? (options.access === undefined ? registry.holderOf(mount) : undefined)
     if (from !== undefined && isRepositoryName(from) && (await mountBlob(registry, ask, mount, from))) {
       return createdReply(ask, mount)
     }

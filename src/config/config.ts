@@ -7,6 +7,8 @@ export interface Config {
   readonly storage: StorageConfig
   /** `undefined`: no redis was named. */
   readonly redis: RedisConfig | undefined
+  /** `undefined`: the doors are open. */
+  readonly auth: AuthConfig | undefined
   readonly catalog: { readonly maxEntries: number }
   readonly tags: { readonly maxTags: number }
   /** `undefined`: a plain registry, which asks nobody. */
@@ -91,6 +93,51 @@ export interface RedisConfig {
   readonly dialTimeout: number
   /** How long an answer is waited for. */
   readonly patience: number
+}
+
+/** Who may do what. */
+export interface AuthConfig {
+  readonly controller: AuthController
+  readonly anonymous: readonly AnonymousConfig[]
+  /** `undefined`: what the controller grants is granted. */
+  readonly policy: readonly AccessPolicyConfig[] | undefined
+}
+
+export type AuthController =
+  | { readonly kind: 'silly'; readonly realm: string; readonly service: string }
+  /** The path is absolute. */
+  | { readonly kind: 'htpasswd'; readonly realm: string; readonly path: string }
+  | ({ readonly kind: 'token' } & TokenConfig)
+
+export interface TokenConfig {
+  readonly realm: string
+  readonly service: string
+  readonly issuer: string
+  /** A file of certificates in PEM, absolute; this or `jwks` is there. */
+  readonly rootCertBundle: string | undefined
+  /** A file, absolute, or a URL. */
+  readonly jwks: string | URL | undefined
+  /** `undefined`: those that the keys allow. */
+  readonly signingAlgorithms: readonly string[] | undefined
+  /** The path below our own address that clients are sent to instead of `realm`. */
+  readonly autoRedirectPath: string | undefined
+}
+
+export interface AnonymousConfig {
+  /** Globs, of names in our storage. */
+  readonly repositories: readonly string[]
+  /** CIDR; `undefined`: anywhere. */
+  readonly networks: readonly string[] | undefined
+  readonly actions: readonly 'pull'[]
+}
+
+export interface AccessPolicyConfig {
+  /** `*`: everybody; `undefined`: the claims decide. */
+  readonly users: readonly string[] | undefined
+  readonly claims: Readonly<Record<string, readonly string[]>>
+  readonly actions: readonly ('pull' | 'push' | 'delete' | 'catalog' | '*')[]
+  /** Globs, of names in our storage. */
+  readonly repositories: readonly string[]
 }
 
 export interface ProxyConfig {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import type { z } from 'zod'
+import { resolveAuth } from './auth-section.ts'
 import { ConfigError, formatPath, misfit, reasonOf, wrongKind, type KeyPath } from './config-error.ts'
 import type { Config, ProxyConfig, StorageConfig } from './config.ts'
 import { defaultMirror } from './default-mirror.ts'
@@ -17,7 +18,6 @@ import { configSchema, type ConfigInput } from './schema.ts'
 import type { ResolveContext } from './section.ts'
 import { resolveStorage } from './storage-section.ts'
 import { expandShortForms, isTree, readYaml, valueAt, blankEmpty, type Tree } from './tree.ts'
-import { refuseAuth } from './unbuilt-sections.ts'
 
 export interface LoadOptions {
   /** The file; else `REGISTRY_CONFIGURATION_PATH` names it; else the built-in mirror is loaded. */
@@ -98,7 +98,6 @@ const defaultMaxEntries = 1000
 
 function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
   if (input.version === undefined) throw misfit(['version'], undefined, '0.1')
-  refuseAuth(input.auth ?? {})
   const storage = resolveStorage(input.storage, context)
   const redis = resolveRedis(input.redis ?? {}, context)
   if (storage.descriptorCache.kind === 'redis' && redis === undefined) {
@@ -112,6 +111,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     http: resolveHttp(input.http ?? {}),
     storage,
     redis,
+    auth: resolveAuth(input.auth ?? {}, context),
     catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },
     tags: { maxTags: input.tags?.maxtags || defaultMaxEntries },
     proxy,

@@ -1,5 +1,6 @@
 // The whole file: every key of distribution's config.yml, versions 2 and 3, and our own.
 import type { z } from 'zod'
+import { authSchema, type AuthInput } from './auth-section.ts'
 import type { LogConfig } from './config.ts'
 import { httpSchema, type HttpInput } from './http-section.ts'
 import { count, integer, oneOf } from './leaf.ts'
@@ -16,14 +17,14 @@ import { proxySchema, type ProxyInput } from './proxy-section.ts'
 import { redisSchema, type RedisInput } from './redis-section.ts'
 import { section } from './section.ts'
 import { storageSchema, type StorageInput } from './storage-section.ts'
-import { authSchema, healthSchema, middlewareSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
+import { healthSchema, middlewareSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
 
 export interface ConfigInput {
   readonly version?: '0.1' | undefined
   readonly log?: LogInput | undefined
   readonly loglevel?: LogConfig['level'] | undefined
   readonly storage?: StorageInput | undefined
-  readonly auth?: Readonly<Record<string, unknown>> | undefined
+  readonly auth?: AuthInput | undefined
   readonly http?: HttpInput | undefined
   readonly redis?: RedisInput | undefined
   readonly catalog?: { readonly maxentries?: number | undefined } | undefined

@@ -1,24 +1,7 @@
-// Sections of distribution of which we have nothing yet. Most warn; `auth` refuses, since without it the doors are open.
+// Sections of distribution of which we have nothing yet. They warn.
 import type { z } from 'zod'
-import { ConfigError } from './config-error.ts'
 import { flag, goDuration, integer, text } from './leaf.ts'
 import { freeMap, later, list, mapOf, section } from './section.ts'
-
-export const authSchema: z.ZodType<Readonly<Record<string, unknown>>> = section({
-  none: freeMap,
-  silly: freeMap,
-  htpasswd: freeMap,
-  token: freeMap,
-})
-
-/** @throws ConfigError where a guard was asked for */
-export function refuseAuth(auth: Readonly<Record<string, unknown>>): void {
-  const guard = Object.keys(auth).find((type) => type !== 'none')
-  if (guard === undefined) return
-  throw new ConfigError(
-    `auth.${guard}: access control is not supported yet, and entrepot does not start without the guard you asked for`,
-  )
-}
 
 const middlewares = later(list(section({ name: text, disabled: flag, options: freeMap })))
 

@@ -10,6 +10,8 @@ export interface Request {
   /** Path and query exactly as they were sent. */
   readonly target: string
   readonly headers: IncomingHttpHeaders
+  /** Who it comes from, without port; `undefined` once the connection is gone. */
+  readonly address: string | undefined
   readonly body: AsyncIterable<Uint8Array>
   /** Fires when the client has gone or the server stops waiting. */
   readonly signal: AbortSignal

@@ -204,6 +204,10 @@ class IncomingRequest implements Request {
     return this.#incoming.headers
   }
 
+  get address(): string | undefined {
+    return this.#incoming.socket.remoteAddress
+  }
+
   /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
   get body(): AsyncIterable<Uint8Array> {
     const chunks = this.#incoming.iterator({ destroyOnReturn: false })

@@ -106,6 +106,11 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     return clearedByRemoving(this.#local.removable(selection.local), selection.local, this.#negative)
   }
 
+  place(name: RepositoryName, options?: RepositoryOptions): RepositoryName {
+    const selection = this.#selector.select(name, options?.namespace)
+    return selection.kind === 'ours' ? selection.name : selection.local
+  }
+
   holderOf(digest: Digest): RepositoryName | undefined {
     return this.#local.holderOf(digest)
   }

@@ -15,6 +15,8 @@ export interface Trace {
   upstream?: string
   /** Why an answer may be out of date; sent as `Warning: 299` (OCI distribution-spec, «Warnings»). */
   warning?: string
+  /** Who the client is, where somebody has made sure of it. */
+  user?: string
 }
 
 /** Notes where an answer came from; the farthest place wins. */

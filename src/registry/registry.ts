@@ -25,6 +25,11 @@ export interface Registry {
   /** The same repository, to delete from; deletion may still be disabled. */
   removable(name: RepositoryName, options?: RepositoryOptions): RemovableRepository
   /**
+   * The one name that a repository has in our storage, whichever of its names a client uses: what rights are given by.
+   * @throws RegistryError NAME_UNKNOWN, NAME_INVALID where there can be no such repository
+   */
+  place(name: RepositoryName, options?: RepositoryOptions): RepositoryName
+  /**
    * A repository in which a blob was seen lately, if that is remembered; it may have been deleted there since. A hint for
    * clients that do not know where a blob is, no right to it.
    */

@@ -122,6 +122,10 @@ class StoredRegistry implements LocalStore {
     return { name, blobs, manifests, tags, referrers, uploads }
   }
 
+  place(name: RepositoryName): RepositoryName {
+    return name
+  }
+
   holderOf(digest: Digest): RepositoryName | undefined {
     return this.#holders.find(digest)
   }

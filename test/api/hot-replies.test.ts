@@ -14,6 +14,7 @@ function request(more: Partial<Request> = {}): Request {
     path: target,
     query: new URLSearchParams(),
     headers: {},
+    address: undefined,
     body: (async function* () {})(),
     signal: new AbortController().signal,
     log: { kind: 'blob', repository: 'app', reference: digest },

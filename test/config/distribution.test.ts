@@ -51,6 +51,7 @@ test('the file of the registry:2 image is read', () => {
       descriptorCache: { kind: 'inmemory', size: 10_000 },
     },
     redis: undefined,
+    auth: undefined,
     catalog: { maxEntries: 1000 },
     tags: { maxTags: 1000 },
     proxy: undefined,

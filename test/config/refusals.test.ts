@@ -72,18 +72,6 @@ refuses('a value of the wrong kind is refused', [
 
 refuses('what would be unsafe or elsewhere than asked is refused, not ignored', [
   [
-    `${minimal}auth: { htpasswd: { realm: basic-realm, path: /etc/htpasswd } }`,
-    'auth.htpasswd: access control is not supported yet, and entrepot does not start without the guard you asked for',
-  ],
-  [
-    `${minimal}auth: { token: }`,
-    'auth.token: access control is not supported yet, and entrepot does not start without the guard you asked for',
-  ],
-  [
-    `${minimal}auth: silly`,
-    'auth.silly: access control is not supported yet, and entrepot does not start without the guard you asked for',
-  ],
-  [
     'version: 0.1\nstorage: { s3: { bucket: b, region: r } }',
     'storage.s3: this driver is not supported yet, expected filesystem or inmemory',
   ],

@@ -1,5 +1,5 @@
 // Certificates for tests (X.509 v3, RFC 5280), written by hand: no machine needs a program to make them.
-import { generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
 
 export interface Certified {
   /** In PEM. */
@@ -18,6 +18,8 @@ export interface CertificateOptions {
   /** Days from now on, or back from now. */
   readonly validFrom?: number
   readonly validTo?: number
+  /** Whether it may issue others. */
+  readonly isAuthority?: boolean
 }
 
 interface Signer {
@@ -42,13 +44,20 @@ export function selfSigned(options: CertificateOptions = {}): Certified {
   return issue(options, undefined)
 }
 
+/** Certified by one that this module has issued, whether that may or not. */
+export function issuedBy(by: Certified, options: CertificateOptions = {}): Certified {
+  return issue(options, { name: nameOf('server'), key: createPrivateKey(by.key) })
+}
+
 function issue(options: CertificateOptions, signer: Signer | undefined): Certified {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const subject = nameOf('server')
   const names = sequence(...(options.names ?? []).map((name) => tagged(0x82, Buffer.from(name, 'latin1'))))
   const by = signer ?? { name: subject, key: privateKey }
+  const extensions = [extension(oids.subjectAltName, names)]
+  if (options.isAuthority === true) extensions.push(extension(oids.basicConstraints, sequence(boolean(true))))
   return {
-    certificate: certify(subject, publicKey, by, options, extension(oids.subjectAltName, names)),
+    certificate: certify(subject, publicKey, by, options, ...extensions),
     key: pemOf(privateKey),
   }
 }

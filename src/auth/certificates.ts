@@ -1,0 +1,81 @@
+// Certificates that tokens carry (`x5c`, RFC 7515 §4.1.6): good where they lead to one that is configured.
+import { createHash, X509Certificate, type KeyObject } from 'node:crypto'
+import { keyId } from '../schema1/public-key.ts'
+import { KeyError, trusted, type TrustedKey } from './trusted-keys.ts'
+
+/** A leaf, and what lies between it and a root. */
+const maxChain = 5
+
+/** @throws KeyError where it holds no certificate, or one that cannot be read */
+export function parseBundle(pem: string): readonly X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  if (blocks.length === 0) throw new KeyError('no certificate in PEM is in it')
+  return blocks.map((block) => {
+    try {
+      return new X509Certificate(block)
+    } catch (cause) {
+      throw new KeyError('a certificate cannot be read', { cause })
+    }
+  })
+}
+
+/** Their keys, under both names that token servers use: RFC 7638's thumbprint, and libtrust's fingerprint. */
+export function bundleKeys(bundle: readonly X509Certificate[]): ReadonlyMap<string, TrustedKey> {
+  const keys = new Map<string, TrustedKey>()
+  for (const { publicKey } of bundle) {
+    const key = trusted(publicKey)
+    keys.set(thumbprint(publicKey), key)
+    keys.set(keyId(publicKey), key)
+  }
+  return keys
+}
+
+/** RFC 7638: the members that make the key, in the order of their names. */
+export function thumbprint(key: KeyObject): string {
+  const { crv, e, kty, n, x, y } = key.export({ format: 'jwk' })
+  return createHash('sha256').update(JSON.stringify({ crv, e, kty, n, x, y })).digest('base64url')
+}
+
+/**
+ * The key of a chain's first certificate.
+ * @throws KeyError where the chain does not lead to one of `roots`, or not all of it is valid at `now`
+ */
+export function keyOfChain(x5c: unknown, roots: readonly X509Certificate[], now: Date): TrustedKey {
+  if (!Array.isArray(x5c) || x5c.length === 0 || x5c.length > maxChain)
+    throw new KeyError('not a chain of certificates')
+  const [leaf, ...between] = x5c.map(parseLink)
+  if (leaf === undefined) throw new KeyError('not a chain of certificates')
+  let current = leaf
+  for (;;) {
+    checkTime(current, now)
+    const { fingerprint256 } = current
+    if (roots.some((root) => root.fingerprint256 === fingerprint256)) return trusted(leaf.publicKey)
+    const root = roots.find((one) => isIssuer(one, current))
+    if (root !== undefined) {
+      checkTime(root, now)
+      return trusted(leaf.publicKey)
+    }
+    const next = between.findIndex((one) => isIssuer(one, current))
+    const [issuer] = next < 0 ? [] : between.splice(next, 1)
+    if (issuer === undefined) throw new KeyError('the certificates lead to none that is trusted')
+    current = issuer
+  }
+}
+
+function parseLink(text: unknown): X509Certificate {
+  if (typeof text !== 'string' || !/^[A-Za-z0-9+/]+={0,2}$/.test(text))
+    throw new KeyError('not a chain of certificates')
+  try {
+    return new X509Certificate(Buffer.from(text, 'base64'))
+  } catch (cause) {
+    throw new KeyError('a certificate cannot be read', { cause })
+  }
+}
+
+function isIssuer(issuer: X509Certificate, certificate: X509Certificate): boolean {
+  return issuer.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
+}
+
+function checkTime({ validFromDate, validToDate }: X509Certificate, now: Date): void {
+  if (now < validFromDate || now > validToDate) throw new KeyError('a certificate is not valid now')
+}

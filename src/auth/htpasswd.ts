@@ -1,0 +1,100 @@
+// Users and passwords from a file. Every user of it has every right, unless a policy says otherwise.
+import { randomBytes, randomInt } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { dirname } from 'node:path'
+import bcrypt from 'bcrypt'
+import type { AccessFacts } from '../registry/access.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { parseBasic } from './basic.ts'
+import { basicChallenge } from './challenge.ts'
+import type { Controller, Unverified, Verified } from './controller.ts'
+import { HtpasswdError, HtpasswdFile, type Htpasswd } from './htpasswd-file.ts'
+import { PasswordChecks, type Compare } from './password-checks.ts'
+
+export interface HtpasswdOptions {
+  readonly realm: string
+  readonly path: string
+  readonly logger: Logger
+  /** For tests. */
+  readonly compare?: Compare | undefined
+  /** A clock in milliseconds that never goes back; for tests. */
+  readonly clock?: (() => number) | undefined
+}
+
+/** Bcrypt reads no more of a password: with a longer one, others would be right too. */
+const maxPassword = 72
+
+/** The rest of the pool's threads and of the cores belongs to those who are in already. */
+const running = Math.min(4, Math.max(1, availableParallelism() - 1))
+const waiting = 100
+
+export class HtpasswdController implements Controller {
+  readonly #realm: string
+  readonly #file: HtpasswdFile
+  readonly #checks: PasswordChecks
+
+  private constructor(realm: string, file: HtpasswdFile, checks: PasswordChecks) {
+    this.#realm = realm
+    this.#file = file
+    this.#checks = checks
+  }
+
+  /** Where there is no file one is made, with a user of its own. @throws where it cannot be read, or would let nobody in */
+  static async open({ realm, path, logger, compare = bcryptCompare, clock }: HtpasswdOptions): Promise<Controller> {
+    await createMissing(path, logger)
+    const file = await HtpasswdFile.open({ path, logger, clock })
+    const { users, ignored } = await file.content()
+    if (users.size === 0) throw new HtpasswdError('it holds no password that is hashed by bcrypt (htpasswd -B)')
+    if (ignored > 0) logger.warn({ lines: ignored }, 'passwords that are not hashed by bcrypt never match')
+    return new HtpasswdController(realm, file, new PasswordChecks({ compare, running, waiting }))
+  }
+
+  async verify({ authorization = '' }: AccessFacts): Promise<Verified | Unverified> {
+    if (authorization === '') return { reason: 'no credentials' }
+    const credentials = parseBasic(authorization)
+    if (credentials === undefined) return { reason: 'not basic credentials' }
+    const { user, password } = credentials
+    const content = await this.#file.content()
+    const hash = content.users.get(user)
+    // Whoever is unknown, or sends what can be no password, waits as long as who is wrong (T-87).
+    const isRight = await this.#checks.isRight(user, password.subarray(0, maxPassword), hash ?? decoyOf(content))
+    if (!isRight || hash === undefined || !isPassword(password)) return { reason: 'wrong user or password' }
+    return { user, claims: {} }
+  }
+
+  challenge(): string {
+    return basicChallenge(this.#realm)
+  }
+}
+
+async function bcryptCompare(password: Buffer, hash: string): Promise<boolean> {
+  return await bcrypt.compare(password, hash)
+}
+
+/** A NUL ends the password for other readers of the same file. */
+function isPassword(password: Buffer): boolean {
+  return password.byteLength <= maxPassword && !password.includes(0)
+}
+
+const alphabet = './ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
+const decoySalt = Array.from({ length: 53 }, () => alphabet[randomInt(alphabet.length)]).join('')
+
+/** The hash of nothing that anybody knows, as dear as the file's first. */
+function decoyOf({ users }: Htpasswd): string {
+  const [first] = users.values()
+  return `${first?.slice(0, 7) ?? '$2b$10$'}${decoySalt}`
+}
+
+/** As distribution does: a user `docker`, whose password is shown this once. */
+async function createMissing(path: string, logger: Logger): Promise<void> {
+  if (existsSync(path)) return
+  const password = randomBytes(24).toString('base64url')
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, `docker:${await bcrypt.hash(password, 10)}\n`, { flag: 'wx', mode: 0o600, flush: true })
+  logger.warn(
+    { path, user: 'docker', initial: password },
+    'the htpasswd file was missing: one is made, and its password shown this once',
+  )
+}

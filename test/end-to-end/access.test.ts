@@ -1,0 +1,163 @@
+// Real clients before a guarded door: they log in, push and pull with a password, with tokens that they fetch, and without
+// either where nobody is asked.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { issuer, keySet, minted, service } from '../auth/tokens.ts'
+import { basic, htpasswdOf } from '../auth/fixture.ts'
+import { startOrigin, type Origin } from '../support/origin.ts'
+import { signaturePolicy } from '../support/real-image.ts'
+import { run, startEntrepot, temporaryFolder, without, type Folder } from '../support/real-parts.ts'
+import { scriptedServer } from '../support/scripted-server.ts'
+
+interface Skopeo {
+  copy(from: string, to: string, ...flags: readonly string[]): Promise<void>
+  login(host: string, user: string, password: string): Promise<void>
+  logout(host: string): Promise<void>
+}
+
+async function skopeoIn(folder: Folder): Promise<Skopeo> {
+  const policy = ['--policy', await signaturePolicy(folder)]
+  const file = ['--authfile', join(folder.path, 'auth.json')]
+  const plain = ['--src-tls-verify=false', '--dest-tls-verify=false']
+  return {
+    async copy(from, to, ...flags) {
+      await run('skopeo', [...policy, 'copy', '--quiet', '--preserve-digests', ...plain, ...file, ...flags, from, to])
+    },
+    async login(host, user, password) {
+      await run('skopeo', ['login', '--tls-verify=false', ...file, '-u', user, '-p', password, host])
+    },
+    async logout(host) {
+      await run('skopeo', ['logout', ...file, host])
+    },
+  }
+}
+
+async function originWithImage(): Promise<Origin> {
+  const origin = await startOrigin()
+  await origin.addImage('team/app', '1', [Buffer.from('a layer'), Buffer.from('another')])
+  return origin
+}
+
+function at(url: string, name = 'team/app:1'): string {
+  return `docker://${new URL(url).host}/${name}`
+}
+
+const refusal = /unauthorized|authentication required|invalid username/i
+
+test(
+  'skopeo logs in, pushes and pulls with a password, and not with a wrong one or none',
+  { skip: without('skopeo'), timeout: 120_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    await using origin = await originWithImage()
+    const file = await folder.write('htpasswd', await htpasswdOf('ci', 'reader'))
+    await using entrepot = await startEntrepot(
+      folder,
+      `version: 0.1
+storage: inmemory
+http: { addr: 127.0.0.1:0 }
+auth:
+  htpasswd: { realm: ours, path: ${file} }
+  policy:
+    - { users: ['*'], actions: [pull], repositories: ['**'] }
+    - { users: [ci], actions: [push], repositories: [team/**] }
+proxy: { upstreams: { origin.test: { url: ${origin.url} } } }
+`,
+    )
+    const { host, url } = entrepot
+    const skopeo = await skopeoIn(folder)
+    const pulled = (name: string): string => `dir:${join(folder.path, name)}`
+    await assert.rejects(skopeo.login(host, 'ci', 'wrong'), refusal)
+    await assert.rejects(skopeo.copy(at(url, 'origin.test/team/app:1'), pulled('none')), refusal)
+    await skopeo.login(host, 'reader', 'reader-password')
+    await skopeo.copy(at(url, 'origin.test/team/app:1'), pulled('cached'))
+    await assert.rejects(skopeo.copy(at(origin.url), at(url)), refusal)
+    await skopeo.logout(host)
+    await skopeo.login(host, 'ci', 'ci-password')
+    await skopeo.copy(at(origin.url), at(url))
+    await skopeo.copy(at(url), pulled('pushed'))
+    await assert.rejects(skopeo.copy(at(origin.url), at(url, 'other/app:1')), refusal)
+    const users = new Set(entrepot.lines().map(({ user }) => user))
+    assert.deepEqual(users, new Set([undefined, 'reader', 'ci']))
+    assert.doesNotMatch(entrepot.process.output(), /-password|Basic /)
+  },
+)
+
+test('podman logs in with the right password only', { skip: without('podman'), timeout: 120_000 }, async () => {
+  await using folder = await temporaryFolder()
+  const file = await folder.write('htpasswd', await htpasswdOf('ci'))
+  const auth = `auth: { htpasswd: { realm: ours, path: ${file} } }`
+  const rest = 'version: 0.1\nstorage: inmemory\nhttp: { addr: 127.0.0.1:0 }\n'
+  await using entrepot = await startEntrepot(folder, rest + auth)
+  const flags = ['--tls-verify=false', '--authfile', join(folder.path, 'auth.json'), '-u', 'ci']
+  const login = async (password: string): Promise<string> =>
+    await run('podman', ['login', ...flags, '-p', password, entrepot.host])
+  await assert.rejects(login('wrong'), refusal)
+  assert.match(await login('ci-password'), /Login Succeeded/)
+})
+
+test(
+  'skopeo fetches the token that the challenge asks for, and pushes and pulls with it',
+  { skip: without('skopeo'), timeout: 120_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    await using origin = await originWithImage()
+    /** Gives `ci` what it asks for, and everybody else the right to pull. */
+    await using tokens = await scriptedServer(({ query, authorization }, response) => {
+      assert.equal(query.get('service'), service)
+      const access = query.getAll('scope').map((scope) => {
+        const [type, name, actions = ''] = scope.split(':')
+        const asked = actions.split(',')
+        return {
+          type,
+          name,
+          actions: authorization === basic('ci', 'p') ? asked : asked.filter((one) => one === 'pull'),
+        }
+      })
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ token: minted({ access, sub: authorization === undefined ? '' : 'ci' }) }))
+    })
+    const jwks = await folder.write('keys.json', keySet())
+    await using entrepot = await startEntrepot(
+      folder,
+      `version: 0.1
+storage: inmemory
+http: { addr: 127.0.0.1:0 }
+auth: { token: { realm: ${tokens.url.href}token, service: ${service}, issuer: ${issuer}, jwks: ${jwks} } }
+`,
+    )
+    const skopeo = await skopeoIn(folder)
+    await assert.rejects(skopeo.copy(at(origin.url), at(entrepot.url)), refusal)
+    await skopeo.copy(at(origin.url), at(entrepot.url), '--dest-creds', 'ci:p')
+    await skopeo.copy(at(entrepot.url), `dir:${join(folder.path, 'pulled')}`)
+    assert.ok(tokens.requests.length >= 3)
+  },
+)
+
+test(
+  'where nobody is asked who he is skopeo pulls without credentials and with wrong ones, and pushes with right ones',
+  { skip: without('skopeo'), timeout: 120_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    await using origin = await originWithImage()
+    const file = await folder.write('htpasswd', await htpasswdOf('ci'))
+    await using entrepot = await startEntrepot(
+      folder,
+      `version: 0.1
+storage: inmemory
+http: { addr: 127.0.0.1:0 }
+auth:
+  htpasswd: { realm: ours, path: ${file} }
+  anonymous: [{ repositories: ['**'], networks: [127.0.0.0/8] }]
+`,
+    )
+    const { host, url } = entrepot
+    const skopeo = await skopeoIn(folder)
+    await assert.rejects(skopeo.login(host, 'ci', 'wrong'), refusal)
+    await assert.rejects(skopeo.copy(at(origin.url), at(url)), refusal)
+    await skopeo.copy(at(origin.url), at(url), '--dest-creds', 'ci:ci-password')
+    await skopeo.copy(at(url), `dir:${join(folder.path, 'without')}`)
+    await skopeo.copy(at(url), `dir:${join(folder.path, 'wrong')}`, '--src-creds', 'me:for-docker-hub')
+  },
+)
