@@ -11,7 +11,7 @@ import type { Config, MirrorConfig, UpstreamConfig } from './config/config.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { Facts, type FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
-import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
+import { PathNotFoundError, type Redirect, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
@@ -62,6 +62,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
   const facts = opening.use(openFacts(config, logger))
   const driver = openDriver(config)
+  const redirect = await openRedirect(config)
   const usage = evicts(config) ? new UsageRecorder() : undefined
   const store = openLocalRegistry({
     driver,
@@ -71,6 +72,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     ),
     deleteEnabled: config.storage.deleteEnabled,
     verify: config.storage.verify,
+    redirect,
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
@@ -115,6 +117,12 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
 function openDriver({ storage }: Config): StorageDriver {
   if (storage.driver === 'inmemory') return inMemoryDriver()
   return filesystemDriver({ rootDirectory: storage.rootDirectory, maxThreads: storage.maxThreads })
+}
+
+async function openRedirect({ middleware }: Config): Promise<Redirect | undefined> {
+  if (middleware.storage.length === 0) return undefined
+  const { redirectBy } = await import('./middleware/redirect.ts')
+  return redirectBy(middleware.storage)
 }
 
 /** @throws ConfigError where the key cannot be read */

@@ -14,6 +14,7 @@ export interface Config {
   readonly validation: ValidationConfig
   readonly policy: PolicyConfig
   readonly schema1: Schema1Config
+  readonly middleware: MiddlewareConfig
 }
 
 export interface LogConfig {
@@ -216,3 +217,45 @@ export interface Schema1Config {
   /** The private key that they are signed with, absolute; `undefined`: a new one in each process. */
   readonly keyFile: string | undefined
 }
+
+/** What stands before the registry, its repositories and its storage; of each list, the last is asked first. */
+export interface MiddlewareConfig {
+  readonly registry: readonly ModuleConfig[]
+  readonly repository: readonly RepositoryModuleConfig[]
+  /** Empty where nothing may be redirected. */
+  readonly storage: readonly StorageMiddlewareConfig[]
+}
+
+/** A JavaScript or TypeScript module of the operator's. */
+export interface ModuleConfig {
+  /** Where it stands in the file: `middleware.registry[0]`. */
+  readonly key: string
+  /** Absolute. */
+  readonly path: string
+  /** How long one of its hooks is waited for. */
+  readonly timeout: number
+}
+
+export interface RepositoryModuleConfig extends ModuleConfig {
+  /** Globs of the names that it is asked about; `undefined`: all. */
+  readonly repositories: readonly string[] | undefined
+}
+
+export type StorageMiddlewareConfig =
+  | { readonly kind: 'redirect'; readonly baseUrl: URL }
+  | {
+      readonly kind: 'cloudfront'
+      readonly baseUrl: URL
+      /** In PEM. */
+      readonly privateKey: string
+      readonly keyPairId: string
+      /** How long a signed URL can be used. */
+      readonly duration: number
+    }
+  | {
+      readonly kind: 'rewrite'
+      readonly scheme: 'http' | 'https' | undefined
+      /** With its port, if it has one. */
+      readonly host: string | undefined
+      readonly trimPathPrefix: string | undefined
+    }

@@ -20,14 +20,6 @@ export function refuseAuth(auth: Readonly<Record<string, unknown>>): void {
   )
 }
 
-const middlewares = later(list(section({ name: text, disabled: flag, options: freeMap })))
-
-export const middlewareSchema: z.ZodType = section({
-  registry: middlewares,
-  repository: middlewares,
-  storage: middlewares,
-})
-
 const headers = mapOf(list(text))
 
 export const notificationsSchema: z.ZodType = section({

@@ -61,6 +61,7 @@ test('the file of the registry:2 image is read', () => {
     },
     policy: { classes: [] },
     schema1: { enabled: false, keyFile: undefined },
+    middleware: { registry: [], repository: [], storage: [] },
   })
   assert.deepEqual(warnings, ['health.storagedriver is not supported yet and has no effect'])
 })
@@ -164,7 +165,7 @@ auth: none
   assert.deepEqual([config.storage.readOnly, config.tags.maxTags, config.catalog.maxEntries], [true, 50, 1000])
   assert.deepEqual([config.redis?.host, config.redis?.port, config.redis?.tls], ['::1', 6380, true])
   assert.deepEqual(
-    warnings,
+    warnings.slice(0, -1),
     [
       'log.reportcaller',
       'log.hooks',
@@ -173,12 +174,12 @@ auth: none
       'redis.tls.rootcas',
       'redis.poolsize',
       'proxy.cachewritetimeout',
-      'middleware.storage',
       'health.file',
       'health.http',
       'health.tcp',
     ].map((path) => `${path} is not supported yet and has no effect`),
   )
+  assert.equal(warnings.at(-1), 'middleware.storage has no effect beside storage.redirect.disable: true')
 })
 
 test('what is off, empty or as it is anyway needs no warning', () => {
