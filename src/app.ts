@@ -76,7 +76,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const registry = openRegistry(config, { store, facts, usage }, opening, logger)
+  const registry = await withMiddleware(config, openRegistry(config, { store, facts, usage }, opening, logger), logger)
   const listener = opening.use(
     await listen(
       api(registry, {
@@ -123,6 +123,17 @@ async function openRedirect({ middleware }: Config): Promise<Redirect | undefine
   if (middleware.storage.length === 0) return undefined
   const { redirectBy } = await import('./middleware/redirect.ts')
   return redirectBy(middleware.storage)
+}
+
+/** @throws ConfigError where a module cannot be used */
+async function withMiddleware({ middleware }: Config, registry: Registry, logger: Logger): Promise<Registry> {
+  if (middleware.registry.length + middleware.repository.length === 0) return registry
+  const { ModuleError, withModules } = await import('./middleware/modules.ts')
+  try {
+    return await withModules(registry, middleware, logger)
+  } catch (cause) {
+    throw cause instanceof ModuleError ? new ConfigError(cause.message, { cause }) : cause
+  }
 }
 
 /** @throws ConfigError where the key cannot be read */

@@ -21,7 +21,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   cache: ['oci', 'async', 'telemetry'],
   storage: ['registry', 'drivers', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
   ledger: ['registry', 'oci', 'async', 'telemetry'],
-  middleware: ['registry', 'drivers', 'oci', 'telemetry'],
+  middleware: ['registry', 'drivers', 'oci', 'bytes', 'telemetry'],
   upstream: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
   proxy: ['registry', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
   api: ['registry', 'http', 'schema1', 'oci', 'bytes', 'async'],

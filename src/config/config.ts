@@ -218,7 +218,7 @@ export interface Schema1Config {
   readonly keyFile: string | undefined
 }
 
-/** What stands before the registry, its repositories and its storage; of each list, the last is asked first. */
+/** What stands before the registry, its repositories and its storage, each list in its order. */
 export interface MiddlewareConfig {
   readonly registry: readonly ModuleConfig[]
   readonly repository: readonly RepositoryModuleConfig[]
@@ -237,7 +237,7 @@ export interface ModuleConfig {
 }
 
 export interface RepositoryModuleConfig extends ModuleConfig {
-  /** Globs of the names that it is asked about; `undefined`: all. */
+  /** Globs of repositories, as the catalogue has them, that it is asked about; `undefined`: all. */
   readonly repositories: readonly string[] | undefined
 }
 

@@ -63,9 +63,14 @@ export interface ListOptions extends CallOptions {
   readonly after?: string | undefined
 }
 
+export interface ResolveOptions extends CallOptions {
+  /** Milliseconds for which a copy is served without asking again, instead of what is configured. Means nothing to what is ours. */
+  readonly freshness?: number | undefined
+}
+
 export interface TagSource {
   /** @throws RegistryError MANIFEST_UNKNOWN where there is no such tag */
-  resolve(tag: Tag, options?: CallOptions): Promise<Descriptor>
+  resolve(tag: Tag, options?: ResolveOptions): Promise<Descriptor>
   /** In byte order. @throws RegistryError NAME_UNKNOWN where there is no such repository */
   list(options?: ListOptions): AsyncIterable<Tag>
 }
