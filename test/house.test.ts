@@ -34,6 +34,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
 const owners: Readonly<Record<string, readonly string[]>> = {
   pino: ['telemetry'],
   'pino-pretty': ['telemetry'],
+  nodemailer: ['telemetry'],
   undici: ['upstream'],
   keyv: ['cache'],
   '@keyv/redis': ['cache'],

@@ -23,6 +23,27 @@ export interface LogConfig {
   readonly format: 'json' | 'text' | undefined
   /** Fields that every line carries. */
   readonly fields: Readonly<Record<string, unknown>>
+  /** Who gets a mail about which lines. */
+  readonly hooks: readonly MailHookConfig[]
+}
+
+export interface MailHookConfig {
+  readonly levels: readonly LogConfig['level'][]
+  readonly smtp: SmtpConfig
+  /** `undefined`: whoever sends it, in this machine's name. */
+  readonly from: string | undefined
+  /** At least one. */
+  readonly to: readonly string[]
+  /** Mails an hour; one at least. */
+  readonly perHour: number
+}
+
+export interface SmtpConfig {
+  readonly host: string
+  readonly port: number
+  readonly credentials: { readonly username: string; readonly password: string } | undefined
+  /** Any certificate will do, and the password may be sent in the clear. */
+  readonly insecure: boolean
 }
 
 export interface HttpConfig {

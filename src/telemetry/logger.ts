@@ -16,6 +16,8 @@ export interface LogOptions {
   readonly fields?: Readonly<Record<string, unknown>> | undefined
   /** Where lines go instead of standard output. */
   readonly destination?: DestinationStream | undefined
+  /** Given each line too, as JSON, before anything in it is shortened or escaped. */
+  readonly onLine?: ((line: string) => void) | undefined
 }
 
 /** Fields that hold a secret wherever they appear. Nothing should log one; this is the net below. */
@@ -33,7 +35,12 @@ export function createLogger(options: LogOptions): Logger {
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: secretFields.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
       serializers: { error: describeError },
-      hooks: { streamWrite: (line) => finishLine(line, options.format) },
+      hooks: {
+        streamWrite(line) {
+          options.onLine?.(line)
+          return finishLine(line, options.format)
+        },
+      },
     },
     pretty,
   )

@@ -28,7 +28,7 @@ health:
 test('the file of the registry:2 image is read', () => {
   const { config, warnings } = load(registry2)
   assert.deepEqual(config, {
-    log: { level: 'info', format: undefined, fields: { service: 'registry' } },
+    log: { level: 'info', format: undefined, fields: { service: 'registry' }, hooks: [] },
     http: {
       host: '',
       port: 5000,
@@ -112,7 +112,7 @@ compatibility: { schema1: { enabled: true } }
 reporting: { bugsnag: { apikey: k }, newrelic: { licensekey: } }
 notifications: { endpoints: [{ name: a, disabled: true, url: https://a }, { name: b, url: https://b, headers: { A: [b] } }] }
 `)
-  assert.deepEqual(config.log, { level: 'warn', format: 'json', fields: {} })
+  assert.deepEqual(config.log, { level: 'warn', format: 'json', fields: {}, hooks: [] })
   assert.deepEqual(config.redis, {
     host: 'redis',
     port: 6379,
@@ -168,7 +168,6 @@ auth: none
     warnings.slice(0, -1),
     [
       'log.reportcaller',
-      'log.hooks',
       'http.tls.minimumtls',
       'http.h2c.enabled',
       'redis.tls.rootcas',
