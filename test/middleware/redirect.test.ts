@@ -135,6 +135,24 @@ test('storage.redirect.disable, a disabled step and verify: always keep every an
   }
 })
 
+test('what this server has not read is served here, unless the disk is trusted', async () => {
+  const { bytes, digest } = randomBlob(300_000)
+  for (const [verify, status] of [
+    ['first', 200],
+    ['never', 307],
+  ] as const) {
+    await using folder = await temporaryFolder()
+    const storage = { filesystem: { rootdirectory: folder.path }, verify }
+    {
+      await using app = await startAppUnderTest({ storage })
+      await pushed(app, bytes, digest)
+    }
+    await using app = await startAppUnderTest({ ...redirecting(toCdn), storage })
+    assert.equal((await ask(`${app.url}/v2/app/blobs/${digest}`)).status, status, verify)
+    assert.equal((await ask(`${app.url}/v2/app/blobs/${digest}`)).status, 307, verify)
+  }
+})
+
 test('steps are applied in the order of the list', async () => {
   const path = pathOf(randomBlob(1).digest)
   const redirect = { kind: 'redirect', baseUrl: new URL('http://a.example:8080/base/') } as const
