@@ -12,7 +12,7 @@ import type { Config, MirrorConfig, UpstreamConfig } from './config/config.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { Facts, type FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
-import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
+import { PathNotFoundError, type Redirect, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
@@ -64,6 +64,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
   const facts = opening.use(openFacts(config, logger))
   const driver = openDriver(config)
+  const redirect = await openRedirect(config)
   const usage = evicts(config) ? new UsageRecorder() : undefined
   const store = openLocalRegistry({
     driver,
@@ -73,10 +74,11 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     ),
     deleteEnabled: config.storage.deleteEnabled,
     verify: config.storage.verify,
+    redirect,
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const registry = openRegistry(config, { store, facts, usage }, opening, logger)
+  const registry = await withMiddleware(config, openRegistry(config, { store, facts, usage }, opening, logger), logger)
   const access = await openGuard(config, logger)
   const listener = opening.use(
     await listen(
@@ -87,7 +89,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         relativeUrls: config.http.relativeUrls,
         secret: config.http.secret ?? (await uploadSecret(driver, logger)),
         readOnly: config.storage.readOnly,
-        hotReplies: access === undefined ? new HotReplies() : undefined,
+        hotReplies: isAskedEachTime(config) ? undefined : new HotReplies(),
         access,
         schema1: await openSchema1(config),
         rules: manifestRules(config.validation, config.policy),
@@ -120,6 +122,28 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
 function openDriver({ storage }: Config): StorageDriver {
   if (storage.driver === 'inmemory') return inMemoryDriver()
   return filesystemDriver({ rootDirectory: storage.rootDirectory, maxThreads: storage.maxThreads })
+}
+
+async function openRedirect({ middleware }: Config): Promise<Redirect | undefined> {
+  if (middleware.storage.length === 0) return undefined
+  const { redirectBy } = await import('./middleware/redirect.ts')
+  return redirectBy(middleware.storage)
+}
+
+/** @throws ConfigError where a module cannot be used */
+async function withMiddleware({ middleware }: Config, registry: Registry, logger: Logger): Promise<Registry> {
+  if (middleware.registry.length + middleware.repository.length === 0) return registry
+  const { ModuleError, withModules } = await import('./middleware/modules.ts')
+  try {
+    return await withModules(registry, middleware, logger)
+  } catch (cause) {
+    throw cause instanceof ModuleError ? new ConfigError(cause.message, { cause }) : cause
+  }
+}
+
+/** Whether somebody has to decide about each pull, or to hear of it. */
+function isAskedEachTime({ auth, middleware }: Config): boolean {
+  return auth !== undefined || middleware.registry.length + middleware.repository.length > 0
 }
 
 /** @throws ConfigError where the key cannot be read */

@@ -21,6 +21,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   cache: ['oci', 'async', 'telemetry'],
   storage: ['registry', 'drivers', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
   ledger: ['registry', 'oci', 'async', 'telemetry'],
+  middleware: ['registry', 'drivers', 'oci', 'bytes', 'telemetry'],
   upstream: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
   auth: ['registry', 'schema1', 'oci', 'bytes', 'async', 'telemetry'],
   proxy: ['registry', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
@@ -34,6 +35,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
 const owners: Readonly<Record<string, readonly string[]>> = {
   pino: ['telemetry'],
   'pino-pretty': ['telemetry'],
+  nodemailer: ['telemetry'],
   undici: ['upstream'],
   keyv: ['cache'],
   '@keyv/redis': ['cache'],

@@ -8,7 +8,7 @@ import type { Digest } from '../oci/digest.ts'
 import { RangeNotSatisfiableError } from '../oci/error.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
-import type { BlobSource } from '../registry/source.ts'
+import type { BlobSource, OpenOptions } from '../registry/source.ts'
 import { entityTag, noneMatch, rangeApplies } from './conditional.ts'
 
 export interface BlobRequest {
@@ -35,15 +35,20 @@ export async function readBlob(
     return { status: 200, headers: { ...contentHeaders(digest), 'content-length': size } }
   }
   const specs = rangeApplies(request.ifRange, digest) ? parseRangeHeader(request.range) : undefined
-  if (specs === undefined) return await readWhole(blobs, digest, call)
+  if (specs === undefined) return await readWhole(blobs, digest, { ...call, canRedirect: request.range === undefined })
   const [only, ...others] = specs
   if (only === undefined) throw new RangeNotSatisfiableError((await blobs.stat(digest, call)).size)
   if (others.length === 0) return await readPart(blobs, digest, only, call)
   return await readParts(blobs, digest, specs, call)
 }
 
-async function readWhole(blobs: BlobSource, digest: Digest, call: CallOptions): Promise<Reply> {
-  const { descriptor, body } = await blobs.open(digest, call)
+/** Nothing about a redirect may be remembered for long: what it leads to is signed for minutes only, maybe. */
+async function readWhole(blobs: BlobSource, digest: Digest, options: OpenOptions): Promise<Reply> {
+  const { descriptor, body, location } = await blobs.open(digest, options)
+  if (location !== undefined) {
+    await body[Symbol.asyncDispose]()
+    return { status: 307, headers: { location: location.href, 'docker-content-digest': digest } }
+  }
   return { status: 200, headers: { ...contentHeaders(digest), 'content-length': descriptor.size }, body }
 }
 

@@ -6,16 +6,20 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/config.ts'
 import { BatchedLines } from '../telemetry/batched-lines.ts'
 import { createLogger, type Logger } from '../telemetry/logger.ts'
+import type { LogMail } from '../telemetry/log-mail.ts'
 import { banner } from './banner.ts'
 import type { Io } from './io.ts'
 
 export async function serve(path: string | undefined, io: Io): Promise<number> {
   try {
     const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
-    const { level, format, fields } = config.log
+    const { level, format, fields, hooks } = config.log
     const text = io.stdout.isTTY === true ? 'text' : 'json'
     using lines = new BatchedLines(io.stdout)
-    const logger = createLogger({ level, format: format ?? text, fields, destination: lines })
+    const sayUnsent = (error: unknown): void => logger.warn({ error }, 'mail about the log cannot be sent')
+    await using mail = await openMail(hooks, sayUnsent)
+    const onLine = mail && ((line: string): void => mail.take(line))
+    const logger = createLogger({ level, format: format ?? text, fields, destination: lines, onLine })
     sayFailure(io.failed, logger)
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)
@@ -27,6 +31,15 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     io.stderr.write(`${line}\n`)
     return 1
   }
+}
+
+async function openMail(
+  hooks: Config['log']['hooks'],
+  onFailure: (error: unknown) => void,
+): Promise<LogMail | undefined> {
+  if (hooks.length === 0) return undefined
+  const { openLogMail } = await import('../telemetry/log-mail.ts')
+  return openLogMail(hooks, { onFailure })
 }
 
 async function runUntilStopped(app: App, config: Config, logger: Logger, signal: AbortSignal): Promise<number> {

@@ -16,6 +16,7 @@ export interface Config {
   readonly validation: ValidationConfig
   readonly policy: PolicyConfig
   readonly schema1: Schema1Config
+  readonly middleware: MiddlewareConfig
 }
 
 export interface LogConfig {
@@ -24,6 +25,27 @@ export interface LogConfig {
   readonly format: 'json' | 'text' | undefined
   /** Fields that every line carries. */
   readonly fields: Readonly<Record<string, unknown>>
+  /** Who gets a mail about which lines. */
+  readonly hooks: readonly MailHookConfig[]
+}
+
+export interface MailHookConfig {
+  readonly levels: readonly LogConfig['level'][]
+  readonly smtp: SmtpConfig
+  /** `undefined`: whoever sends it, in this machine's name. */
+  readonly from: string | undefined
+  /** At least one. */
+  readonly to: readonly string[]
+  /** Mails an hour; one at least. */
+  readonly perHour: number
+}
+
+export interface SmtpConfig {
+  readonly host: string
+  readonly port: number
+  readonly credentials: { readonly username: string; readonly password: string } | undefined
+  /** Any certificate will do, and the password may be sent in the clear. */
+  readonly insecure: boolean
 }
 
 export interface HttpConfig {
@@ -263,3 +285,45 @@ export interface Schema1Config {
   /** The private key that they are signed with, absolute; `undefined`: a new one in each process. */
   readonly keyFile: string | undefined
 }
+
+/** What stands before the registry, its repositories and its storage, each list in its order. */
+export interface MiddlewareConfig {
+  readonly registry: readonly ModuleConfig[]
+  readonly repository: readonly RepositoryModuleConfig[]
+  /** Empty where nothing may be redirected. */
+  readonly storage: readonly StorageMiddlewareConfig[]
+}
+
+/** A JavaScript or TypeScript module of the operator's. */
+export interface ModuleConfig {
+  /** Where it stands in the file: `middleware.registry[0]`. */
+  readonly key: string
+  /** Absolute. */
+  readonly path: string
+  /** How long one of its hooks is waited for. */
+  readonly timeout: number
+}
+
+export interface RepositoryModuleConfig extends ModuleConfig {
+  /** Globs of repositories, as the catalogue has them, that it is asked about; `undefined`: all. */
+  readonly repositories: readonly string[] | undefined
+}
+
+export type StorageMiddlewareConfig =
+  | { readonly kind: 'redirect'; readonly baseUrl: URL }
+  | {
+      readonly kind: 'cloudfront'
+      readonly baseUrl: URL
+      /** In PEM. */
+      readonly privateKey: string
+      readonly keyPairId: string
+      /** How long a signed URL can be used. */
+      readonly duration: number
+    }
+  | {
+      readonly kind: 'rewrite'
+      readonly scheme: 'http' | 'https' | undefined
+      /** With its port, if it has one. */
+      readonly host: string | undefined
+      readonly trimPathPrefix: string | undefined
+    }

@@ -2,22 +2,23 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
-import type { z } from 'zod'
 import { resolveAuth } from './auth-section.ts'
-import { ConfigError, formatPath, misfit, reasonOf, wrongKind, type KeyPath } from './config-error.ts'
+import { ConfigError, misfit, reasonOf } from './config-error.ts'
 import type { Config, ProxyConfig, StorageConfig } from './config.ts'
 import { defaultMirror } from './default-mirror.ts'
 import { applyEnvironment, type Environment } from './environment.ts'
 import { resolveHttp } from './http-section.ts'
-import { nearestKey, unbuiltWarnings } from './keys.ts'
+import { describeIssue } from './issue.ts'
+import { unbuiltWarnings } from './keys.ts'
 import { resolveLog } from './log-section.ts'
 import { resolvePolicy, resolveSchema1, resolveValidation } from './manifest-sections.ts'
+import { resolveMiddleware } from './middleware-section.ts'
 import { resolveProxy } from './proxy-section.ts'
 import { resolveRedis } from './redis-section.ts'
 import { configSchema, type ConfigInput } from './schema.ts'
 import type { ResolveContext } from './section.ts'
 import { resolveStorage } from './storage-section.ts'
-import { expandShortForms, isTree, readYaml, valueAt, blankEmpty, type Tree } from './tree.ts'
+import { expandShortForms, isTree, readYaml, blankEmpty, type Tree } from './tree.ts'
 
 export interface LoadOptions {
   /** The file; else `REGISTRY_CONFIGURATION_PATH` names it; else the built-in mirror is loaded. */
@@ -76,22 +77,7 @@ function readTree(file: string, shown: string): Tree {
 function validate(tree: unknown): ConfigInput {
   const result = configSchema.safeParse(tree)
   if (result.success) return result.data
-  throw describeIssue(tree, result.error.issues[0])
-}
-
-/** The first thing that is wrong, in our words. */
-function describeIssue(tree: unknown, issue: z.core.$ZodIssue | undefined): ConfigError {
-  const path: KeyPath = (issue?.path ?? []).map((key) => (typeof key === 'number' ? key : String(key)))
-  if (issue?.code === 'unrecognized_keys') return unknownKey([...path, issue.keys[0] ?? ''])
-  if (issue?.code === 'invalid_type') {
-    return wrongKind(path, valueAt(tree, path), issue.expected === 'array' ? 'a list' : 'a map')
-  }
-  return misfit(path, valueAt(tree, path), issue?.message ?? 'something else')
-}
-
-function unknownKey(path: KeyPath): ConfigError {
-  const near = nearestKey(configSchema, path)
-  return new ConfigError(`${formatPath(path)}: unknown key${near === undefined ? '' : `; did you mean ${near}?`}`)
+  throw describeIssue(configSchema, tree, result.error.issues[0])
 }
 
 const defaultMaxEntries = 1000
@@ -103,6 +89,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
   if (storage.descriptorCache.kind === 'redis' && redis === undefined) {
     throw new ConfigError('storage.cache.blobdescriptor: found "redis", but redis.addr is missing')
   }
+  const isRedirectDisabled = input.storage?.redirect?.disable ?? false
   const proxy = resolveProxy(input.proxy ?? {}, context)
   refuseEviction(storage, proxy)
   const maxEntries = input.catalog?.maxentries ?? defaultMaxEntries
@@ -118,6 +105,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     validation: resolveValidation(input.validation ?? {}, context),
     policy: resolvePolicy(input.policy ?? {}),
     schema1: resolveSchema1(input.compatibility ?? {}, context),
+    middleware: resolveMiddleware(input.middleware ?? {}, { ...storage, isRedirectDisabled }, context),
   }
 }
 

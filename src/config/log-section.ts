@@ -1,13 +1,15 @@
 // `log`, and its deprecated short form `loglevel`.
 import type { z } from 'zod'
 import type { LogConfig } from './config.ts'
-import { flag, oneOf, text } from './leaf.ts'
-import { freeMap, later, list, section, type ResolveContext } from './section.ts'
+import { flag, oneOf } from './leaf.ts'
+import { mailHooksSchema, resolveMailHooks, type MailHookInput } from './mail-hook.ts'
+import { freeMap, later, section, type ResolveContext } from './section.ts'
 
 export interface LogInput {
   readonly level?: LogConfig['level'] | undefined
   readonly formatter?: 'text' | 'json' | 'logstash' | undefined
   readonly fields?: Record<string, unknown> | undefined
+  readonly hooks?: MailHookInput[] | undefined
 }
 
 export const logLevelSchema: z.ZodType<LogConfig['level']> = oneOf(['error', 'warn', 'info', 'debug'])
@@ -18,20 +20,7 @@ export const logSchema: z.ZodType<LogInput> = section({
   fields: freeMap,
   accesslog: section({ disabled: flag }),
   reportcaller: later(flag),
-  hooks: later(
-    list(
-      section({
-        type: text,
-        disabled: flag,
-        levels: list(text),
-        options: section({
-          smtp: section({ addr: text, username: text, password: text, insecure: flag }),
-          from: text,
-          to: list(text),
-        }),
-      }),
-    ),
-  ),
+  hooks: mailHooksSchema,
 })
 
 export function resolveLog(
@@ -44,5 +33,6 @@ export function resolveLog(
     level: input.level ?? loglevel ?? 'info',
     format: input.formatter === 'logstash' ? 'json' : input.formatter,
     fields: input.fields ?? {},
+    hooks: resolveMailHooks(input.hooks ?? [], context),
   }
 }

@@ -19,3 +19,10 @@ export function readText(path: string, key: string): string {
     throw new ConfigError(`${key}: ${path} cannot be read: ${reasonOf(error)}`, { cause: error })
   }
 }
+
+/** @throws ConfigError in the name of `key`, also where there is nothing in the file */
+export function readPassword(path: string, key: string): string {
+  const password = readText(path, key).replace(/[\r\n]+$/, '')
+  if (password === '') throw new ConfigError(`${key}: ${path} is empty, expected a password in it`)
+  return password
+}

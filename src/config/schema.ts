@@ -13,11 +13,12 @@ import {
   type PolicyInput,
   type ValidationInput,
 } from './manifest-sections.ts'
+import { middlewareSchema, type MiddlewareInput } from './middleware-section.ts'
 import { proxySchema, type ProxyInput } from './proxy-section.ts'
 import { redisSchema, type RedisInput } from './redis-section.ts'
 import { section } from './section.ts'
 import { storageSchema, type StorageInput } from './storage-section.ts'
-import { healthSchema, middlewareSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
+import { healthSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
 
 export interface ConfigInput {
   readonly version?: '0.1' | undefined
@@ -33,6 +34,7 @@ export interface ConfigInput {
   readonly validation?: ValidationInput | undefined
   readonly policy?: PolicyInput | undefined
   readonly compatibility?: CompatibilityInput | undefined
+  readonly middleware?: MiddlewareInput | undefined
 }
 
 export const configSchema: z.ZodType<ConfigInput> = section({

@@ -36,6 +36,7 @@ export interface StorageInput {
   readonly scrub?: ScrubInput | undefined
   readonly cache?: CacheInput | undefined
   readonly delete?: { readonly enabled?: boolean | undefined } | undefined
+  readonly redirect?: { readonly disable?: boolean | undefined } | undefined
   readonly maintenance?:
     | {
         readonly readonly?: { readonly enabled?: boolean | undefined } | undefined
@@ -61,7 +62,6 @@ export const storageSchema: z.ZodType<StorageInput> = section({
   delete: section({ enabled: flag }),
   verify: oneOf(['first', 'always', 'never']),
   scrub: section({ enabled: flag, interval: duration, rate: size }),
-  // The drivers we have never redirect.
   redirect: section({ disable: flag }),
   cache: section({ blobdescriptor: text, layerinfo: text, blobdescriptorsize: count }),
   tag: section({ concurrencylimit: later(count) }),

@@ -1,15 +1,7 @@
 // Sections of distribution of which we have nothing yet. They warn.
 import type { z } from 'zod'
 import { flag, goDuration, integer, text } from './leaf.ts'
-import { freeMap, later, list, mapOf, section } from './section.ts'
-
-const middlewares = later(list(section({ name: text, disabled: flag, options: freeMap })))
-
-export const middlewareSchema: z.ZodType = section({
-  registry: middlewares,
-  repository: middlewares,
-  storage: middlewares,
-})
+import { later, list, mapOf, section } from './section.ts'
 
 const headers = mapOf(list(text))
 

@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
 import type { MirrorConfig, UpstreamConfig, UpstreamCredentials } from './config.ts'
 import { count, duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
-import { readText, resolvePath } from './named-file.ts'
+import { readPassword, resolvePath } from './named-file.ts'
 import { list, section, type ResolveContext } from './section.ts'
 import { resolveTagRules, tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import { resolveTls, upstreamTlsSchema, type UpstreamTlsInput } from './upstream-tls.ts'
@@ -174,10 +174,4 @@ function resolveForeign(
   const command = input.exec?.command
   if (command === undefined) throw new ConfigError(`${key('exec.command')}: missing, expected a credential helper`)
   return { kind: 'exec', command, lifetime: input.exec?.lifetime }
-}
-
-function readPassword(path: string, key: string): string {
-  const password = readText(path, key).replace(/[\r\n]+$/, '')
-  if (password === '') throw new ConfigError(`${key}: ${path} is empty, expected a password in it`)
-  return password
 }

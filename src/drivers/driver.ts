@@ -4,6 +4,9 @@ import type { ByteStream } from '../bytes/stream.ts'
 /** `/a/b/c`: one or more components of `[A-Za-z0-9._-]`, none of them `.` or `..`. `/` alone is the root. */
 export type DriverPath = string
 
+/** Where clients can have a driver's file without us. */
+export type Redirect = (path: DriverPath) => Promise<URL>
+
 export interface FileStat {
   readonly kind: 'file' | 'directory'
   /** Bytes; 0 for a directory. */

@@ -89,7 +89,10 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   repository(name: RepositoryName, options?: RepositoryOptions): Repository {
     const selection = this.#selector.select(name, options?.namespace)
     if (selection.kind === 'ours') return this.#local.repository(name)
-    if (options?.trace !== undefined) options.trace.upstream = titleOf(selection.upstream)
+    if (options?.trace !== undefined) {
+      options.trace.upstream = titleOf(selection.upstream)
+      options.trace.repository = selection.local
+    }
     return this.#pullThrough(name, selection)
   }
 

@@ -4,7 +4,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
 import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
-import type { ListOptions, TagSource } from '../registry/source.ts'
+import type { ListOptions, ResolveOptions, TagSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
 import { ifReadable } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
@@ -49,12 +49,13 @@ export class ProxyTags implements TagSource {
     this.#options = options
   }
 
-  async resolve(tag: Tag, options?: CallOptions): Promise<Descriptor> {
+  async resolve(tag: Tag, options?: ResolveOptions): Promise<Descriptor> {
     const { local, remote, upstream, freshness, patience } = this.#options
     const here = await this.#findHere(tag, options)
     if (here === undefined) return await this.#resolveUnknown(tag, options)
     if (remote === undefined) return here
-    const age = await freshness.ageOf(local.name, tag, here.digest, freshnessOf(upstream, tag))
+    const freshFor = options?.freshness ?? freshnessOf(upstream, tag)
+    const age = await freshness.ageOf(local.name, tag, here.digest, freshFor)
     if (age === 'stale') return await this.#confirm(remote, tag, here, options)
     if (age === 'ageing') patience.askAhead(this.#question(remote, tag))
     return here

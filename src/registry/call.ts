@@ -13,6 +13,8 @@ export interface Trace {
   from?: 'local' | 'upstream' | 'fill'
   /** The configured name of the upstream that the repository belongs to. */
   upstream?: string
+  /** What our storage calls the repository: one name, however clients write it. Absent where it is ours. */
+  repository?: string
   /** Why an answer may be out of date; sent as `Warning: 299` (OCI distribution-spec, «Warnings»). */
   warning?: string
   /** Who the client is, where somebody has made sure of it. */

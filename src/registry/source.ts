@@ -9,6 +9,8 @@ import type { CallOptions } from './call.ts'
 
 export interface OpenOptions extends CallOptions {
   readonly range?: RangeSpec | undefined
+  /** The caller can send its client elsewhere for the whole blob: `location` is wanted. */
+  readonly canRedirect?: boolean | undefined
 }
 
 export interface StatOptions extends CallOptions {
@@ -27,6 +29,8 @@ export interface OpenBlob {
   readonly range: ByteRange
   /** Fails, rather than ends, where the bytes turn out short or wrong. */
   readonly body: ByteStream
+  /** Where the same file can be had instead of `body`; only of a blob that is stored whole and was found right. */
+  readonly location?: URL | undefined
 }
 
 /** Blobs that can be read: ours, or an upstream's. Ours fail with UnreadableError where storage does. */
@@ -62,6 +66,8 @@ export interface ListOptions extends CallOptions {
 export interface ResolveOptions extends CallOptions {
   /** What another process has changed within the last second may be missed: for tags that are asked of an upstream anyway. */
   readonly isCopy?: boolean | undefined
+  /** Milliseconds for which a copy is served without asking again, instead of what is configured. Means nothing to what is ours. */
+  readonly freshness?: number | undefined
 }
 
 export interface TagSource {

@@ -10,6 +10,7 @@ import {
   type DriverPath,
   type FileRange,
   type OpenFile,
+  type Redirect,
   type StorageDriver,
 } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
@@ -40,6 +41,7 @@ export interface ContentOptions {
   readonly logger: Logger
   readonly room: UploadRoom
   readonly verify: ProofPolicy
+  readonly redirect?: Redirect | undefined
   readonly usage?: UsageLog | undefined
 }
 
@@ -174,7 +176,8 @@ export class Content implements ContentStore {
     if (bytes !== undefined) {
       const range =
         options?.range === undefined ? { start: 0, end: known.size } : resolveRange(options.range, known.size)
-      return { descriptor: known, range, body: new WholeStream(bytes.subarray(range.start, range.end)) }
+      const body = new WholeStream(bytes.subarray(range.start, range.end))
+      return await this.#located({ descriptor: known, range, body }, options)
     }
     let believed = known
     for (let attempt = 0; attempt < 3; attempt++) {
@@ -183,7 +186,9 @@ export class Content implements ContentStore {
       const file = await this.#openFile(digest, range ?? { start: 0, end: 0 })
       const isTrusted = file.size === size && this.#proofs.trusts(digest, file.version)
       const held = (body: ByteStream): ByteStream => new HeldStream(body, this.hold(digest))
-      if (isTrusted && range !== undefined) return { descriptor: believed, range, body: held(file) }
+      if (isTrusted && range !== undefined) {
+        return await this.#located({ descriptor: believed, range, body: held(file) }, options)
+      }
       const proof = isTrusted ? undefined : await this.#join(file, digest)
       const isLikely = file.size === size && !this.#proofs.doubts(digest, file.version)
       if (proof !== undefined && isLikely && range !== undefined) {
@@ -314,6 +319,13 @@ export class Content implements ContentStore {
     }
     this.#hot.set(digest, { bytes, version: file.version, seen: now })
     return bytes
+  }
+
+  /** An open blob whose file is proven, or need not be, with where else it can be had. */
+  async #located(open: OpenBlob, options: OpenStoredOptions | undefined): Promise<OpenBlob> {
+    const { redirect } = this.#options
+    if (redirect === undefined || options?.canRedirect !== true) return open
+    return { ...open, location: await redirect(blobPath(open.descriptor.digest)) }
   }
 
   /** A share in the proof of an open file; `undefined` where another one has taken its place since. */

@@ -1,6 +1,6 @@
 // A registry on a storage driver: where the parts of this room meet.
 import type { DescriptorCache } from '../cache/descriptors.ts'
-import type { StorageDriver } from '../drivers/driver.ts'
+import type { Redirect, StorageDriver } from '../drivers/driver.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { LocalRegistry } from '../registry/registry.ts'
@@ -35,6 +35,8 @@ export interface LocalRegistryOptions {
   readonly deleteEnabled: boolean
   /** `first`, unless something else is asked for. */
   readonly verify?: ProofPolicy | undefined
+  /** Where clients can be sent for blobs; absent, they have them from us. */
+  readonly redirect?: Redirect | undefined
   readonly logger: Logger
   /** Bytes of manifests that are kept in memory; 32 MiB. */
   readonly hotManifests?: number | undefined
@@ -73,14 +75,15 @@ class StoredRegistry implements LocalStore {
   readonly #holders = new Holders()
 
   constructor(options: LocalRegistryOptions) {
-    const { descriptors, logger, usage, verify = 'first' } = options
+    const { descriptors, logger, redirect, usage, verify = 'first' } = options
     const driver = new ListingCache(options.driver)
     this.#options = options
     this.#driver = driver
     this.#files = new LinkFiles({ driver, logger, now: options.now })
     this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
     this.#room = new UploadRoom(driver)
-    this.content = new Content({ driver, descriptors, logger, links: this.#files, room: this.#room, verify, usage })
+    const links = this.#files
+    this.content = new Content({ driver, descriptors, logger, links, room: this.#room, verify, redirect, usage })
     this.#manifests = new HotManifests({
       content: this.content,
       verify,

@@ -16,6 +16,8 @@ export interface LogOptions {
   readonly fields?: Readonly<Record<string, unknown>> | undefined
   /** Where lines go instead of standard output. */
   readonly destination?: DestinationStream | undefined
+  /** Given each line too, as JSON, before anything in it is shortened or escaped. */
+  readonly onLine?: ((line: string) => void) | undefined
 }
 
 /** Fields that hold a secret wherever they appear. Nothing should log one; this is the net below. */
@@ -40,7 +42,12 @@ export function createLogger(options: LogOptions): Logger {
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }), log: withoutSecrets },
       serializers: { error: describeError },
-      hooks: { streamWrite: (line) => finishLine(line, options.format) },
+      hooks: {
+        streamWrite(line) {
+          options.onLine?.(line)
+          return finishLine(line, options.format)
+        },
+      },
     },
     pretty,
   )

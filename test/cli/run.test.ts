@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import { run } from '../../src/cli/run.ts'
 import { deferred } from '../../src/async/deferred.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
+import { startMailServer } from '../support/mail-server.ts'
 
 interface Ran {
   readonly code: number
@@ -141,4 +142,22 @@ test('unknown commands and options are refused with exit code 2', async () => {
   }
   assert.equal((await command(['--help'])).code, 0)
   assert.match((await command(['--version'])).stdout, /^\d+\.\d+\.\d+/)
+})
+
+test('serve mails the lines that it is asked to, and what waits before it ends', async () => {
+  await using folder = await temporaryFolder()
+  await using server = await startMailServer()
+  const options = { smtp: { addr: server.address }, to: ['ops@example.com'], perhour: 1 }
+  const config = {
+    version: 0.1,
+    http: { addr: '127.0.0.1:0' },
+    storage: { inmemory: {} },
+    log: { hooks: [{ type: 'mail', levels: ['info'], options }] },
+  }
+  const { code } = await command(['serve', await configFile(folder.path, JSON.stringify(config))])
+  assert.equal(code, 0)
+  const [first, summary] = server.mails
+  assert.match(first?.text ?? '', /^listening\n\nlevel: info\n/)
+  assert.match(summary?.text ?? '', /× \[info\] draining\n1 × \[info\] stopped$/)
+  assert.equal(server.mails.length, 2)
 })

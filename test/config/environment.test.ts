@@ -93,13 +93,14 @@ const overrides: readonly Override[] = [
     behaviour: 'the names of Go fields are understood',
     env: {
       REGISTRY_HEALTH_FILECHECKERS_0_FILE: '/down',
+      REGISTRY_LOG_HOOKS_0_TYPE: 'mail',
       REGISTRY_LOG_HOOKS_0_MAILOPTIONS_SMTP_ADDR: 'mail:25',
+      REGISTRY_LOG_HOOKS_0_MAILOPTIONS_TO_0: 'ops@example.com',
       REGISTRY_NOTIFICATIONS_EVENTCONFIG_INCLUDEREFERENCES: 'true',
     },
-    pick: () => undefined,
-    expected: undefined,
+    pick: (config) => config.log.hooks[0]?.smtp.host,
+    expected: 'mail',
     warnings: [
-      'log.hooks is not supported yet and has no effect',
       'notifications.events.includereferences is not supported yet and has no effect',
       'health.file is not supported yet and has no effect',
     ],
