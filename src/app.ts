@@ -20,6 +20,7 @@ import { UsageRecorder } from './ledger/recorder.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest, Selector, type Upstream } from './proxy/selection.ts'
+import { openDebugListener, watchHealth } from './operations.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import type { UsageLog } from './registry/usage.ts'
@@ -45,6 +46,8 @@ export const version: string = readVersion()
 
 export interface App extends AsyncDisposable {
   readonly url: string
+  /** Of the debug listener, where there is one. */
+  readonly debugUrl: string | undefined
   /** What the storage holds, in a few words. */
   summary(): Promise<string>
   /** Stops taking requests, lets running ones end for `http.draintimeout`, and closes everything. Resolves with how many were cut. */
@@ -92,6 +95,8 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       { host: config.http.host, port: config.http.port, logger },
     ),
   )
+  const watch = opening.use(watchHealth(config, driver, logger))
+  const debug = await openDebugListener(config, { store, watch }, opening, logger)
   sweepNowAndThen(config, store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
@@ -100,7 +105,9 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
     summary: async () => await store.summary(),
+    debugUrl: debug?.url,
     async close() {
+      debug?.drain()
       evictor?.rest()
       const cut = await listener.close(config.http.drainTimeout)
       await resources.disposeAsync()

@@ -24,6 +24,8 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   upstream: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
   proxy: ['registry', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
   api: ['registry', 'http', 'schema1', 'oci', 'bytes', 'async'],
+  health: ['http', 'async', 'telemetry'],
+  'operations.ts': ['*'],
   'app.ts': ['*'],
   cli: ['app.ts', 'config', 'telemetry'],
   'main.ts': ['cli'],

@@ -7,6 +7,7 @@ import { ConfigError, formatPath, misfit, reasonOf, wrongKind, type KeyPath } fr
 import type { Config, ProxyConfig, StorageConfig } from './config.ts'
 import { defaultMirror } from './default-mirror.ts'
 import { applyEnvironment, type Environment } from './environment.ts'
+import { resolveHealth } from './health-section.ts'
 import { resolveHttp } from './http-section.ts'
 import { nearestKey, unbuiltWarnings } from './keys.ts'
 import { resolveLog } from './log-section.ts'
@@ -118,6 +119,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     validation: resolveValidation(input.validation ?? {}, context),
     policy: resolvePolicy(input.policy ?? {}),
     schema1: resolveSchema1(input.compatibility ?? {}, context),
+    health: resolveHealth(input.health ?? {}),
   }
 }
 

@@ -1,6 +1,7 @@
 // The whole file: every key of distribution's config.yml, versions 2 and 3, and our own.
 import type { z } from 'zod'
 import type { LogConfig } from './config.ts'
+import { healthSchema, type HealthInput } from './health-section.ts'
 import { httpSchema, type HttpInput } from './http-section.ts'
 import { count, integer, oneOf } from './leaf.ts'
 import { logLevelSchema, logSchema, type LogInput } from './log-section.ts'
@@ -16,7 +17,7 @@ import { proxySchema, type ProxyInput } from './proxy-section.ts'
 import { redisSchema, type RedisInput } from './redis-section.ts'
 import { section } from './section.ts'
 import { storageSchema, type StorageInput } from './storage-section.ts'
-import { authSchema, healthSchema, middlewareSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
+import { authSchema, middlewareSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
 
 export interface ConfigInput {
   readonly version?: '0.1' | undefined
@@ -32,6 +33,7 @@ export interface ConfigInput {
   readonly validation?: ValidationInput | undefined
   readonly policy?: PolicyInput | undefined
   readonly compatibility?: CompatibilityInput | undefined
+  readonly health?: HealthInput | undefined
 }
 
 export const configSchema: z.ZodType<ConfigInput> = section({

@@ -39,6 +39,18 @@ export function createLogger(options: LogOptions): Logger {
   )
 }
 
+/** The same logger, for what is too frequent to be told: its `info` is `debug`. */
+export function quieter(logger: Logger): Logger {
+  const { error, warn, debug, isLevelEnabled } = logger
+  return {
+    error: error.bind(logger),
+    warn: warn.bind(logger),
+    info: debug.bind(logger),
+    debug: debug.bind(logger),
+    isLevelEnabled: isLevelEnabled.bind(logger),
+  }
+}
+
 /** For tests, and for code that runs before there is a logger. */
 export const silentLogger: Logger = pino({ level: 'silent' })
 

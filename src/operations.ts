@@ -1,0 +1,77 @@
+// What operators see of the server: health, on a listener of its own. Wired here for app.ts.
+import type { Config } from './config/config.ts'
+import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
+import { fileIsAbsent, portAnswers, serverAnswers, type Look } from './health/checks.ts'
+import { debugEndpoints } from './health/endpoints.ts'
+import { Readiness } from './health/readiness.ts'
+import { Watch, type Check } from './health/watch.ts'
+import { listen } from './http/listener.ts'
+import type { LocalStore } from './storage/registry.ts'
+import { quieter, type Logger } from './telemetry/logger.ts'
+
+/** Milliseconds until storage that does not answer is not ready, and for which an answer is given again. */
+const storageTimeout = 5000
+const readinessLifetime = 3000
+
+export interface DebugListener {
+  /** `http://host:port` */
+  readonly url: string
+  /** Says from now on that nothing more is to be sent here. */
+  drain(): void
+}
+
+/** What `health` asks for, whether or not there is a listener to tell it: the log tells it too. */
+export function watchHealth({ health }: Config, driver: StorageDriver, logger: Logger): Watch {
+  const checks: Check[] = []
+  if (health.storage !== undefined) {
+    checks.push({
+      name: `storagedriver_${driver.name}`,
+      look: storageAnswers(driver),
+      timeout: storageTimeout,
+      ...health.storage,
+    })
+  }
+  for (const { path, interval, threshold } of health.files) {
+    checks.push({ name: path, look: fileIsAbsent(path), timeout: storageTimeout, interval, threshold })
+  }
+  for (const { interval, threshold, timeout, ...target } of health.http) {
+    checks.push({ name: target.url.href, look: serverAnswers(target), timeout, interval, threshold })
+  }
+  for (const { interval, threshold, timeout, ...target } of health.tcp) {
+    checks.push({ name: `${target.host}:${target.port}`, look: portAnswers(target), timeout, interval, threshold })
+  }
+  return new Watch(checks, logger)
+}
+
+/** As distribution has it: a root that is not made yet is well. */
+function storageAnswers(driver: StorageDriver): Look {
+  return async () => {
+    try {
+      await driver.stat('/')
+    } catch (error) {
+      if (!(error instanceof PathNotFoundError)) throw error
+    }
+  }
+}
+
+/** @throws Node's listen error */
+export async function openDebugListener(
+  { http, storage }: Config,
+  { store, watch }: { readonly store: LocalStore; readonly watch: Watch },
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Promise<DebugListener | undefined> {
+  if (http.debug === undefined) return undefined
+  const { host, port } = http.debug
+  const readiness = opening.use(
+    new Readiness({
+      look: async (signal) => await store.probe({ isReadOnly: storage.readOnly, signal }),
+      timeout: storageTimeout,
+      lifetime: readinessLifetime,
+      logger,
+    }),
+  )
+  const handler = debugEndpoints({ watch, readiness, pages: new Map() })
+  const listener = opening.use(await listen(handler, { host, port, logger: quieter(logger) }))
+  return { url: listener.url, drain: () => readiness.drain() }
+}
