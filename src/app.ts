@@ -15,12 +15,14 @@ import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
-import { Evictor } from './ledger/evictor.ts'
+import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
+import type { PlaceSource } from './metrics/readings.ts'
+import type { ProxyCounts } from './proxy/counts.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
-import { copyTest, Selector, type Upstream } from './proxy/selection.ts'
-import { openDebugListener, watchHealth } from './operations.ts'
+import { copyTest, Selector, titleOf, type Upstream } from './proxy/selection.ts'
+import { openDebugListener, openInstruments, watchHealth } from './operations.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import type { UsageLog } from './registry/usage.ts'
@@ -64,20 +66,22 @@ const leftoverSize = 10 * 1024 ** 3
 export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
   const facts = opening.use(openFacts(config, logger))
-  const driver = openDriver(config)
+  const instruments = await openInstruments(config)
+  const driver = instruments.measured(openDriver(config))
   const usage = evicts(config) ? new UsageRecorder() : undefined
+  const descriptors = descriptorCache(
+    config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
+  )
   const store = openLocalRegistry({
     driver,
     usage,
-    descriptors: descriptorCache(
-      config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
-    ),
+    descriptors,
     deleteEnabled: config.storage.deleteEnabled,
     verify: config.storage.verify,
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const registry = openRegistry(config, { store, facts, usage }, opening, logger)
+  const { registry, proxy, places } = openRegistry(config, { store, facts, usage }, opening, logger)
   const listener = opening.use(
     await listen(
       api(registry, {
@@ -92,15 +96,23 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
         tags: { usual: Infinity, most: config.tags.maxTags },
       }),
-      { host: config.http.host, port: config.http.port, logger },
+      { host: config.http.host, port: config.http.port, logger, observer: instruments.observer },
     ),
   )
-  const watch = opening.use(watchHealth(config, driver, logger))
-  const debug = await openDebugListener(config, { store, watch }, opening, logger)
   sweepNowAndThen(config, store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
   const evictor = usage === undefined ? undefined : opening.use(openEvictor(config, store, usage, logger))
+  instruments.read({
+    descriptors: () => descriptors.counts(),
+    damaged: () => store.damaged,
+    places,
+    proxy: proxy && ((): ProxyCounts => proxy.counts()),
+    eviction: evictor && ((): EvictionCounts => evictor.counts()),
+    maxSize: config.proxy?.cache.maxSize,
+  })
+  const watch = opening.use(watchHealth(config, driver, logger))
+  const debug = await openDebugListener(config, { store, watch, instruments }, opening, logger)
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
@@ -154,17 +166,25 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
   return fresh
 }
 
-/** Without a proxy, the store itself. */
+interface OpenedRegistry {
+  /** Without a proxy, the store itself. */
+  readonly registry: Registry
+  readonly proxy: ProxyRegistry | undefined
+  /** Upstreams and their mirrors, for those who watch them. */
+  readonly places: readonly PlaceSource[]
+}
+
 function openRegistry(
   config: Config,
   { store, facts, usage }: { store: LocalStore; facts: FactStore; usage: UsageLog | undefined },
   opening: AsyncDisposableStack,
   logger: Logger,
-): Registry {
+): OpenedRegistry {
   const { proxy } = config
-  if (proxy === undefined) return store
-  const openSource = (access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource =>
-    opening.use(
+  if (proxy === undefined) return { registry: store, proxy: undefined, places: [] }
+  const places: PlaceSource[] = []
+  const openSource = (title: string, access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource => {
+    const source = opening.use(
       new UpstreamRegistry({
         url: access.url,
         credentials: credentialsOf(access, logger),
@@ -176,10 +196,19 @@ function openRegistry(
         logger,
       }),
     )
+    places.push({
+      upstream: title,
+      host: access.url.host,
+      traffic: () => source.traffic(),
+      condition: () => source.condition(),
+    })
+    return source
+  }
   const upstreams = proxy.upstreams.map((upstream): Upstream => {
-    const main = openSource(upstream, upstream.reserve)
+    const title = titleOf({ name: upstream.name, host: upstream.url.host })
+    const main = openSource(title, upstream, upstream.reserve)
     const mirrors = upstream.mirrors.map((mirror): Mirror => {
-      return { source: openSource(mirror, 0), trusted: mirror.trusted }
+      return { source: openSource(title, mirror, 0), trusted: mirror.trusted }
     })
     const { name, aliases, library, freshness, onGone, onDenied } = upstream
     return {
@@ -200,7 +229,9 @@ function openRegistry(
   const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
   const limits = { patience: timeouts.stale, negative, fill }
-  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, usage, ...limits, logger }))
+  const options = { upstreams, hosted, offline, confirmations, usage, ...limits, logger }
+  const registry = opening.use(new ProxyRegistry(store, options))
+  return { registry, proxy: registry, places }
 }
 
 /** Not while an operator wants the tree to hold still. */

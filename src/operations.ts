@@ -1,17 +1,47 @@
-// What operators see of the server: health, on a listener of its own. Wired here for app.ts.
+// What operators see of the server: health and metrics, on a listener of its own. Wired here for app.ts.
 import type { Config } from './config/config.ts'
 import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
+import { TimedDriver } from './drivers/timed.ts'
 import { fileIsAbsent, portAnswers, serverAnswers, type Look } from './health/checks.ts'
 import { debugEndpoints } from './health/endpoints.ts'
 import { Readiness } from './health/readiness.ts'
 import { Watch, type Check } from './health/watch.ts'
-import { listen } from './http/listener.ts'
+import type { Handler } from './http/exchange.ts'
+import { listen, type ExchangeObserver } from './http/listener.ts'
+import type { Sources } from './metrics/readings.ts'
 import type { LocalStore } from './storage/registry.ts'
 import { quieter, type Logger } from './telemetry/logger.ts'
 
 /** Milliseconds until storage that does not answer is not ready, and for which an answer is given again. */
 const storageTimeout = 5000
 const readinessLifetime = 3000
+
+/** What measures the server, where it is asked to. */
+export interface Instruments {
+  /** The driver, with its calls timed. */
+  measured(driver: StorageDriver): StorageDriver
+  readonly observer: ExchangeObserver | undefined
+  /** What can be read from now on. */
+  read(sources: Sources): void
+  /** More for the debug listener to show, by path. */
+  readonly pages: ReadonlyMap<string, Handler>
+}
+
+/** Without `http.debug.prometheus` nothing is loaded and nothing is measured. */
+export async function openInstruments({ http }: Config): Promise<Instruments> {
+  const path = http.debug?.metricsPath
+  if (path === undefined) {
+    return { measured: (driver) => driver, observer: undefined, read: () => {}, pages: new Map() }
+  }
+  const { Metrics } = await import('./metrics/metrics.ts')
+  const metrics = new Metrics()
+  return {
+    measured: (driver) => new TimedDriver(driver, metrics.storageObserver(driver.name)),
+    observer: metrics.requests,
+    read: (sources) => metrics.read(sources),
+    pages: new Map([[path, metrics.page]]),
+  }
+}
 
 export interface DebugListener {
   /** `http://host:port` */
@@ -54,10 +84,16 @@ function storageAnswers(driver: StorageDriver): Look {
   }
 }
 
+export interface DebugParts {
+  readonly store: LocalStore
+  readonly watch: Watch
+  readonly instruments: Instruments
+}
+
 /** @throws Node's listen error */
 export async function openDebugListener(
   { http, storage }: Config,
-  { store, watch }: { readonly store: LocalStore; readonly watch: Watch },
+  { store, watch, instruments }: DebugParts,
   opening: AsyncDisposableStack,
   logger: Logger,
 ): Promise<DebugListener | undefined> {
@@ -71,7 +107,7 @@ export async function openDebugListener(
       logger,
     }),
   )
-  const handler = debugEndpoints({ watch, readiness, pages: new Map() })
+  const handler = debugEndpoints({ watch, readiness, pages: instruments.pages })
   const listener = opening.use(await listen(handler, { host, port, logger: quieter(logger) }))
   return { url: listener.url, drain: () => readiness.drain() }
 }

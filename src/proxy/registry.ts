@@ -116,7 +116,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
 
   /** What has been counted since the start. */
   counts(): ProxyCounts {
-    return { staleAnswers: this.#stale.counts }
+    return { staleAnswers: this.#stale.counts, fills: this.#fills.counts() }
   }
 
   #pullThrough(name: RepositoryName, selection: Extract<Selection, { kind: 'upstream' }>): Repository {

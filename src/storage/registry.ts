@@ -53,6 +53,8 @@ export interface LocalStore extends LocalRegistry, EvictableStore {
   checkWritable(): Promise<void>
   /** Whether storage works now, for what comes from clients and from upstreams. @throws what it fails with */
   probe(options: { readonly isReadOnly: boolean; readonly signal: AbortSignal }): Promise<void>
+  /** How often stored bytes were found not to be those of their digest, since the start. */
+  readonly damaged: number
   /** What is here, in a few words: counts no further than a thousand. */
   summary(): Promise<string>
 }
@@ -160,6 +162,10 @@ class StoredRegistry implements LocalStore {
   async checkWritable(): Promise<void> {
     const { driver, logger } = this.#options
     await checkWritable(driver, logger)
+  }
+
+  get damaged(): number {
+    return this.content.damaged
   }
 
   async probe(options: { readonly isReadOnly: boolean; readonly signal: AbortSignal }): Promise<void> {

@@ -15,7 +15,7 @@ import { Refusals } from './refusals.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { TokenCache } from './token-cache.ts'
 import type { TlsOptions } from './tls.ts'
-import { CrowdedError, Transport, type OutgoingRequest, type Timeouts } from './transport.ts'
+import { CrowdedError, Transport, type OutgoingRequest, type Timeouts, type Traffic } from './transport.ts'
 
 export interface SessionOptions {
   /** May have a path before `/v2/`. */
@@ -91,6 +91,10 @@ export class Session implements AsyncDisposable {
 
   condition(): UpstreamCondition {
     return { isReachable: !this.#breaker.isOpen, pullsLeft: this.#budget.left }
+  }
+
+  traffic(): Traffic {
+    return this.#transport.traffic()
   }
 
   /** Whether an answer came from another host than the upstream, where a redirect led to. */

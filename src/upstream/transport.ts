@@ -36,6 +36,15 @@ export interface OutgoingRequest {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Counts since the start. */
+export interface Traffic {
+  /** Answers by the first digit of their status; the first of all: no answer. */
+  readonly answers: readonly number[]
+  /** Bytes of bodies: of blobs, and of all else. */
+  readonly blobBytes: number
+  readonly otherBytes: number
+}
+
 /** All connections to the host are taken by bodies that are still being read: it says nothing of the host. */
 export class CrowdedError extends UpstreamError {}
 
@@ -61,6 +70,8 @@ export class Transport implements AsyncDisposable {
    */
   readonly #short: Pools
   readonly #long: Pools
+  readonly #answers = [0, 0, 0, 0, 0, 0]
+  readonly #received = { short: { bytes: 0 }, long: { bytes: 0 } }
 
   constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions }: TransportOptions) {
     this.timeouts = timeouts
@@ -100,10 +111,24 @@ export class Transport implements AsyncDisposable {
       this.timeouts.connect + this.timeouts.firstByte,
     )
     try {
-      return await this.#send(request, late.signal)
+      const answer = await this.#send(request, late.signal)
+      this.#count(Math.floor(answer.status / 100))
+      return answer
+    } catch (error) {
+      if (error instanceof UpstreamError) this.#count(0)
+      throw error
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  traffic(): Traffic {
+    const { short, long } = this.#received
+    return { answers: this.#answers, blobBytes: long.bytes, otherBytes: short.bytes }
+  }
+
+  #count(kind: number): void {
+    this.#answers[kind] = (this.#answers[kind] ?? 0) + 1
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -156,7 +181,8 @@ export class Transport implements AsyncDisposable {
     const response = await waitFor(answered, either) // undici heeds a signal only when a connection is free
     const { statusCode: status, headers: received } = response
     const patience = this.timeouts.firstByte + 2 * this.timeouts.idle
-    return new Answer({ url, status, headers: received, body: response.body, signal, patience })
+    const counted = request.isLong === true ? this.#received.long : this.#received.short
+    return new Answer({ url, status, headers: received, body: response.body, signal, patience, received: counted })
   }
 }
 
