@@ -22,7 +22,7 @@ import type { ProxyCounts } from './proxy/counts.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest, Selector, titleOf, type Upstream } from './proxy/selection.ts'
-import { openDebugListener, openInstruments, watchHealth } from './operations.ts'
+import { openDebugListener, openInstruments, watchHealth, type Instruments } from './operations.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import type { UsageLog } from './registry/usage.ts'
@@ -65,8 +65,8 @@ const leftoverSize = 10 * 1024 ** 3
 /** @throws Node's listen error; nothing is left open then. An upstream or a redis that is down is no reason not to start (P9). */
 export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
+  const instruments = await openInstruments(config, version, opening, logger)
   const facts = opening.use(openFacts(config, logger))
-  const instruments = await openInstruments(config)
   const driver = instruments.measured(openDriver(config))
   const usage = evicts(config) ? new UsageRecorder() : undefined
   const descriptors = descriptorCache(
@@ -81,21 +81,23 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const { registry, proxy, places } = openRegistry(config, { store, facts, usage }, opening, logger)
+  const { registry, proxy, places } = openRegistry(config, { store, facts, usage, instruments }, opening, logger)
   const listener = opening.use(
     await listen(
-      api(registry, {
-        prefix: config.http.prefix,
-        headers: config.http.headers,
-        externalUrl: config.http.externalUrl,
-        relativeUrls: config.http.relativeUrls,
-        secret: config.http.secret ?? (await uploadSecret(driver, logger)),
-        readOnly: config.storage.readOnly,
-        schema1: await openSchema1(config),
-        rules: manifestRules(config.validation, config.policy),
-        catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
-        tags: { usual: Infinity, most: config.tags.maxTags },
-      }),
+      instruments.around(
+        api(registry, {
+          prefix: config.http.prefix,
+          headers: config.http.headers,
+          externalUrl: config.http.externalUrl,
+          relativeUrls: config.http.relativeUrls,
+          secret: config.http.secret ?? (await uploadSecret(driver, logger)),
+          readOnly: config.storage.readOnly,
+          schema1: await openSchema1(config),
+          rules: manifestRules(config.validation, config.policy),
+          catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
+          tags: { usual: Infinity, most: config.tags.maxTags },
+        }),
+      ),
       { host: config.http.host, port: config.http.port, logger, observer: instruments.observer },
     ),
   )
@@ -166,6 +168,13 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
   return fresh
 }
 
+interface RegistryParts {
+  readonly store: LocalStore
+  readonly facts: FactStore
+  readonly usage: UsageLog | undefined
+  readonly instruments: Instruments
+}
+
 interface OpenedRegistry {
   /** Without a proxy, the store itself. */
   readonly registry: Registry
@@ -176,7 +185,7 @@ interface OpenedRegistry {
 
 function openRegistry(
   config: Config,
-  { store, facts, usage }: { store: LocalStore; facts: FactStore; usage: UsageLog | undefined },
+  { store, facts, usage, instruments }: RegistryParts,
   opening: AsyncDisposableStack,
   logger: Logger,
 ): OpenedRegistry {
@@ -192,6 +201,7 @@ function openRegistry(
         realms: access.realms,
         timeouts: proxy.timeouts,
         reserve,
+        tracer: instruments.tracerOf(access.url.origin),
         userAgent: `entrepot/${version}`,
         logger,
       }),

@@ -1,4 +1,4 @@
-// What operators see of the server: health and metrics, on a listener of its own. Wired here for app.ts.
+// What operators see of the server: health, metrics and traces. Wired here for app.ts.
 import type { Config } from './config/config.ts'
 import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
 import { TimedDriver } from './drivers/timed.ts'
@@ -9,8 +9,10 @@ import { Watch, type Check } from './health/watch.ts'
 import type { Handler } from './http/exchange.ts'
 import { listen, type ExchangeObserver } from './http/listener.ts'
 import type { Sources } from './metrics/readings.ts'
+import type { RequestTracer } from './registry/request-tracer.ts'
 import type { LocalStore } from './storage/registry.ts'
 import { quieter, type Logger } from './telemetry/logger.ts'
+import type { Tracing } from './tracing/tracing.ts'
 
 /** Milliseconds until storage that does not answer is not ready, and for which an answer is given again. */
 const storageTimeout = 5000
@@ -21,25 +23,59 @@ export interface Instruments {
   /** The driver, with its calls timed. */
   measured(driver: StorageDriver): StorageDriver
   readonly observer: ExchangeObserver | undefined
+  /** The handler, in whose running what upstreams are asked belongs to the request. */
+  around(handler: Handler): Handler
+  /** Who follows what an upstream at `origin` is asked. */
+  tracerOf(origin: string): RequestTracer | undefined
   /** What can be read from now on. */
   read(sources: Sources): void
   /** More for the debug listener to show, by path. */
   readonly pages: ReadonlyMap<string, Handler>
 }
 
-/** Without `http.debug.prometheus` nothing is loaded and nothing is measured. */
-export async function openInstruments({ http }: Config): Promise<Instruments> {
-  const path = http.debug?.metricsPath
-  if (path === undefined) {
-    return { measured: (driver) => driver, observer: undefined, read: () => {}, pages: new Map() }
-  }
-  const { Metrics } = await import('./metrics/metrics.ts')
-  const metrics = new Metrics()
+/** Without `http.debug.prometheus` and traces nothing is loaded and nothing is measured. */
+export async function openInstruments(
+  config: Config,
+  version: string,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Promise<Instruments> {
+  const path = config.http.debug?.metricsPath
+  const metrics = path === undefined ? undefined : new (await import('./metrics/metrics.ts')).Metrics()
+  const tracing = await openTracing(config, version, opening, logger)
   return {
-    measured: (driver) => new TimedDriver(driver, metrics.storageObserver(driver.name)),
-    observer: metrics.requests,
-    read: (sources) => metrics.read(sources),
-    pages: new Map([[path, metrics.page]]),
+    measured: (driver) =>
+      metrics === undefined ? driver : new TimedDriver(driver, metrics.storageObserver(driver.name)),
+    observer: bothOf(metrics?.requests, tracing),
+    around: (handler) => tracing?.around(handler) ?? handler,
+    tracerOf: (origin) => tracing?.tracerOf(origin),
+    read: (sources) => metrics?.read(sources),
+    pages: new Map(path === undefined || metrics === undefined ? [] : [[path, metrics.page]]),
+  }
+}
+
+async function openTracing(
+  { tracing }: Config,
+  version: string,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Promise<Tracing | undefined> {
+  if (tracing === undefined) return undefined
+  const room = await import('./tracing/tracing.ts')
+  return opening.use(new room.Tracing({ ...tracing, version, logger }))
+}
+
+function bothOf(one: ExchangeObserver | undefined, other: ExchangeObserver | undefined): ExchangeObserver | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return {
+    begin(request) {
+      one.begin(request)
+      other.begin(request)
+    },
+    end(request, outcome) {
+      one.end(request, outcome)
+      other.end(request, outcome)
+    },
   }
 }
 

@@ -16,6 +16,22 @@ export interface Config {
   readonly policy: PolicyConfig
   readonly schema1: Schema1Config
   readonly health: HealthConfig
+  /** `undefined`: no traces are sent. */
+  readonly tracing: TracingConfig | undefined
+}
+
+/** As OpenTelemetry's own variables have it. */
+export interface TracingConfig {
+  /** Where spans are sent, whole. */
+  readonly endpoint: URL
+  /** They may hold a secret. */
+  readonly headers: Readonly<Record<string, string>>
+  /** What we are called there. */
+  readonly service: string
+  /** Whether a client's word counts for whether its request is recorded. */
+  readonly followsClients: boolean
+  /** The part of all others that is recorded, from 0 to 1. */
+  readonly ratio: number
 }
 
 export interface LogConfig {

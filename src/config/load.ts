@@ -17,6 +17,7 @@ import { resolveRedis } from './redis-section.ts'
 import { configSchema, type ConfigInput } from './schema.ts'
 import type { ResolveContext } from './section.ts'
 import { resolveStorage } from './storage-section.ts'
+import { resolveTracing } from './tracing-section.ts'
 import { expandShortForms, isTree, readYaml, valueAt, blankEmpty, type Tree } from './tree.ts'
 import { refuseAuth } from './unbuilt-sections.ts'
 
@@ -46,6 +47,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
     cwd: options.cwd,
     home: options.env['HOME'] || homedir(),
     warn: (line) => warnings.push(line),
+    env: options.env,
   })
   return { config: deepFreeze(config), warnings }
 }
@@ -97,7 +99,7 @@ function unknownKey(path: KeyPath): ConfigError {
 
 const defaultMaxEntries = 1000
 
-function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
+function resolveConfig(input: ConfigInput, context: ResolveContext & { readonly env: Environment }): Config {
   if (input.version === undefined) throw misfit(['version'], undefined, '0.1')
   refuseAuth(input.auth ?? {})
   const storage = resolveStorage(input.storage, context)
@@ -120,6 +122,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     policy: resolvePolicy(input.policy ?? {}),
     schema1: resolveSchema1(input.compatibility ?? {}, context),
     health: resolveHealth(input.health ?? {}),
+    tracing: resolveTracing(context.env, context.warn),
   }
 }
 

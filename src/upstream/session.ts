@@ -1,6 +1,7 @@
 // Requests to one upstream with all that HTTP asks for on the way: authorization, and redirects followed by hand.
 import type { RepositoryName } from '../oci/reference.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
+import type { RequestTracer } from '../registry/request-tracer.ts'
 import type { UpstreamCondition } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Answer } from './answer.ts'
@@ -30,6 +31,7 @@ export interface SessionOptions {
   /** How many of the pulls that it grants us are kept for what cannot wait. */
   readonly reserve: number
   readonly userAgent: string
+  readonly tracer?: RequestTracer | undefined
   /** A clock in milliseconds that never goes back. */
   readonly clock?: (() => number) | undefined
   readonly logger: Logger

@@ -3,6 +3,7 @@
 import { Agent, Pool } from 'undici'
 import { waitFor } from '../async/wait.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
+import type { RequestTracer } from '../registry/request-tracer.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Answer } from './answer.ts'
 import type { Bounds } from './bounds.ts'
@@ -24,6 +25,7 @@ export interface TransportOptions {
   readonly logger: Logger
   readonly bounds: Bounds
   readonly tls?: TlsOptions | undefined
+  readonly tracer?: RequestTracer | undefined
 }
 
 export interface OutgoingRequest {
@@ -64,6 +66,7 @@ export class Transport implements AsyncDisposable {
   readonly timeouts: Timeouts
   readonly #userAgent: string
   readonly #logger: Logger
+  readonly #tracer: RequestTracer | undefined
   /**
    * A blob may take its connection for minutes, and slow ones may take all that there are: neither a tag nor a manifest
    * nor a token is to wait for that.
@@ -73,10 +76,11 @@ export class Transport implements AsyncDisposable {
   readonly #answers = [0, 0, 0, 0, 0, 0]
   readonly #received = { short: { bytes: 0 }, long: { bytes: 0 } }
 
-  constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions }: TransportOptions) {
+  constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions, tracer }: TransportOptions) {
     this.timeouts = timeouts
     this.#userAgent = userAgent
     this.#logger = logger
+    this.#tracer = tracer
     const tls = new Tls(tlsOptions ?? {}, (origin) => bounds.isNamed(origin))
     const options: Pool.Options = {
       allowH2: false,
@@ -111,7 +115,7 @@ export class Transport implements AsyncDisposable {
       this.timeouts.connect + this.timeouts.firstByte,
     )
     try {
-      const answer = await this.#send(request, late.signal)
+      const answer = await this.#traced(request, late.signal)
       this.#count(Math.floor(answer.status / 100))
       return answer
     } catch (error) {
@@ -134,6 +138,13 @@ export class Transport implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const agents = [this.#short, this.#long].flatMap(({ kept, fresh }) => [kept, fresh])
     await Promise.all(agents.map(async (agent) => await agent.destroy()))
+  }
+
+  async #traced(request: OutgoingRequest, late: AbortSignal): Promise<Answer> {
+    if (this.#tracer === undefined) return await this.#send(request, late)
+    return await this.#tracer.follow(request, async (headers) => {
+      return await this.#send({ ...request, headers: { ...request.headers, ...headers } }, late)
+    })
   }
 
   #isCrowded(request: OutgoingRequest): boolean {

@@ -63,6 +63,7 @@ test('the file of the registry:2 image is read', () => {
     policy: { classes: [] },
     schema1: { enabled: false, keyFile: undefined },
     health: { storage: { interval: 10_000, threshold: 3 }, files: [], http: [], tcp: [] },
+    tracing: undefined,
   })
   assert.deepEqual(warnings, [])
 })
