@@ -23,6 +23,7 @@ import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest, Selector, titleOf, type Upstream } from './proxy/selection.ts'
 import { openDebugListener, openInstruments, watchHealth, type Instruments } from './operations.ts'
+import { changedSections, LiveUpstreams, policyOf } from './reload.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import type { UsageLog } from './registry/usage.ts'
@@ -39,7 +40,7 @@ import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
 import type { Logger } from './telemetry/logger.ts'
 import { AuthFile } from './upstream/auth-file.ts'
 import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
-import { anonymousAccess, fixedCredentials, type CredentialSource } from './upstream/credentials.ts'
+import { anonymousAccess, ConfiguredCredentials, type CredentialSource } from './upstream/credentials.ts'
 import { helperServer } from './upstream/docker-config.ts'
 import { mirrored, type Mirror } from './upstream/mirrored.ts'
 import { UpstreamRegistry } from './upstream/upstream-registry.ts'
@@ -50,6 +51,11 @@ export interface App extends AsyncDisposable {
   readonly url: string
   /** Of the debug listener, where there is one. */
   readonly debugUrl: string | undefined
+  /**
+   * Takes over what can change while it runs, for what is asked from now on.
+   * @returns sections of the configuration that differ in what needs a restart
+   */
+  reload(config: Config): readonly string[]
   /** What the storage holds, in a few words. */
   summary(): Promise<string>
   /** Stops taking requests, lets running ones end for `http.draintimeout`, and closes everything. Resolves with how many were cut. */
@@ -81,7 +87,12 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const { registry, proxy, places } = openRegistry(config, { store, facts, usage, instruments }, opening, logger)
+  const { registry, proxy, places, reload } = openRegistry(
+    config,
+    { store, facts, usage, instruments },
+    opening,
+    logger,
+  )
   const listener = opening.use(
     await listen(
       instruments.around(
@@ -118,6 +129,10 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
+    reload(next) {
+      reload(next)
+      return changedSections(config, next)
+    },
     summary: async () => await store.summary(),
     debugUrl: debug?.url,
     async close() {
@@ -181,6 +196,7 @@ interface OpenedRegistry {
   readonly proxy: ProxyRegistry | undefined
   /** Upstreams and their mirrors, for those who watch them. */
   readonly places: readonly PlaceSource[]
+  readonly reload: (config: Config) => void
 }
 
 function openRegistry(
@@ -190,13 +206,14 @@ function openRegistry(
   logger: Logger,
 ): OpenedRegistry {
   const { proxy } = config
-  if (proxy === undefined) return { registry: store, proxy: undefined, places: [] }
+  if (proxy === undefined) return { registry: store, proxy: undefined, places: [], reload: () => {} }
   const places: PlaceSource[] = []
+  const live = new LiveUpstreams()
   const openSource = (title: string, access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource => {
     const source = opening.use(
       new UpstreamRegistry({
         url: access.url,
-        credentials: credentialsOf(access, logger),
+        credentials: live.credentials(title, access, () => credentialsOf(access, logger)),
         tls: access.tls,
         realms: access.realms,
         timeouts: proxy.timeouts,
@@ -220,20 +237,17 @@ function openRegistry(
     const mirrors = upstream.mirrors.map((mirror): Mirror => {
       return { source: openSource(title, mirror, 0), trusted: mirror.trusted }
     })
-    const { name, aliases, library, freshness, onGone, onDenied } = upstream
-    return {
+    const { name, aliases, library } = upstream
+    return live.upstream({
       name,
       aliases,
       library,
-      freshness,
-      tags: upstream.tags.map((rule) => ({ ...rule, match: new RegExp(rule.match, 'u') })),
-      onGone,
-      onDenied,
+      ...policyOf(upstream),
       reserve: upstream.reserve,
       default: upstream.default,
       host: upstream.url.host,
       source: mirrors.length === 0 ? main : mirrored(main, mirrors, logger),
-    }
+    })
   })
   const { hosted, offline, timeouts, negative } = proxy
   const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
@@ -241,7 +255,16 @@ function openRegistry(
   const limits = { patience: timeouts.stale, negative, fill }
   const options = { upstreams, hosted, offline, confirmations, usage, ...limits, logger }
   const registry = opening.use(new ProxyRegistry(store, options))
-  return { registry, proxy: registry, places }
+  return {
+    registry,
+    proxy: registry,
+    places,
+    reload({ proxy: next }) {
+      if (next === undefined) return
+      live.reload(next)
+      registry.adjust({ patience: next.timeouts.stale, negative: next.negative })
+    },
+  }
 }
 
 /** Not while an operator wants the tree to hold still. */
@@ -268,7 +291,7 @@ function credentialsOf({ url, credentials }: MirrorConfig | UpstreamConfig, logg
     case 'anonymous':
       return anonymousAccess()
     case 'password':
-      return fixedCredentials(credentials)
+      return new ConfiguredCredentials(credentials)
     case 'exec': {
       const { command, lifetime } = credentials
       return new CredentialHelper({ command: parseCommand(command), server: helperServer(url.host), lifetime })

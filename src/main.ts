@@ -19,6 +19,13 @@ const onSignal = (name: NodeJS.Signals): void => {
 process.on('SIGTERM', onSignal)
 process.on('SIGINT', onSignal)
 
+// A terminal that closes says so by the same signal as an operator who has changed the configuration.
+const hangUp = new EventTarget()
+process.on('SIGHUP', (name) => {
+  if (process.stdout.isTTY) onSignal(name)
+  else hangUp.dispatchEvent(new Event('reload'))
+})
+
 // What nobody has caught, a rejected promise too, leaves us in a state that nobody knows: said, ended in order, and gone.
 const failed = new AbortController()
 process.on('uncaughtException', (error) => {
@@ -33,6 +40,7 @@ try {
     env: process.env,
     cwd: process.cwd(),
     signal: stop.signal,
+    hangUp,
     failed: failed.signal,
   })
   process.exit(failed.signal.aborted ? 1 : code)

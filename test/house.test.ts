@@ -28,6 +28,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   metrics: ['http'],
   tracing: ['registry', 'http', 'telemetry'],
   'operations.ts': ['*'],
+  'reload.ts': ['config', 'proxy', 'upstream'],
   'app.ts': ['*'],
   cli: ['app.ts', 'config', 'telemetry'],
   'main.ts': ['cli'],

@@ -6,6 +6,9 @@ import { finishLine } from './line.ts'
 
 export type Logger = Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'>
 
+/** `level` may be changed at any time. */
+export type AdjustableLogger = Logger & { level: string }
+
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 export interface LogOptions {
@@ -21,7 +24,7 @@ export interface LogOptions {
 /** Fields that hold a secret wherever they appear. Nothing should log one; this is the net below. */
 const secretFields = ['authorization', 'password', 'token', 'access_token', 'refresh_token', 'identitytoken', 'secret']
 
-export function createLogger(options: LogOptions): Logger {
+export function createLogger(options: LogOptions): AdjustableLogger {
   const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
   const pretty =
     options.format === 'text' ? PinoPretty({ colorize: false, destination, singleLine: true }) : destination
@@ -41,13 +44,21 @@ export function createLogger(options: LogOptions): Logger {
 
 /** The same logger, for what is too frequent to be told: its `info` is `debug`. */
 export function quieter(logger: Logger): Logger {
-  const { error, warn, debug, isLevelEnabled } = logger
+  // Each is looked up anew: they are others when the level changes.
   return {
-    error: error.bind(logger),
-    warn: warn.bind(logger),
-    info: debug.bind(logger),
-    debug: debug.bind(logger),
-    isLevelEnabled: isLevelEnabled.bind(logger),
+    get error() {
+      return logger.error.bind(logger)
+    },
+    get warn() {
+      return logger.warn.bind(logger)
+    },
+    get info() {
+      return logger.debug.bind(logger)
+    },
+    get debug() {
+      return logger.debug.bind(logger)
+    },
+    isLevelEnabled: (level) => logger.isLevelEnabled(level),
   }
 }
 

@@ -28,7 +28,7 @@ export class LoudExporter implements SpanExporter {
 
   export(spans: ReadableSpan[], done: Parameters<SpanExporter['export']>[1]): void {
     this.#exporter.export(spans, (result) => {
-      const isFailing = Number(result.code) !== 0 // ExportResultCode.SUCCESS, of a package that is not ours
+      const isFailing = result.error !== undefined
       if (isFailing && !this.#isFailing) this.#logger.warn({ error: result.error }, 'traces cannot be delivered')
       if (!isFailing && this.#isFailing) this.#logger.info('traces are delivered again')
       this.#isFailing = isFailing
