@@ -4,7 +4,7 @@ import { Histogram, type Registry } from 'prom-client'
 import type { Request } from '../http/exchange.ts'
 import type { ExchangeObserver, ExchangeOutcome } from '../http/listener.ts'
 import type { Reading } from './readings.ts'
-import { Tally } from './tally.ts'
+import { Tally, type Sample } from './tally.ts'
 
 /** As distribution calls its routes; `root` and `referrers` it has not. */
 const handlers: Readonly<Record<string, string>> = {
@@ -77,13 +77,6 @@ export class RequestMetrics implements ExchangeObserver {
   }
 
   readings(): readonly Reading[] {
-    const answers = (isWanted: (from: string) => boolean): Tally<'type'> => {
-      const sums = new Tally('type')
-      for (const { labels, value } of this.#answers.samples()) {
-        if (isWanted(String(labels['from']))) sums.add(value, String(labels['type']))
-      }
-      return sums
-    }
     return [
       {
         name: 'registry_http_requests_total',
@@ -104,28 +97,28 @@ export class RequestMetrics implements ExchangeObserver {
         help: 'Requests for copies of upstreams',
         kind: 'counter',
         labels: ['type'],
-        read: () => this.#answers.sumBy('type'),
+        read: () => byType(this.#answers.samples()),
       },
       {
         name: 'registry_proxy_hits_total',
         help: 'Those that were answered from storage, without asking an upstream',
         kind: 'counter',
         labels: ['type'],
-        read: () => answers((from) => from === 'local').samples(),
+        read: () => byType(this.#answers.samples(), (from) => from === 'local'),
       },
       {
         name: 'registry_proxy_misses_total',
         help: 'All others: an upstream was asked, or there was no answer',
         kind: 'counter',
         labels: ['type'],
-        read: () => answers((from) => from !== 'local').samples(),
+        read: () => byType(this.#answers.samples(), (from) => from !== 'local'),
       },
       {
         name: 'registry_proxy_pushed_bytes_total',
         help: 'Bytes of copies of upstreams that were sent to clients',
         kind: 'counter',
         labels: ['type'],
-        read: () => this.#sent.sumBy('type'),
+        read: () => byType(this.#sent.samples()),
       },
       {
         name: 'entrepot_proxy_answers_total',
@@ -149,6 +142,15 @@ export class RequestMetrics implements ExchangeObserver {
     for (const request of this.#running) counts.set(handlerOf(request), (counts.get(handlerOf(request)) ?? 0) + 1)
     return [...counts].map(([handler, value]) => ({ labels: { handler }, value }))
   }
+}
+
+/** Over all upstreams; both types are there from the start, so that the first hit is an increase. */
+function byType(samples: Iterable<Sample>, isWanted: (from: string) => boolean = () => true): readonly Sample[] {
+  const sums = { blob: 0, manifest: 0 }
+  for (const { labels, value } of samples) {
+    if (isWanted(String(labels['from']))) sums[labels['type'] === 'blob' ? 'blob' : 'manifest'] += value
+  }
+  return Object.entries(sums).map(([type, value]) => ({ labels: { type }, value }))
 }
 
 /** `unknown`: it names no route, or is not yet read so far. */

@@ -29,14 +29,4 @@ export class Tally<Names extends string> {
   samples(): Iterable<Sample> {
     return this.#counts.values()
   }
-
-  /** By the value of one label, over all others. */
-  sumBy(name: Names): readonly Sample[] {
-    const sums = new Map<string, number>()
-    for (const { labels, value } of this.#counts.values()) {
-      const label = String(labels[name])
-      sums.set(label, (sums.get(label) ?? 0) + value)
-    }
-    return [...sums].map(([label, value]) => ({ labels: { [name]: label }, value }))
-  }
 }
