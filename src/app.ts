@@ -8,6 +8,7 @@ import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
 import type { Config, MirrorConfig, UpstreamConfig } from './config/config.ts'
+import type { DebugListener, DebugParts } from './debug-listener.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { Facts, type FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
@@ -22,7 +23,7 @@ import type { ProxyCounts } from './proxy/counts.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest, Selector, titleOf, type Upstream } from './proxy/selection.ts'
-import { openDebugListener, openInstruments, watchHealth, type Instruments } from './operations.ts'
+import { openInstruments, type Instruments } from './instruments.ts'
 import { changedSections, LiveUpstreams, policyOf } from './reload.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
@@ -124,8 +125,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     eviction: evictor && ((): EvictionCounts => evictor.counts()),
     maxSize: config.proxy?.cache.maxSize,
   })
-  const watch = opening.use(watchHealth(config, driver, logger))
-  const debug = await openDebugListener(config, { store, watch, instruments }, opening, logger)
+  const debug = await openDebug(config, { driver, store, instruments }, opening, logger)
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
@@ -146,6 +146,19 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+/** Who has nothing to be told starts sooner and smaller without it. */
+async function openDebug(
+  config: Config,
+  parts: DebugParts,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Promise<DebugListener | undefined> {
+  const { storage, files, http, tcp } = config.health
+  if (config.http.debug === undefined && storage === undefined && files.length + http.length + tcp.length === 0) return
+  const { openDebugListener } = await import('./debug-listener.ts')
+  return await openDebugListener(config, parts, opening, logger)
 }
 
 function openDriver({ storage }: Config): StorageDriver {

@@ -19,11 +19,12 @@ const onSignal = (name: NodeJS.Signals): void => {
 process.on('SIGTERM', onSignal)
 process.on('SIGINT', onSignal)
 
-// A terminal that closes says so by the same signal as an operator who has changed the configuration.
+// A terminal that closes says so by the same signal as an operator who has changed the configuration. It also ends what
+// has no configuration to read again.
 const hangUp = new EventTarget()
 process.on('SIGHUP', (name) => {
-  if (process.stdout.isTTY) onSignal(name)
-  else hangUp.dispatchEvent(new Event('reload'))
+  const isForNobody = process.stdout.isTTY || hangUp.dispatchEvent(new Event('reload', { cancelable: true }))
+  if (isForNobody) onSignal(name)
 })
 
 // What nobody has caught, a rejected promise too, leaves us in a state that nobody knows: said, ended in order, and gone.

@@ -40,7 +40,8 @@ async function runUntilStopped(app: App, config: Config, logger: Logger, signal:
 
 /** A configuration that is wrong changes nothing. */
 function reloadWhenAsked(path: string | undefined, io: Io, app: App, logger: AdjustableLogger): Disposable {
-  const reload = (): void => {
+  const reload = (event: Event): void => {
+    event.preventDefault()
     try {
       const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
       const restart = app.reload(config)
