@@ -9,6 +9,7 @@ import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
 import type { Config, MirrorConfig, UpstreamConfig } from './config/config.ts'
+import type { DebugListener, DebugParts } from './debug-listener.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { Facts, type FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
@@ -16,11 +17,15 @@ import { PathNotFoundError, type Redirect, type StorageDriver } from './drivers/
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
-import { Evictor } from './ledger/evictor.ts'
+import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
+import type { PlaceSource } from './metrics/readings.ts'
+import type { ProxyCounts } from './proxy/counts.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
-import { copyTest, Selector, type Upstream } from './proxy/selection.ts'
+import { copyTest, Selector, titleOf, type Upstream } from './proxy/selection.ts'
+import { openInstruments, type Instruments } from './instruments.ts'
+import { changedSections, LiveUpstreams, policyOf } from './reload.ts'
 import type { AccessController } from './registry/access.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
@@ -38,7 +43,7 @@ import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
 import type { Logger } from './telemetry/logger.ts'
 import { AuthFile } from './upstream/auth-file.ts'
 import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
-import { anonymousAccess, fixedCredentials, type CredentialSource } from './upstream/credentials.ts'
+import { anonymousAccess, ConfiguredCredentials, type CredentialSource } from './upstream/credentials.ts'
 import { helperServer } from './upstream/docker-config.ts'
 import { mirrored, type Mirror } from './upstream/mirrored.ts'
 import { UpstreamRegistry } from './upstream/upstream-registry.ts'
@@ -47,6 +52,13 @@ export const version: string = readVersion()
 
 export interface App extends AsyncDisposable {
   readonly url: string
+  /** Of the debug listener, where there is one. */
+  readonly debugUrl: string | undefined
+  /**
+   * Takes over what can change while it runs, for what is asked from now on.
+   * @returns sections of the configuration that differ in what needs a restart
+   */
+  reload(config: Config): readonly string[]
   /** What the storage holds, in a few words. */
   summary(): Promise<string>
   /** Stops taking requests, lets running ones end for `http.draintimeout`, and closes everything. Resolves with how many were cut. */
@@ -62,52 +74,73 @@ const leftoverSize = 10 * 1024 ** 3
 /** @throws Node's listen error; nothing is left open then. An upstream or a redis that is down is no reason not to start (P9). */
 export async function startApp(config: Config, logger: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack()
+  const instruments = await openInstruments(config, version, opening, logger)
   const facts = opening.use(openFacts(config, logger))
-  const driver = openDriver(config)
+  const driver = instruments.measured(openDriver(config))
   const redirect = await openRedirect(config)
   const usage = evicts(config) ? new UsageRecorder() : undefined
+  const descriptors = descriptorCache(
+    config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
+  )
   const store = openLocalRegistry({
     driver,
     usage,
-    descriptors: descriptorCache(
-      config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
-    ),
+    descriptors,
     deleteEnabled: config.storage.deleteEnabled,
     verify: config.storage.verify,
     redirect,
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const registry = await withMiddleware(config, openRegistry(config, { store, facts, usage }, opening, logger), logger)
+  const opened = openRegistry(config, { store, facts, usage, instruments }, opening, logger)
+  const { proxy, places, reload } = opened
+  const registry = await withMiddleware(config, opened.registry, logger)
   const access = await openGuard(config, logger)
   const listener = opening.use(
     await listen(
-      api(registry, {
-        prefix: config.http.prefix,
-        headers: config.http.headers,
-        externalUrl: config.http.externalUrl,
-        relativeUrls: config.http.relativeUrls,
-        secret: config.http.secret ?? (await uploadSecret(driver, logger)),
-        readOnly: config.storage.readOnly,
-        hotReplies: isAskedEachTime(config) ? undefined : new HotReplies(),
-        access,
-        schema1: await openSchema1(config),
-        rules: manifestRules(config.validation, config.policy),
-        catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
-        tags: { usual: Infinity, most: config.tags.maxTags },
-      }),
-      { host: config.http.host, port: config.http.port, logger },
+      instruments.around(
+        api(registry, {
+          prefix: config.http.prefix,
+          headers: config.http.headers,
+          externalUrl: config.http.externalUrl,
+          relativeUrls: config.http.relativeUrls,
+          secret: config.http.secret ?? (await uploadSecret(driver, logger)),
+          readOnly: config.storage.readOnly,
+          hotReplies: isAskedEachTime(config) ? undefined : new HotReplies(),
+          access,
+          schema1: await openSchema1(config),
+          rules: manifestRules(config.validation, config.policy),
+          catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
+          tags: { usual: Infinity, most: config.tags.maxTags },
+        }),
+      ),
+      { host: config.http.host, port: config.http.port, logger, observer: instruments.observer },
     ),
   )
   sweepNowAndThen(config, store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
   const evictor = usage === undefined ? undefined : opening.use(openEvictor(config, store, usage, logger))
+  instruments.read({
+    descriptors: () => descriptors.counts(),
+    damaged: () => store.damaged,
+    places,
+    proxy: proxy && ((): ProxyCounts => proxy.counts()),
+    eviction: evictor && ((): EvictionCounts => evictor.counts()),
+    maxSize: config.proxy?.cache.maxSize,
+  })
+  const debug = await openDebug(config, { driver, store, instruments }, opening, logger)
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
+    reload(next) {
+      reload(next)
+      return changedSections(config, next)
+    },
     summary: async () => await store.summary(),
+    debugUrl: debug?.url,
     async close() {
+      debug?.drain()
       evictor?.rest()
       const cut = await listener.close(config.http.drainTimeout)
       await resources.disposeAsync()
@@ -117,6 +150,19 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+/** Who has nothing to be told starts sooner and smaller without it. */
+async function openDebug(
+  config: Config,
+  parts: DebugParts,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Promise<DebugListener | undefined> {
+  const { storage, files, http, tcp } = config.health
+  if (config.http.debug === undefined && storage === undefined && files.length + http.length + tcp.length === 0) return
+  const { openDebugListener } = await import('./debug-listener.ts')
+  return await openDebugListener(config, parts, opening, logger)
 }
 
 function openDriver({ storage }: Config): StorageDriver {
@@ -187,53 +233,88 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
   return fresh
 }
 
-/** Without a proxy, the store itself. */
+interface RegistryParts {
+  readonly store: LocalStore
+  readonly facts: FactStore
+  readonly usage: UsageLog | undefined
+  readonly instruments: Instruments
+}
+
+interface OpenedRegistry {
+  /** Without a proxy, the store itself. */
+  readonly registry: Registry
+  readonly proxy: ProxyRegistry | undefined
+  /** Upstreams and their mirrors, for those who watch them. */
+  readonly places: readonly PlaceSource[]
+  readonly reload: (config: Config) => void
+}
+
 function openRegistry(
   config: Config,
-  { store, facts, usage }: { store: LocalStore; facts: FactStore; usage: UsageLog | undefined },
+  { store, facts, usage, instruments }: RegistryParts,
   opening: AsyncDisposableStack,
   logger: Logger,
-): Registry {
+): OpenedRegistry {
   const { proxy } = config
-  if (proxy === undefined) return store
-  const openSource = (access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource =>
-    opening.use(
+  if (proxy === undefined) return { registry: store, proxy: undefined, places: [], reload: () => {} }
+  const places: PlaceSource[] = []
+  const live = new LiveUpstreams()
+  const openSource = (title: string, access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource => {
+    const source = opening.use(
       new UpstreamRegistry({
         url: access.url,
-        credentials: credentialsOf(access, logger),
+        credentials: live.credentials(title, access, () => credentialsOf(access, logger)),
         tls: access.tls,
         realms: access.realms,
         timeouts: proxy.timeouts,
         reserve,
+        tracer: instruments.tracerOf(access.url.origin),
         userAgent: `entrepot/${version}`,
         logger,
       }),
     )
-  const upstreams = proxy.upstreams.map((upstream): Upstream => {
-    const main = openSource(upstream, upstream.reserve)
-    const mirrors = upstream.mirrors.map((mirror): Mirror => {
-      return { source: openSource(mirror, 0), trusted: mirror.trusted }
+    places.push({
+      upstream: title,
+      host: access.url.host,
+      traffic: () => source.traffic(),
+      condition: () => source.condition(),
     })
-    const { name, aliases, library, freshness, onGone, onDenied } = upstream
-    return {
+    return source
+  }
+  const upstreams = proxy.upstreams.map((upstream): Upstream => {
+    const title = titleOf({ name: upstream.name, host: upstream.url.host })
+    const main = openSource(title, upstream, upstream.reserve)
+    const mirrors = upstream.mirrors.map((mirror): Mirror => {
+      return { source: openSource(title, mirror, 0), trusted: mirror.trusted }
+    })
+    const { name, aliases, library } = upstream
+    return live.upstream({
       name,
       aliases,
       library,
-      freshness,
-      tags: upstream.tags.map((rule) => ({ ...rule, match: new RegExp(rule.match, 'u') })),
-      onGone,
-      onDenied,
+      ...policyOf(upstream),
       reserve: upstream.reserve,
       default: upstream.default,
       host: upstream.url.host,
       source: mirrors.length === 0 ? main : mirrored(main, mirrors, logger),
-    }
+    })
   })
   const { hosted, offline, timeouts, negative } = proxy
   const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
   const limits = { patience: timeouts.stale, negative, fill }
-  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, usage, ...limits, logger }))
+  const options = { upstreams, hosted, offline, confirmations, usage, ...limits, logger }
+  const registry = opening.use(new ProxyRegistry(store, options))
+  return {
+    registry,
+    proxy: registry,
+    places,
+    reload({ proxy: next }) {
+      if (next === undefined) return
+      live.reload(next)
+      registry.adjust({ patience: next.timeouts.stale, negative: next.negative })
+    },
+  }
 }
 
 /** Not while an operator wants the tree to hold still. */
@@ -260,7 +341,7 @@ function credentialsOf({ url, credentials }: MirrorConfig | UpstreamConfig, logg
     case 'anonymous':
       return anonymousAccess()
     case 'password':
-      return fixedCredentials(credentials)
+      return new ConfiguredCredentials(credentials)
     case 'exec': {
       const { command, lifetime } = credentials
       return new CredentialHelper({ command: parseCommand(command), server: helperServer(url.host), lifetime })

@@ -19,6 +19,14 @@ const onSignal = (name: NodeJS.Signals): void => {
 process.on('SIGTERM', onSignal)
 process.on('SIGINT', onSignal)
 
+// A terminal that closes says so by the same signal as an operator who has changed the configuration. It also ends what
+// has no configuration to read again.
+const hangUp = new EventTarget()
+process.on('SIGHUP', (name) => {
+  const isForNobody = process.stdout.isTTY || hangUp.dispatchEvent(new Event('reload', { cancelable: true }))
+  if (isForNobody) onSignal(name)
+})
+
 // What nobody has caught, a rejected promise too, leaves us in a state that nobody knows: said, ended in order, and gone.
 const failed = new AbortController()
 process.on('uncaughtException', (error) => {
@@ -33,6 +41,7 @@ try {
     env: process.env,
     cwd: process.cwd(),
     signal: stop.signal,
+    hangUp,
     failed: failed.signal,
   })
   process.exit(failed.signal.aborted ? 1 : code)

@@ -7,6 +7,13 @@ import { Facts, type FactStore } from './facts.ts'
 /** Whose fact it is: of the stored bytes, or of what one repository shows as a blob or as a manifest. */
 export type DescriptorScope = 'content' | { readonly repository: RepositoryName; readonly kind: 'blobs' | 'manifests' }
 
+export interface DescriptorCounts {
+  readonly requests: number
+  readonly hits: number
+  /** Calls that the store behind it could not answer, whatever they were for. */
+  readonly errors: number
+}
+
 /**
  * Facts about digests. A fact in a repository's scope says that the digest may be seen there; scopes share nothing, so
  * what is cleared in one repository stays cleared, whatever others learn (CVE-2026-35172). Nothing here throws: a fact that
@@ -16,6 +23,8 @@ export interface DescriptorCache {
   find(scope: DescriptorScope, digest: Digest): Promise<Descriptor | undefined>
   set(scope: DescriptorScope, digest: Digest, descriptor: Descriptor): Promise<void>
   clear(scope: DescriptorScope, digest: Digest): Promise<void>
+  /** Since the start. */
+  counts(): DescriptorCounts
 }
 
 export function descriptorCache(store: FactStore): DescriptorCache {
@@ -23,14 +32,21 @@ export function descriptorCache(store: FactStore): DescriptorCache {
 }
 
 class DescriptorFacts implements DescriptorCache {
+  readonly #store: FactStore
   readonly #facts: Facts<Descriptor>
+  #requests = 0
+  #hits = 0
 
   constructor(store: FactStore) {
+    this.#store = store
     this.#facts = new Facts(store, 'descriptor', parseDescriptor)
   }
 
   async find(scope: DescriptorScope, digest: Digest): Promise<Descriptor | undefined> {
-    return await this.#facts.find(keyOf(scope, digest))
+    this.#requests++
+    const found = await this.#facts.find(keyOf(scope, digest))
+    if (found !== undefined) this.#hits++
+    return found
   }
 
   async set(scope: DescriptorScope, digest: Digest, descriptor: Descriptor): Promise<void> {
@@ -39,6 +55,10 @@ class DescriptorFacts implements DescriptorCache {
 
   async clear(scope: DescriptorScope, digest: Digest): Promise<void> {
     await this.#facts.delete(keyOf(scope, digest))
+  }
+
+  counts(): DescriptorCounts {
+    return { requests: this.#requests, hits: this.#hits, errors: this.#store.errors }
   }
 }
 

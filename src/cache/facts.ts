@@ -2,6 +2,8 @@
 
 /** Where facts are kept. Nothing here throws or takes long: a store that cannot answer knows nothing. */
 export interface FactStore extends AsyncDisposable {
+  /** Calls that it could not answer, since the start. */
+  readonly errors: number
   /** Whatever is stored under the key, by whomever. */
   get(key: string): Promise<unknown>
   /** @param ttl milliseconds */

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache'
 import type { FactStore } from './facts.ts'
 
 export class MemoryStore implements FactStore {
+  readonly errors = 0
   readonly #keyv: Keyv
 
   constructor(entries: number) {

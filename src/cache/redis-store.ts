@@ -36,6 +36,7 @@ export class RedisStore implements FactStore {
   readonly #owed = new Set<string>()
   #owesAll = false
   #isOutage = false
+  #errors = 0
   #up: { readonly connection: RedisConnection; readonly failure: Deferred<never> } | undefined
 
   constructor(options: RedisOptions, logger: Logger) {
@@ -48,6 +49,10 @@ export class RedisStore implements FactStore {
   /** Whether facts can be had at the moment. */
   get isUp(): boolean {
     return this.#up !== undefined
+  }
+
+  get errors(): number {
+    return this.#errors
   }
 
   async get(key: string): Promise<unknown> {
@@ -83,6 +88,12 @@ export class RedisStore implements FactStore {
   }
 
   async #attempt(call: (keyv: Keyv) => Promise<unknown>): Promise<Outcome> {
+    const outcome = await this.#call(call)
+    if (outcome !== 'confirmed') this.#errors++
+    return outcome
+  }
+
+  async #call(call: (keyv: Keyv) => Promise<unknown>): Promise<Outcome> {
     const up = this.#up
     if (up === undefined || up.connection.isEnded) return 'unsent'
     try {

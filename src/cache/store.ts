@@ -28,6 +28,7 @@ export function openFactStore(config: FactStoreConfig, logger: Logger): FactStor
 }
 
 class NoStore implements FactStore {
+  readonly errors = 0
   async get(): Promise<undefined> {}
   async set(): Promise<void> {}
   async delete(): Promise<void> {}

@@ -8,6 +8,8 @@ export interface Io {
   readonly cwd: string
   /** Fires when the process is asked to end. */
   readonly signal: AbortSignal
+  /** Gives off `reload` when the process is asked to read its configuration again. Whoever does prevents its default: the end. */
+  readonly hangUp?: EventTarget | undefined
   /** Fires, and then `signal` does, when something has failed that nobody caught; its reason is the error. */
   readonly failed: AbortSignal
 }

@@ -5,7 +5,7 @@ import { ConfigError } from '../config/config-error.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/config.ts'
 import { BatchedLines } from '../telemetry/batched-lines.ts'
-import { createLogger, type Logger } from '../telemetry/logger.ts'
+import { createLogger, type AdjustableLogger, type Logger } from '../telemetry/logger.ts'
 import type { LogMail } from '../telemetry/log-mail.ts'
 import { banner } from './banner.ts'
 import type { Io } from './io.ts'
@@ -24,6 +24,7 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)
     io.stderr.write(banner({ version, config, url: app.url, stored: await app.summary() }))
+    using _ = reloadWhenAsked(path, io, app, logger)
     return await runUntilStopped(app, config, logger, io.signal)
   } catch (error) {
     const line = startFailure(error)
@@ -50,6 +51,26 @@ async function runUntilStopped(app: App, config: Config, logger: Logger, signal:
   if (cut > 0) logger.warn({ requests: cut }, 'requests cut at the end of the drain time')
   logger.info('stopped')
   return 0
+}
+
+/** A configuration that is wrong changes nothing. */
+function reloadWhenAsked(path: string | undefined, io: Io, app: App, logger: AdjustableLogger): Disposable {
+  const reload = (event: Event): void => {
+    event.preventDefault()
+    try {
+      const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
+      const restart = app.reload(config)
+      logger.level = config.log.level
+      for (const warning of warnings) logger.warn({ warning }, 'configuration')
+      if (restart.length > 0) logger.warn({ sections: restart }, 'what has changed there waits for a restart')
+      logger.info('configuration read again')
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      logger.error({ reason: error.message }, 'configuration is wrong: the old one stays')
+    }
+  }
+  io.hangUp?.addEventListener('reload', reload)
+  return { [Symbol.dispose]: () => io.hangUp?.removeEventListener('reload', reload) }
 }
 
 function sayFailure(failed: AbortSignal, logger: Logger): void {

@@ -1,5 +1,6 @@
 // The whole configuration on one page: what the rest of the house may know of it. `loadConfig` makes it: validated,
 // resolved, deeply frozen. Durations are milliseconds, sizes are bytes.
+import type { Address } from './address.ts'
 
 export interface Config {
   readonly log: LogConfig
@@ -17,6 +18,23 @@ export interface Config {
   readonly policy: PolicyConfig
   readonly schema1: Schema1Config
   readonly middleware: MiddlewareConfig
+  readonly health: HealthConfig
+  /** `undefined`: no traces are sent. */
+  readonly tracing: TracingConfig | undefined
+}
+
+/** As OpenTelemetry's own variables have it. */
+export interface TracingConfig {
+  /** Where spans are sent, whole. */
+  readonly endpoint: URL
+  /** They may hold a secret. */
+  readonly headers: Readonly<Record<string, string>>
+  /** What we are called there. */
+  readonly service: string
+  /** Whether a client's word counts for whether its request is recorded. */
+  readonly followsClients: boolean
+  /** The part of all others that is recorded, from 0 to 1. */
+  readonly ratio: number
 }
 
 export interface LogConfig {
@@ -63,6 +81,41 @@ export interface HttpConfig {
   readonly drainTimeout: number
   /** Added to every reply. */
   readonly headers: Readonly<Record<string, readonly string[]>>
+  /** A second listener, for whoever operates us; `undefined`: there is none. */
+  readonly debug: DebugConfig | undefined
+}
+
+export interface DebugConfig {
+  /** Without brackets; empty: every interface. */
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  /** Where Prometheus finds the metrics; `undefined`: nothing is measured. */
+  readonly metricsPath: string | undefined
+}
+
+/** What is looked at again and again, and told at `/debug/health`. */
+export interface HealthConfig {
+  /** `undefined`: it is not looked at. */
+  readonly storage: PeriodicCheckConfig | undefined
+  /** Well as long as the file is not there. */
+  readonly files: readonly (PeriodicCheckConfig & { readonly path: string })[]
+  readonly http: readonly HttpCheckConfig[]
+  readonly tcp: readonly (PeriodicCheckConfig & Address & { readonly timeout: number })[]
+}
+
+export interface PeriodicCheckConfig {
+  readonly interval: number
+  /** Failures in a row from which on it counts as failing; 0: from the first. */
+  readonly threshold: number
+}
+
+export interface HttpCheckConfig extends PeriodicCheckConfig {
+  readonly url: URL
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  /** Expected. */
+  readonly status: number
+  readonly timeout: number
 }
 
 export interface StorageConfig {

@@ -4,6 +4,7 @@ import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
 import type { HttpConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
+import { debugSchema, resolveDebug, type DebugInput } from './health-section.ts'
 import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section } from './section.ts'
 
@@ -16,6 +17,7 @@ export interface HttpInput {
   readonly draintimeout?: number | undefined
   readonly headers?: Record<string, string[]> | undefined
   readonly tls?: Readonly<Record<string, unknown>> | undefined
+  readonly debug?: DebugInput | undefined
 }
 
 const prefix = leaf('a path that begins and ends with /', (value) =>
@@ -45,7 +47,7 @@ export const httpSchema: z.ZodType<HttpInput> = section({
     ciphersuites: later(list(text)),
     letsencrypt: section({ cachefile: text, email: text, hosts: list(text), directoryurl: text }),
   }),
-  debug: later(section({ addr: text, prometheus: section({ enabled: flag, path: text }) })),
+  debug: debugSchema,
   // HTTP/1.1 is all we speak, so there is nothing to switch off.
   http2: section({ disabled: flag }),
   h2c: section({ enabled: later(flag) }),
@@ -77,6 +79,7 @@ export function resolveHttp(input: HttpInput): HttpConfig {
     relativeUrls: input.relativeurls ?? false,
     drainTimeout: input.draintimeout ?? defaultDrainTimeout,
     headers,
+    debug: resolveDebug(input.debug ?? {}),
   }
 }
 

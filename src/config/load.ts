@@ -7,6 +7,7 @@ import { ConfigError, misfit, reasonOf } from './config-error.ts'
 import type { Config, ProxyConfig, StorageConfig } from './config.ts'
 import { defaultMirror } from './default-mirror.ts'
 import { applyEnvironment, type Environment } from './environment.ts'
+import { resolveHealth } from './health-section.ts'
 import { resolveHttp } from './http-section.ts'
 import { describeIssue } from './issue.ts'
 import { unbuiltWarnings } from './keys.ts'
@@ -18,6 +19,7 @@ import { resolveRedis } from './redis-section.ts'
 import { configSchema, type ConfigInput } from './schema.ts'
 import type { ResolveContext } from './section.ts'
 import { resolveStorage } from './storage-section.ts'
+import { resolveTracing } from './tracing-section.ts'
 import { expandShortForms, isTree, readYaml, blankEmpty, type Tree } from './tree.ts'
 
 export interface LoadOptions {
@@ -46,6 +48,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
     cwd: options.cwd,
     home: options.env['HOME'] || homedir(),
     warn: (line) => warnings.push(line),
+    env: options.env,
   })
   return { config: deepFreeze(config), warnings }
 }
@@ -82,7 +85,7 @@ function validate(tree: unknown): ConfigInput {
 
 const defaultMaxEntries = 1000
 
-function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
+function resolveConfig(input: ConfigInput, context: ResolveContext & { readonly env: Environment }): Config {
   if (input.version === undefined) throw misfit(['version'], undefined, '0.1')
   const storage = resolveStorage(input.storage, context)
   const redis = resolveRedis(input.redis ?? {}, context)
@@ -106,6 +109,8 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     policy: resolvePolicy(input.policy ?? {}),
     schema1: resolveSchema1(input.compatibility ?? {}, context),
     middleware: resolveMiddleware(input.middleware ?? {}, { ...storage, isRedirectDisabled }, context),
+    health: resolveHealth(input.health ?? {}),
+    tracing: resolveTracing(context.env, context.warn),
   }
 }
 

@@ -2,6 +2,7 @@
 import type { z } from 'zod'
 import { authSchema, type AuthInput } from './auth-section.ts'
 import type { LogConfig } from './config.ts'
+import { healthSchema, type HealthInput } from './health-section.ts'
 import { httpSchema, type HttpInput } from './http-section.ts'
 import { count, integer, oneOf } from './leaf.ts'
 import { logLevelSchema, logSchema, type LogInput } from './log-section.ts'
@@ -18,7 +19,7 @@ import { proxySchema, type ProxyInput } from './proxy-section.ts'
 import { redisSchema, type RedisInput } from './redis-section.ts'
 import { section } from './section.ts'
 import { storageSchema, type StorageInput } from './storage-section.ts'
-import { healthSchema, notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
+import { notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
 
 export interface ConfigInput {
   readonly version?: '0.1' | undefined
@@ -35,6 +36,7 @@ export interface ConfigInput {
   readonly policy?: PolicyInput | undefined
   readonly compatibility?: CompatibilityInput | undefined
   readonly middleware?: MiddlewareInput | undefined
+  readonly health?: HealthInput | undefined
 }
 
 export const configSchema: z.ZodType<ConfigInput> = section({

@@ -24,16 +24,6 @@ export const notificationsSchema: z.ZodType = section({
   ),
 })
 
-const interval = goDuration
-const threshold = integer()
-
-export const healthSchema: z.ZodType = section({
-  storagedriver: later(section({ enabled: flag, interval, threshold })),
-  file: later(list(section({ file: text, interval, threshold }))),
-  http: later(list(section({ uri: text, headers, statuscode: integer(), timeout: goDuration, interval, threshold }))),
-  tcp: later(list(section({ addr: text, timeout: goDuration, interval, threshold }))),
-})
-
 export const reportingSchema: z.ZodType = section({
   bugsnag: later(section({ apikey: text, releasestage: text, endpoint: text })),
   newrelic: later(section({ licensekey: text, name: text, verbose: flag })),

@@ -16,6 +16,24 @@ export interface ListenerOptions {
   readonly idleTimeout?: number | undefined
   /** Milliseconds the headers of a request may take, from the first byte or the connection on; looked at as often. */
   readonly headersTimeout?: number | undefined
+  readonly observer?: ExchangeObserver | undefined
+}
+
+/** Is told of every request; must neither fail nor take long. */
+export interface ExchangeObserver {
+  /** Before the handler. */
+  begin(request: Request): void
+  /** When the answer has left, or was broken off. */
+  end(request: Request, outcome: ExchangeOutcome): void
+}
+
+export interface ExchangeOutcome {
+  readonly status: number
+  /** Of the body that was sent. */
+  readonly bytes: number
+  readonly ms: number
+  /** Not all of the answer was sent: why. */
+  readonly failure: unknown
 }
 
 export interface Listener extends AsyncDisposable {
@@ -46,7 +64,7 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
     server.listen(options.port, options.host, resolve)
   })
   server.on('error', (error) => options.logger.error({ error }, 'listener failed'))
-  const running = new RunningListener(server, handler, options.logger)
+  const running = new RunningListener(server, handler, options)
   // Node answers what expects anything but 100-continue by itself, past the handler, the log and the drain.
   for (const event of ['request', 'checkExpectation'] as const) {
     server.on(event, (request: IncomingMessage, response: ServerResponse) => running.answer(request, response))
@@ -60,14 +78,16 @@ class RunningListener implements Listener {
   readonly #server: Server
   readonly #handler: Handler
   readonly #logger: Logger
+  readonly #observer: ExchangeObserver | undefined
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
   #draining = false
 
-  constructor(server: Server, handler: Handler, logger: Logger) {
+  constructor(server: Server, handler: Handler, { logger, observer }: ListenerOptions) {
     this.#server = server
     this.#handler = handler
     this.#logger = logger
+    this.#observer = observer
     const { address, family, port } = addressOf(server)
     const host = address === '::' || address === '0.0.0.0' ? 'localhost' : family === 'IPv6' ? `[${address}]` : address
     this.port = port
@@ -90,6 +110,7 @@ class RunningListener implements Listener {
     let status = 500
     let bytes = 0
     let failure: unknown
+    this.#observer?.begin(request)
     try {
       const reply = await this.#reply(request, response)
       status = reply.status
@@ -100,7 +121,9 @@ class RunningListener implements Listener {
       failure = error
       response.destroy()
     }
-    this.#log(request, { status, bytes, ms: Math.round((performance.now() - startedAt) * 10) / 10 }, failure)
+    const ms = Math.round((performance.now() - startedAt) * 10) / 10
+    this.#observer?.end(request, { status, bytes, ms, failure })
+    this.#log(request, { status, bytes, ms }, failure)
   }
 
   async #reply(request: Request, response: ServerResponse): Promise<Reply> {

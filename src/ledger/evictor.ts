@@ -59,6 +59,15 @@ export interface EvictorOptions {
   readonly clocks?: Pick<ClockOptions, 'wall' | 'monotonic'> | undefined
 }
 
+/** Counts since the start, and what is known to be stored now. */
+export interface EvictionCounts {
+  readonly images: number
+  readonly blobs: number
+  readonly bytes: number
+  /** Bytes of all blobs that are stored; `undefined` until a survey has found out. */
+  readonly size: number | undefined
+}
+
 interface Tally {
   images: number
   blobs: number
@@ -79,10 +88,17 @@ export class Evictor implements AsyncDisposable {
   #done = deferred()
   /** What was said, and when: it is not repeated as long as it is so, nor for an hour. */
   readonly #said = new Map<string, number>()
+  readonly #total: Tally = { images: 0, blobs: 0, bytes: 0 }
+  /** The one that is kept, and knows all. */
+  #ledger: Ledger | undefined
 
   constructor(options: EvictorOptions) {
     this.#options = options
     this.#life = this.#live()
+  }
+
+  counts(): EvictionCounts {
+    return { ...this.#total, size: this.#ledger?.size }
   }
 
   /** Has a round begin as soon as that can be, and waits for its end. */
@@ -145,6 +161,7 @@ export class Evictor implements AsyncDisposable {
     try {
       const until = ledger.now() + surveyAge
       const { last } = await this.#survey(ledger)
+      this.#ledger = ledger
       this.#failedSurveys = 0
       for (const said of ['busy', 'collection', 'survey']) this.#unsay(said)
       for (;;) {
@@ -165,6 +182,7 @@ export class Evictor implements AsyncDisposable {
       if (!recorder.isReading(ledger)) await failed.promise // that came first
       throw error
     } finally {
+      this.#ledger = undefined
       recorder.flush()
       if (recorder.isReading(ledger)) ledger.keepTime()
       recorder.attach(undefined)
@@ -316,7 +334,10 @@ export class Evictor implements AsyncDisposable {
       if (this.#isResting) return
       const wasThere = await isThere(repository[kind].delete(digest))
       if (!wasThere) recorder.note({ kind: 'unlinked', repository: name, as: kind, digest })
-      else if (kind === 'manifests') tally.images++
+      else if (kind === 'manifests') {
+        tally.images++
+        this.#total.images++
+      }
     }
   }
 
@@ -328,8 +349,10 @@ export class Evictor implements AsyncDisposable {
     })
     recorder.flush()
     if (bytes === undefined) return
-    tally.blobs++
-    tally.bytes += bytes
+    for (const counts of [tally, this.#total]) {
+      counts.blobs++
+      counts.bytes += bytes
+    }
   }
 
   /** @throws where we are to stop, or the ledger does not hear what happens any more */

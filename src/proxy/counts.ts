@@ -1,9 +1,11 @@
-// How often an answer was served that may be out of date, by upstream: there are as many counts as upstreams.
+// What the proxy counts: how its fills went, and how often an answer was served that may be out of date, by upstream.
+import type { FillCounts } from './fills.ts'
 import { titleOf, type Upstream } from './selection.ts'
 
 export interface ProxyCounts {
   /** By what the upstream is called. */
   readonly staleAnswers: ReadonlyMap<string, number>
+  readonly fills: FillCounts
 }
 
 /** Milliseconds in which an upstream's stale answers are said once. */

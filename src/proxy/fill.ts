@@ -45,6 +45,8 @@ export interface FillOptions {
   readonly attempt: number
   /** Ends the fill, at shutdown. */
   readonly signal: AbortSignal
+  /** Called when a transfer that broke is about to be asked for again. */
+  readonly onResume: () => void
   /** Called when the fill takes no more readers: from then on the blob is in its place, or is not. */
   readonly onEnd: () => void
   readonly logger: Logger
@@ -118,6 +120,11 @@ export class Fill {
     }
   }
 
+  /** How many follow it now. */
+  get readers(): number {
+    return this.#readers.size
+  }
+
   /** Whether the blob will be visible in that repository. */
   isFor(repository: string): boolean {
     return this.#linkTo.has(repository)
@@ -165,8 +172,8 @@ export class Fill {
   }
 
   async #open(start: number): Promise<Transfer> {
-    const { digest, from, attempt, settings, parallel, logger, signal } = this.#options
-    return await openTransfer({ digest, from, start, attempt, settings, parallel, logger, signal })
+    const { digest, from, attempt, settings, parallel, onResume, logger, signal } = this.#options
+    return await openTransfer({ digest, from, start, attempt, settings, parallel, onResume, logger, signal })
   }
 
   async #copy(transfer: Transfer, spool: Spool): Promise<Descriptor | undefined> {

@@ -28,6 +28,21 @@ export interface FillsOptions {
   readonly signal: AbortSignal
 }
 
+/** Counts since the start, and what runs now. */
+export interface FillCounts {
+  readonly running: number
+  /** Answers that follow one of them. */
+  readonly followers: number
+  readonly stored: number
+  /** Passed through to clients where storage failed. */
+  readonly passedThrough: number
+  readonly failed: number
+  /** Failed because the bytes that came were not the blob's. */
+  readonly wrong: number
+  /** Transfers that broke and were asked for again. */
+  readonly resumes: number
+}
+
 export interface FillOrder {
   readonly from: UpstreamBlobs
   readonly host: string
@@ -44,9 +59,16 @@ export class Fills implements AsyncDisposable {
   readonly #parallel = places(maxParallel)
   /** How often a blob came wrong. */
   readonly #wrong = new LRUCache<Digest, number>({ max: rememberedWrong })
+  readonly #counts = { stored: 0, passedThrough: 0, failed: 0, wrong: 0, resumes: 0 }
 
   constructor(options: FillsOptions) {
     this.#options = options
+  }
+
+  counts(): FillCounts {
+    let followers = 0
+    for (const fill of this.#running.values()) followers += fill.readers
+    return { ...this.#counts, running: this.#running.size, followers }
   }
 
   find(digest: Digest): Fill | undefined {
@@ -62,6 +84,7 @@ export class Fills implements AsyncDisposable {
       host: order.host,
       parallel: this.#parallel,
       attempt: this.#wrong.get(digest) ?? 0,
+      onResume: () => this.#counts.resumes++,
       onEnd: () => {
         if (this.#running.get(digest) === fill) this.#running.delete(digest)
       },
@@ -80,10 +103,16 @@ export class Fills implements AsyncDisposable {
       const stored = await this.#limit(async () => await fill.run())
       this.#wrong.delete(fill.digest)
       const ms = Math.round(performance.now() - startedAt)
+      if (stored === undefined) this.#counts.passedThrough++
+      else this.#counts.stored++
       if (stored === undefined) this.#options.logger.info({ ...fields, ms }, 'blob passed through, not stored')
       else this.#options.logger.info({ ...fields, bytes: stored.size, ms }, 'fill stored')
     } catch (error) {
-      if (error instanceof WrongBytesError) this.#wrong.set(fill.digest, (this.#wrong.get(fill.digest) ?? 0) + 1)
+      this.#counts.failed++
+      if (error instanceof WrongBytesError) {
+        this.#counts.wrong++
+        this.#wrong.set(fill.digest, (this.#wrong.get(fill.digest) ?? 0) + 1)
+      }
       this.#options.logger.warn({ ...fields, error }, 'fill failed')
     }
   }

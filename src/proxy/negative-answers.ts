@@ -21,7 +21,8 @@ interface NegativeAnswer {
 
 /** Those of every repository, by the names that they have here. */
 export class NegativeAnswers {
-  readonly #lifetime: number
+  /** May be changed at any time. */
+  lifetime: number
   readonly #now: () => number
   readonly #keys = new Map<RepositoryName, Set<string>>()
   readonly #answers = new LRUCache<string, NegativeAnswer>({
@@ -32,7 +33,7 @@ export class NegativeAnswers {
   })
 
   constructor({ lifetime, now = Date.now }: NegativeAnswersOptions) {
-    this.#lifetime = lifetime
+    this.lifetime = lifetime
     this.#now = now
   }
 
@@ -42,14 +43,14 @@ export class NegativeAnswers {
     const answer = this.#answers.get(key)
     if (answer === undefined) return undefined
     const age = this.#now() - answer.at
-    if (age >= 0 && age < this.#lifetime) return answer.error
+    if (age >= 0 && age < this.lifetime) return answer.error
     this.#answers.delete(key)
     return undefined
   }
 
   /** Takes note of what a client was told, if it is «there is no such thing», or «you may not have it». */
   add(repository: RepositoryName, what: string, error: unknown): void {
-    if (this.#lifetime === 0 || !(error instanceof RegistryError)) return
+    if (this.lifetime === 0 || !(error instanceof RegistryError)) return
     if (!isAbsence(error) && error.code !== 'DENIED') return
     const key = `${repository}/${what}`
     this.#answers.set(key, { repository, error, at: this.#now() })

@@ -66,10 +66,12 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #stale: StaleAnswers
   readonly #lists: TagLists
   readonly #slow = new Set<Upstream>()
+  #patience: number
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
     this.#local = local
     this.#options = options
+    this.#patience = options.patience
     this.#selector = new Selector(options.upstreams, options.hosted)
     this.#freshness = new Freshness(options.confirmations, options.now)
     this.#negative = new NegativeAnswers({ lifetime: options.negative, now: options.now })
@@ -122,9 +124,15 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     return this.#local.list(options)
   }
 
+  /** For what is asked from now on. */
+  adjust({ patience, negative }: Pick<ProxyOptions, 'patience' | 'negative'>): void {
+    this.#patience = patience
+    this.#negative.lifetime = negative
+  }
+
   /** What has been counted since the start. */
   counts(): ProxyCounts {
-    return { staleAnswers: this.#stale.counts }
+    return { staleAnswers: this.#stale.counts, fills: this.#fills.counts() }
   }
 
   #pullThrough(name: RepositoryName, selection: Extract<Selection, { kind: 'upstream' }>): Repository {
@@ -133,7 +141,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const local = clearedByStoring(this.#local.repository(selection.local), this.#negative)
     const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
     const { signal } = this.#stop
-    const { logger, patience: limit, usage } = this.#options
+    const { logger, usage } = this.#options
+    const limit = this.#patience
     const manifests = new ProxyManifests({
       local,
       remote: remote?.manifests,

@@ -16,10 +16,8 @@ export interface Claim {
   readonly library: boolean
 }
 
-/** An upstream as the proxy sees it. */
-export interface Upstream extends Claim {
-  /** For sentences: what it is called where it has no name. */
-  readonly host: string
+/** How long an upstream's word counts. Whoever made the upstream may change it between two requests. */
+export interface UpstreamPolicy {
   /** Milliseconds for which a tag is served without asking again; 0 asks every time. */
   readonly freshness: number
   /** For single tags, instead of `freshness`; the first that matches counts. */
@@ -28,6 +26,12 @@ export interface Upstream extends Claim {
   readonly onGone: 'serve' | 'forget'
   /** What a client hears of a tag that is here and that the upstream refuses us. */
   readonly onDenied: 'serve' | 'deny'
+}
+
+/** An upstream as the proxy sees it. */
+export interface Upstream extends Claim, UpstreamPolicy {
+  /** For sentences: what it is called where it has no name. */
+  readonly host: string
   /** Where it leaves us fewer pulls than this, tags that are here are not fetched anew. */
   readonly reserve: number
   readonly source: UpstreamSource

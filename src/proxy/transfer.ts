@@ -30,6 +30,8 @@ export interface TransferOptions {
   readonly settings: TransferSettings
   /** Places for transfers with several connections, which keep bytes in memory. */
   readonly parallel: Places
+  /** Called when what broke is about to be asked for again. */
+  readonly onResume: () => void
   readonly logger: Logger
   readonly signal: AbortSignal
 }
@@ -259,6 +261,7 @@ class Source {
     if (error.status === 206) this.#isWhole = true
     this.#tries -= 1
     this.#attempt += 1
+    this.#options.onResume()
     logger.info({ digest, host: error.host, at, error }, 'transfer broke, it goes on')
     const longest = 200 * 2 ** (settings.retries - this.#tries - 1)
     await waitFor(sleep(Math.min(2000, longest) * (0.5 + Math.random() / 2)), signal)

@@ -78,6 +78,7 @@ export class Content implements ContentStore {
   readonly #files: BlobFiles
   readonly #proofs: Proofs
   readonly #inUse = new InUse()
+  #damaged = 0
   readonly #hot = new LRUCache<Digest, SmallBlob>({
     maxSize: hotBytes,
     sizeCalculation: ({ bytes }) => bytes.byteLength + 512,
@@ -90,6 +91,11 @@ export class Content implements ContentStore {
       policy: options.verify,
       onDamage: async (digest, version) => await this.#setAside(digest, version),
     })
+  }
+
+  /** How often stored bytes were found not to be those of their digest, since the start. */
+  get damaged(): number {
+    return this.#damaged
   }
 
   async find(digest: Digest, options?: CallOptions): Promise<Descriptor | undefined> {
@@ -382,6 +388,8 @@ export class Content implements ContentStore {
   async #setAside(digest: Digest, version: string): Promise<void> {
     const { logger, usage } = this.#options
     this.#hot.delete(digest)
+    this.#damaged++
+
     await this.forget(digest)
     try {
       if (!(await this.#files.setAside(digest, version))) return // it was replaced while we read

@@ -17,6 +17,7 @@ import { LinkedBlobs } from './linked-blobs.ts'
 import { HotManifests, LinkedManifests } from './linked-manifests.ts'
 import { Links } from './links.ts'
 import { ListingCache } from './listing-cache.ts'
+import { probeStorage } from './probe.ts'
 import type { ProofPolicy } from './proofs.ts'
 import { ReferrerIndexes } from './referrer-index.ts'
 import { StoredReferrers } from './referrers.ts'
@@ -54,6 +55,10 @@ export interface LocalStore extends LocalRegistry, EvictableStore {
   scrub(options: ScrubOptions): AsyncDisposable
   /** Tries whether files can be written and moved to their places; where not, the log says why. Never fails. */
   checkWritable(): Promise<void>
+  /** Whether storage works now, for what comes from clients and from upstreams. @throws what it fails with */
+  probe(options: { readonly isReadOnly: boolean; readonly signal: AbortSignal }): Promise<void>
+  /** How often stored bytes were found not to be those of their digest, since the start. */
+  readonly damaged: number
   /** What is here, in a few words: counts no further than a thousand. */
   summary(): Promise<string>
 }
@@ -166,6 +171,14 @@ class StoredRegistry implements LocalStore {
   async checkWritable(): Promise<void> {
     const { driver, logger } = this.#options
     await checkWritable(driver, logger)
+  }
+
+  get damaged(): number {
+    return this.content.damaged
+  }
+
+  async probe(options: { readonly isReadOnly: boolean; readonly signal: AbortSignal }): Promise<void> {
+    await probeStorage(this.#options.driver, this, options)
   }
 
   async summary(): Promise<string> {

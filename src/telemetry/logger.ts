@@ -6,6 +6,9 @@ import { finishLine } from './line.ts'
 
 export type Logger = Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'>
 
+/** `level` may be changed at any time. */
+export type AdjustableLogger = Logger & { level: string }
+
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 export interface LogOptions {
@@ -31,7 +34,7 @@ const secretFields: ReadonlySet<string> = new Set([
   'secret',
 ])
 
-export function createLogger(options: LogOptions): Logger {
+export function createLogger(options: LogOptions): AdjustableLogger {
   const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
   const pretty =
     options.format === 'text' ? PinoPretty({ colorize: false, destination, singleLine: true }) : destination
@@ -70,6 +73,26 @@ function withoutInner(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || value instanceof Error) return value
   const names = Object.keys(value).filter((name) => secretFields.has(name))
   return names.length === 0 ? value : { ...value, ...Object.fromEntries(names.map((name) => [name, '[redacted]'])) }
+}
+
+/** The same logger, for what is too frequent to be told: its `info` is `debug`. */
+export function quieter(logger: Logger): Logger {
+  // Each is looked up anew: they are others when the level changes.
+  return {
+    get error() {
+      return logger.error.bind(logger)
+    },
+    get warn() {
+      return logger.warn.bind(logger)
+    },
+    get info() {
+      return logger.debug.bind(logger)
+    },
+    get debug() {
+      return logger.debug.bind(logger)
+    },
+    isLevelEnabled: (level) => logger.isLevelEnabled(level),
+  }
 }
 
 /** For tests, and for code that runs before there is a logger. */

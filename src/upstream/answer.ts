@@ -17,6 +17,8 @@ export interface AnswerParts {
   readonly signal: AbortSignal | undefined
   /** How long a body that is collected may take, in milliseconds. */
   readonly patience: number
+  /** Where the body's bytes are counted. */
+  readonly received: { bytes: number }
 }
 
 /** An unwanted body is read to its end where it is no larger, so that the connection can be used again. */
@@ -31,6 +33,7 @@ export class Answer {
   readonly #body: Body
   readonly #signal: AbortSignal | undefined
   readonly #patience: number
+  readonly #received: { bytes: number }
 
   constructor(parts: AnswerParts) {
     this.url = parts.url
@@ -39,6 +42,7 @@ export class Answer {
     this.#body = parts.body
     this.#signal = parts.signal
     this.#patience = parts.patience
+    this.#received = parts.received
     this.#body.on('error', () => {}) // who reads the body sees it; nobody need read it
   }
 
@@ -88,7 +92,9 @@ export class Answer {
       if (Number(this.header('content-length') ?? 0) > limit) {
         throw this.#abandonWith(`${this.host} sent more than ${limit} bytes`)
       }
-      return await collect(this.#body, limit)
+      const bytes = await collect(this.#body, limit)
+      this.#received.bytes += bytes.byteLength
+      return bytes
     } catch (error) {
       return failConnection(error, this.host, this.#signal)
     } finally {
@@ -98,7 +104,7 @@ export class Answer {
 
   /** The body as it comes. Fails where it is cut off, where it drips, and where it is not `expected` bytes long. */
   stream(expected: number | undefined): ByteStream {
-    const chunks = countedChunks(this.#body, expected, this.host, this.#signal)
+    const chunks = countedChunks(this.#body, expected, this.host, this.#signal, this.#received)
     return {
       [Symbol.asyncIterator]: (): AsyncIterator<Uint8Array> => chunks,
       [Symbol.asyncDispose]: async (): Promise<void> => await this.abandon(),
@@ -135,6 +141,7 @@ async function* countedChunks(
   expected: number | undefined,
   host: string,
   signal: AbortSignal | undefined,
+  received: { bytes: number },
 ): AsyncGenerator<Uint8Array, void> {
   let size = 0
   const pace = new Pace()
@@ -142,6 +149,7 @@ async function* countedChunks(
     for await (const chunk of body) {
       if (!(chunk instanceof Uint8Array)) continue
       size += chunk.byteLength
+      received.bytes += chunk.byteLength
       if (expected !== undefined && size > expected) {
         throw new UpstreamError('invalid', host, `${host} sent more bytes than it announced`)
       }

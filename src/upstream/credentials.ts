@@ -37,6 +37,26 @@ export function fixedCredentials(credentials: Credentials): CredentialSource {
   }
 }
 
+/** What the configuration says, which may be read again. */
+export class ConfiguredCredentials implements CredentialSource {
+  #credentials: Credentials
+
+  constructor(credentials: Credentials) {
+    this.#credentials = credentials
+  }
+
+  /** For what is asked from now on; tokens that the old ones were given for are used up. */
+  replace(credentials: Credentials): void {
+    this.#credentials = credentials
+  }
+
+  async get(): Promise<Credentials> {
+    return this.#credentials
+  }
+
+  refused(): void {}
+}
+
 export function sameCredentials(a: Credentials, b: Credentials): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
 }

@@ -1,6 +1,7 @@
 // Requests to one upstream with all that HTTP asks for on the way: authorization, and redirects followed by hand.
 import type { RepositoryName } from '../oci/reference.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
+import type { RequestTracer } from '../registry/request-tracer.ts'
 import type { UpstreamCondition } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Answer } from './answer.ts'
@@ -15,7 +16,7 @@ import { Refusals } from './refusals.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { TokenCache } from './token-cache.ts'
 import type { TlsOptions } from './tls.ts'
-import { CrowdedError, Transport, type OutgoingRequest, type Timeouts } from './transport.ts'
+import { CrowdedError, Transport, type OutgoingRequest, type Timeouts, type Traffic } from './transport.ts'
 
 export interface SessionOptions {
   /** May have a path before `/v2/`. */
@@ -30,6 +31,7 @@ export interface SessionOptions {
   /** How many of the pulls that it grants us are kept for what cannot wait. */
   readonly reserve: number
   readonly userAgent: string
+  readonly tracer?: RequestTracer | undefined
   /** A clock in milliseconds that never goes back. */
   readonly clock?: (() => number) | undefined
   readonly logger: Logger
@@ -91,6 +93,10 @@ export class Session implements AsyncDisposable {
 
   condition(): UpstreamCondition {
     return { isReachable: !this.#breaker.isOpen, pullsLeft: this.#budget.left }
+  }
+
+  traffic(): Traffic {
+    return this.#transport.traffic()
   }
 
   /** Whether an answer came from another host than the upstream, where a redirect led to. */

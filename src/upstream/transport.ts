@@ -3,6 +3,7 @@
 import { Agent, Pool } from 'undici'
 import { waitFor } from '../async/wait.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
+import type { RequestTracer } from '../registry/request-tracer.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { Answer } from './answer.ts'
 import type { Bounds } from './bounds.ts'
@@ -24,6 +25,7 @@ export interface TransportOptions {
   readonly logger: Logger
   readonly bounds: Bounds
   readonly tls?: TlsOptions | undefined
+  readonly tracer?: RequestTracer | undefined
 }
 
 export interface OutgoingRequest {
@@ -34,6 +36,15 @@ export interface OutgoingRequest {
   /** The answer's body is a blob, which may take long: it has connections of its own. */
   readonly isLong?: boolean | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+/** Counts since the start. */
+export interface Traffic {
+  /** Answers by the first digit of their status; the first of all: no answer. */
+  readonly answers: readonly number[]
+  /** Bytes of bodies: of blobs, and of all else. */
+  readonly blobBytes: number
+  readonly otherBytes: number
 }
 
 /** All connections to the host are taken by bodies that are still being read: it says nothing of the host. */
@@ -55,17 +66,21 @@ export class Transport implements AsyncDisposable {
   readonly timeouts: Timeouts
   readonly #userAgent: string
   readonly #logger: Logger
+  readonly #tracer: RequestTracer | undefined
   /**
    * A blob may take its connection for minutes, and slow ones may take all that there are: neither a tag nor a manifest
    * nor a token is to wait for that.
    */
   readonly #short: Pools
   readonly #long: Pools
+  readonly #answers = [0, 0, 0, 0, 0, 0]
+  readonly #received = { short: { bytes: 0 }, long: { bytes: 0 } }
 
-  constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions }: TransportOptions) {
+  constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions, tracer }: TransportOptions) {
     this.timeouts = timeouts
     this.#userAgent = userAgent
     this.#logger = logger
+    this.#tracer = tracer
     const tls = new Tls(tlsOptions ?? {}, (origin) => bounds.isNamed(origin))
     const options: Pool.Options = {
       allowH2: false,
@@ -100,15 +115,36 @@ export class Transport implements AsyncDisposable {
       this.timeouts.connect + this.timeouts.firstByte,
     )
     try {
-      return await this.#send(request, late.signal)
+      const answer = await this.#traced(request, late.signal)
+      this.#count(Math.floor(answer.status / 100))
+      return answer
+    } catch (error) {
+      if (error instanceof UpstreamError) this.#count(0)
+      throw error
     } finally {
       clearTimeout(timer)
     }
   }
 
+  traffic(): Traffic {
+    const { short, long } = this.#received
+    return { answers: this.#answers, blobBytes: long.bytes, otherBytes: short.bytes }
+  }
+
+  #count(kind: number): void {
+    this.#answers[kind] = (this.#answers[kind] ?? 0) + 1
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const agents = [this.#short, this.#long].flatMap(({ kept, fresh }) => [kept, fresh])
     await Promise.all(agents.map(async (agent) => await agent.destroy()))
+  }
+
+  async #traced(request: OutgoingRequest, late: AbortSignal): Promise<Answer> {
+    if (this.#tracer === undefined) return await this.#send(request, late)
+    return await this.#tracer.follow(request, async (headers) => {
+      return await this.#send({ ...request, headers: { ...request.headers, ...headers } }, late)
+    })
   }
 
   #isCrowded(request: OutgoingRequest): boolean {
@@ -156,7 +192,8 @@ export class Transport implements AsyncDisposable {
     const response = await waitFor(answered, either) // undici heeds a signal only when a connection is free
     const { statusCode: status, headers: received } = response
     const patience = this.timeouts.firstByte + 2 * this.timeouts.idle
-    return new Answer({ url, status, headers: received, body: response.body, signal, patience })
+    const counted = request.isLong === true ? this.#received.long : this.#received.short
+    return new Answer({ url, status, headers: received, body: response.body, signal, patience, received: counted })
   }
 }
 

@@ -5,6 +5,7 @@ import { UpstreamBlobSource } from './blobs.ts'
 import { UpstreamManifests, UpstreamTagSource } from './manifests.ts'
 import { UpstreamReferrerSource } from './referrers.ts'
 import { Session, type SessionOptions } from './session.ts'
+import type { Traffic } from './transport.ts'
 
 export type UpstreamOptions = SessionOptions
 
@@ -29,6 +30,11 @@ export class UpstreamRegistry implements UpstreamSource, AsyncDisposable {
 
   condition(): UpstreamCondition {
     return this.#session.condition()
+  }
+
+  /** All requests for the upstream's sake, to token servers and where it redirects to as well. */
+  traffic(): Traffic {
+    return this.#session.traffic()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -38,6 +38,7 @@ test('the file of the registry:2 image is read', () => {
       relativeUrls: false,
       drainTimeout: 30_000,
       headers: { 'X-Content-Type-Options': ['nosniff'] },
+      debug: undefined,
     },
     storage: {
       driver: 'filesystem',
@@ -63,8 +64,10 @@ test('the file of the registry:2 image is read', () => {
     policy: { classes: [] },
     schema1: { enabled: false, keyFile: undefined },
     middleware: { registry: [], repository: [], storage: [] },
+    health: { storage: { interval: 10_000, threshold: 3 }, files: [], http: [], tcp: [] },
+    tracing: undefined,
   })
-  assert.deepEqual(warnings, ['health.storagedriver is not supported yet and has no effect'])
+  assert.deepEqual(warnings, [])
 })
 
 test('the file of the registry:3 image is read', () => {
@@ -84,11 +87,8 @@ http:
 health: { storagedriver: { enabled: true, interval: 10s, threshold: 3 } }
 `)
   assert.deepEqual([config.log.level, config.storage.deleteEnabled], ['debug', true])
-  assert.deepEqual(warnings, [
-    'storage.tag.concurrencylimit is not supported yet and has no effect',
-    'http.debug is not supported yet and has no effect',
-    'health.storagedriver is not supported yet and has no effect',
-  ])
+  assert.deepEqual(config.http.debug, { host: '', port: 5001, metricsPath: '/metrics' })
+  assert.deepEqual(warnings, ['storage.tag.concurrencylimit is not supported yet and has no effect'])
 })
 
 test('a version 2 mirror with redis is read', () => {
@@ -174,9 +174,6 @@ auth: none
       'redis.tls.rootcas',
       'redis.poolsize',
       'proxy.cachewritetimeout',
-      'health.file',
-      'health.http',
-      'health.tcp',
     ].map((path) => `${path} is not supported yet and has no effect`),
   )
   assert.equal(warnings.at(-1), 'middleware.storage has no effect beside storage.redirect.disable: true')

@@ -98,12 +98,9 @@ const overrides: readonly Override[] = [
       REGISTRY_LOG_HOOKS_0_MAILOPTIONS_TO_0: 'ops@example.com',
       REGISTRY_NOTIFICATIONS_EVENTCONFIG_INCLUDEREFERENCES: 'true',
     },
-    pick: (config) => config.log.hooks[0]?.smtp.host,
-    expected: 'mail',
-    warnings: [
-      'notifications.events.includereferences is not supported yet and has no effect',
-      'health.file is not supported yet and has no effect',
-    ],
+    pick: (config) => [config.log.hooks[0]?.smtp.host, config.health.files],
+    expected: ['mail', [{ path: '/down', interval: 10_000, threshold: 0 }]],
+    warnings: ['notifications.events.includereferences is not supported yet and has no effect'],
   },
   {
     behaviour: "an upstream's dots and dashes may be written as underscores, the longest name first",

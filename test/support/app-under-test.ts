@@ -12,7 +12,10 @@ export interface AppUnderTest extends AsyncDisposable, Recording {
 }
 
 /** `sections`: top-level keys of a config.yml, as JSON (which is YAML); storage is in memory unless they say otherwise. */
-export async function startAppUnderTest(sections: Record<string, unknown>): Promise<AppUnderTest> {
+export async function startAppUnderTest(
+  sections: Record<string, unknown>,
+  env: Record<string, string> = {},
+): Promise<AppUnderTest> {
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-test-'))
   try {
     const path = join(folder, 'config.yml')
@@ -23,7 +26,7 @@ export async function startAppUnderTest(sections: Record<string, unknown>): Prom
       ...sections,
     }
     await writeFile(path, JSON.stringify(config))
-    const loaded = loadConfig({ path, env: {}, cwd: folder })
+    const loaded = loadConfig({ path, env, cwd: folder })
     const recording = recordingLogger()
     const app = await startApp(loaded.config, recording.logger)
     return { ...recording, url: app.url, app, [Symbol.asyncDispose]: async () => await app[Symbol.asyncDispose]() }

@@ -1,0 +1,122 @@
+// `health`: what is looked at again and again besides our own storage, and `http.debug`: where it is told.
+import type { z } from 'zod'
+import { findAddress, type Address } from './address.ts'
+import { ConfigError } from './config-error.ts'
+import type { DebugConfig, HealthConfig, PeriodicCheckConfig } from './config.ts'
+import { count, flag, integer, leaf, plainUrl, text } from './leaf.ts'
+import { parseDuration } from './duration.ts'
+import { list, mapOf, section } from './section.ts'
+
+interface PeriodicInput {
+  readonly interval?: number | undefined
+  readonly threshold?: number | undefined
+}
+
+interface HttpCheckInput extends PeriodicInput {
+  readonly uri?: URL | undefined
+  readonly headers?: Record<string, string[]> | undefined
+  readonly statuscode?: number | undefined
+  readonly timeout?: number | undefined
+}
+
+interface TcpCheckInput extends PeriodicInput {
+  readonly addr?: Address | undefined
+  readonly timeout?: number | undefined
+}
+
+export interface HealthInput {
+  readonly storagedriver?: (PeriodicInput & { readonly enabled?: boolean | undefined }) | undefined
+  readonly file?: readonly (PeriodicInput & { readonly file?: string | undefined })[] | undefined
+  readonly http?: readonly HttpCheckInput[] | undefined
+  readonly tcp?: readonly TcpCheckInput[] | undefined
+}
+
+export interface DebugInput {
+  readonly addr?: Address | undefined
+  readonly prometheus?: { readonly enabled?: boolean | undefined; readonly path?: string | undefined } | undefined
+}
+
+/** 0, as with distribution, means the default. */
+const span = leaf('a duration of at most 24 days, such as 10s', (value) => {
+  const milliseconds = parseDuration(value, { bare: 'nanoseconds' })
+  return milliseconds < 2 ** 31 ? milliseconds : undefined
+})
+
+const periodic = { interval: span, threshold: count }
+
+export const healthSchema: z.ZodType<HealthInput> = section({
+  storagedriver: section({ enabled: flag, ...periodic }),
+  file: list(section({ file: text, ...periodic })),
+  http: list(
+    section({
+      uri: plainUrl,
+      headers: mapOf(list(text)),
+      statuscode: integer(100, 'a status from 100 to 599', 599),
+      timeout: span,
+      ...periodic,
+    }),
+  ),
+  tcp: list(
+    section({
+      addr: leaf('an address such as localhost:6379', (value) => {
+        const address = findAddress(value)
+        return address === undefined || address.host === '' ? undefined : address
+      }),
+      timeout: span,
+      ...periodic,
+    }),
+  ),
+})
+
+export const debugSchema: z.ZodType<DebugInput> = section({
+  addr: leaf('an address to listen on, such as localhost:5001', (value) => findAddress(value)),
+  prometheus: section({
+    enabled: flag,
+    path: leaf('a path such as /metrics', (value) => (/^\/[\w.~/-]*$/.test(value) ? value : undefined)),
+  }),
+})
+
+const usualInterval = 10_000
+const shortestInterval = 1000
+const usualTimeout = 3000
+
+/** @throws ConfigError where a check does not say what it looks at */
+export function resolveHealth(input: HealthInput): HealthConfig {
+  const { storagedriver = {} } = input
+  return {
+    storage: storagedriver.enabled === true ? periodicOf(storagedriver) : undefined,
+    files: (input.file ?? []).map(({ file, ...rest }, index) => {
+      return { path: named(file, `health.file[${index}].file`), ...periodicOf(rest) }
+    }),
+    http: (input.http ?? []).map(({ uri, headers = {}, statuscode = 200, timeout, ...rest }, index) => {
+      const url = named(uri, `health.http[${index}].uri`)
+      return { url, headers, status: statuscode, timeout: timeout || usualTimeout, ...periodicOf(rest) }
+    }),
+    tcp: (input.tcp ?? []).map(({ addr, timeout, ...rest }, index) => {
+      return { ...named(addr, `health.tcp[${index}].addr`), timeout: timeout || usualTimeout, ...periodicOf(rest) }
+    }),
+  }
+}
+
+function periodicOf({ interval, threshold }: PeriodicInput): PeriodicCheckConfig {
+  return { interval: Math.max(shortestInterval, interval || usualInterval), threshold: threshold ?? 0 }
+}
+
+function named<T>(value: T | undefined, key: string): T {
+  if (value === undefined || value === '') throw new ConfigError(`${key}: found nothing, expected what to look at`)
+  return value
+}
+
+/** Paths of the debug listener that are taken. */
+const taken = /^\/(?:debug\/health(?:\/.*)?|livez|readyz)?$/
+
+/** @throws ConfigError where metrics are to be shown at a path that is taken */
+export function resolveDebug(input: DebugInput): DebugConfig | undefined {
+  const { addr, prometheus = {} } = input
+  if (addr === undefined) return undefined
+  const { enabled = false, path = '/metrics' } = prometheus
+  if (enabled && taken.test(path)) {
+    throw new ConfigError(`http.debug.prometheus.path: found ${JSON.stringify(path)}, expected a path of its own`)
+  }
+  return { host: addr.host, port: addr.port, metricsPath: enabled ? path : undefined }
+}
