@@ -14,12 +14,14 @@ import { openFactStore } from './cache/store.ts'
 import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
+import type { Publisher } from './events/publisher.ts'
 import { listen } from './http/listener.ts'
 import { Evictor } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
 import { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest, Selector, type Upstream } from './proxy/selection.ts'
+import type { CacheLog } from './registry/cache-log.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import type { UsageLog } from './registry/usage.ts'
@@ -74,16 +76,19 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const registry = openRegistry(config, { store, facts, usage }, opening, logger)
+  const publisher = await openPublisher(config, opening, logger)
+  const registry = openRegistry(config, { store, facts, usage, cacheLog: publisher }, opening, logger)
+  const told = await tellingRegistry(registry, config, publisher)
   const listener = opening.use(
     await listen(
-      api(registry, {
+      api(told, {
         prefix: config.http.prefix,
         headers: config.http.headers,
         externalUrl: config.http.externalUrl,
         relativeUrls: config.http.relativeUrls,
         secret: config.http.secret ?? (await uploadSecret(driver, logger)),
         readOnly: config.storage.readOnly,
+        describesRequests: publisher !== undefined,
         schema1: await openSchema1(config),
         rules: manifestRules(config.validation, config.policy),
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
@@ -95,7 +100,10 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   sweepNowAndThen(config, store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
-  const evictor = usage === undefined ? undefined : opening.use(openEvictor(config, store, usage, logger))
+  const evictor =
+    usage === undefined
+      ? undefined
+      : opening.use(openEvictor(config, store, { recorder: usage, cacheLog: publisher }, logger))
   const resources = opening.move()
   return {
     url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
@@ -110,6 +118,32 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+/** `undefined` where nobody wants to be told. */
+async function openPublisher(
+  { notifications, storage, http }: Config,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Promise<Publisher | undefined> {
+  const { endpoints, queue: bounds } = notifications
+  if (endpoints.length === 0) return undefined
+  const { Publisher: Opened } = await import('./events/publisher.ts')
+  const folder = storage.driver === 'inmemory' ? undefined : join(storage.rootDirectory, 'entrepot/events')
+  return opening.use(
+    new Opened({ endpoints, bounds, folder, port: http.port, userAgent: `entrepot/${version}`, logger }),
+  )
+}
+
+async function tellingRegistry(
+  registry: Registry,
+  { notifications }: Config,
+  publisher: Publisher | undefined,
+): Promise<Registry> {
+  if (publisher === undefined) return registry
+  const { events } = await import('./events/registry.ts')
+  const { includeReferences } = notifications
+  return events(registry, { includeReferences, publish: (event) => publisher.publish(event) })
 }
 
 function openDriver({ storage }: Config): StorageDriver {
@@ -147,10 +181,17 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
   return fresh
 }
 
+interface RegistryParts {
+  readonly store: LocalStore
+  readonly facts: FactStore
+  readonly usage: UsageLog | undefined
+  readonly cacheLog: CacheLog | undefined
+}
+
 /** Without a proxy, the store itself. */
 function openRegistry(
   config: Config,
-  { store, facts, usage }: { store: LocalStore; facts: FactStore; usage: UsageLog | undefined },
+  { store, facts, usage, cacheLog }: RegistryParts,
   opening: AsyncDisposableStack,
   logger: Logger,
 ): Registry {
@@ -193,7 +234,9 @@ function openRegistry(
   const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
   const limits = { patience: timeouts.stale, negative, fill }
-  return opening.use(new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, usage, ...limits, logger }))
+  return opening.use(
+    new ProxyRegistry(store, { upstreams, hosted, offline, confirmations, usage, cacheLog, ...limits, logger }),
+  )
 }
 
 /** Not while an operator wants the tree to hold still. */
@@ -201,7 +244,12 @@ function evicts({ storage, proxy }: Config): boolean {
   return proxy !== undefined && !storage.readOnly && (proxy.cache.maxSize !== undefined || proxy.cache.ttl > 0)
 }
 
-function openEvictor({ storage, proxy }: Config, store: LocalStore, recorder: UsageRecorder, logger: Logger): Evictor {
+function openEvictor(
+  { storage, proxy }: Config,
+  store: LocalStore,
+  { recorder, cacheLog }: { readonly recorder: UsageRecorder; readonly cacheLog: CacheLog | undefined },
+  logger: Logger,
+): Evictor {
   const { cache, upstreams = [], hosted = [] } = proxy ?? {}
   return new Evictor({
     store,
@@ -211,6 +259,7 @@ function openEvictor({ storage, proxy }: Config, store: LocalStore, recorder: Us
     ttl: cache?.ttl ?? 0,
     pins: cache?.pins ?? [],
     isCopy: copyTest(upstreams, hosted),
+    cacheLog,
     logger,
   })
 }

@@ -23,6 +23,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   ledger: ['registry', 'oci', 'async', 'telemetry'],
   upstream: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
   proxy: ['registry', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
+  events: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
   api: ['registry', 'http', 'schema1', 'oci', 'bytes', 'async'],
   'app.ts': ['*'],
   cli: ['app.ts', 'config', 'telemetry'],
@@ -33,13 +34,13 @@ const plan: Readonly<Record<string, readonly string[]>> = {
 const owners: Readonly<Record<string, readonly string[]>> = {
   pino: ['telemetry'],
   'pino-pretty': ['telemetry'],
-  undici: ['upstream'],
+  undici: ['upstream', 'events'],
   keyv: ['cache'],
   '@keyv/redis': ['cache'],
   zod: ['config'],
   yaml: ['config'],
   commander: ['cli'],
-  'node:sqlite': ['ledger'],
+  'node:sqlite': ['ledger', 'events'],
   'lru-cache': ['cache', 'proxy', 'storage'],
   'p-limit': ['drivers', 'storage', 'proxy', 'upstream'],
 }

@@ -1,4 +1,5 @@
 // The OCI distribution API over any registry: raw path → route → contract → reply.
+import { randomUUID } from 'node:crypto'
 import type { Handler, Reply, Request } from '../http/exchange.ts'
 import { RegistryError, RegistryErrors } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
@@ -6,6 +7,7 @@ import type { CallOptions, Trace } from '../registry/call.ts'
 import type { Registry, RepositoryOptions } from '../registry/registry.ts'
 import { readBlob } from './blobs.ts'
 import { listCatalog, listTags, type PageLimits } from './listing.ts'
+import { locationOf } from './location.ts'
 import { pushManifest, removeManifest, type PushPolicy } from './manifest-push.ts'
 import { readManifest } from './manifests.ts'
 import { asRegistryError, problemReply, statusOf } from './problem.ts'
@@ -29,6 +31,8 @@ export interface ApiOptions extends UploadOptions, PushPolicy {
   readonly tags: PageLimits
   /** Nothing is written or deleted by clients; what is pulled through is still stored. */
   readonly readOnly: boolean
+  /** Whether the registry is told of each request what is known of it. */
+  readonly describesRequests?: boolean | undefined
 }
 
 /** Which methods a resource has; those that do not read are gone where the registry is read-only. */
@@ -53,14 +57,26 @@ export function api(registry: Registry, options: ApiOptions): Handler {
     ...Object.fromEntries(Object.entries(options.headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
   }
   return async (request) => {
-    const trace: Trace = { from: 'local' }
-    const reply = await answer(registry, options, request, trace)
+    const trace: Trace = options.describesRequests === true ? describedTrace(request, options) : { from: 'local' }
+    let reply: Reply | undefined
+    try {
+      reply = await answer(registry, options, request, trace)
+    } finally {
+      trace.answered?.(reply?.status)
+    }
     for (const field of ['from', 'upstream', 'warning'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
     }
     const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
     return { ...reply, headers: { ...common, ...warning, ...reply.headers } }
   }
+}
+
+function describedTrace(request: Request, options: ApiOptions): Trace {
+  const { method, peer: address, headers } = request
+  const { host, 'user-agent': userAgent } = headers
+  const base = locationOf('', request, options)
+  return { from: 'local', request: { id: randomUUID(), address, host, method, userAgent, base } }
 }
 
 /** A `Warning` of OCI's form (distribution-spec, «Warnings»); what no header can hold is left out of the text. */

@@ -11,6 +11,7 @@ import { resolveHttp } from './http-section.ts'
 import { nearestKey, unbuiltWarnings } from './keys.ts'
 import { resolveLog } from './log-section.ts'
 import { resolvePolicy, resolveSchema1, resolveValidation } from './manifest-sections.ts'
+import { resolveNotifications } from './notifications-section.ts'
 import { resolveProxy } from './proxy-section.ts'
 import { resolveRedis } from './redis-section.ts'
 import { configSchema, type ConfigInput } from './schema.ts'
@@ -115,6 +116,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
     catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },
     tags: { maxTags: input.tags?.maxtags || defaultMaxEntries },
     proxy,
+    notifications: resolveNotifications(input.notifications ?? {}),
     validation: resolveValidation(input.validation ?? {}, context),
     policy: resolvePolicy(input.policy ?? {}),
     schema1: resolveSchema1(input.compatibility ?? {}, context),

@@ -30,25 +30,6 @@ export const middlewareSchema: z.ZodType = section({
 
 const headers = mapOf(list(text))
 
-export const notificationsSchema: z.ZodType = section({
-  events: section({ includereferences: later(flag) }),
-  endpoints: later(
-    list(
-      section({
-        name: text,
-        disabled: flag,
-        url: text,
-        headers,
-        timeout: goDuration,
-        threshold: integer(),
-        backoff: goDuration,
-        ignoredmediatypes: list(text),
-        ignore: section({ mediatypes: list(text), actions: list(text) }),
-      }),
-    ),
-  ),
-})
-
 const interval = goDuration
 const threshold = integer()
 

@@ -8,6 +8,8 @@ export interface Request {
   readonly path: string
   readonly query: URLSearchParams
   readonly headers: IncomingHttpHeaders
+  /** The other end of the connection: `address:port`; empty where it has none. */
+  readonly peer: string
   readonly body: AsyncIterable<Uint8Array>
   /** Fires when the client has gone or the server stops waiting. */
   readonly signal: AbortSignal

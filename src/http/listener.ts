@@ -202,6 +202,13 @@ class IncomingRequest implements Request {
     return this.#incoming.headers
   }
 
+  get peer(): string {
+    const { remoteAddress = '', remotePort = '' } = this.#incoming.socket
+    return remoteAddress === ''
+      ? ''
+      : `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`
+  }
+
   /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
   get body(): AsyncIterable<Uint8Array> {
     const chunks = this.#incoming.iterator({ destroyOnReturn: false })

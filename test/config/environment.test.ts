@@ -96,11 +96,10 @@ const overrides: readonly Override[] = [
       REGISTRY_LOG_HOOKS_0_MAILOPTIONS_SMTP_ADDR: 'mail:25',
       REGISTRY_NOTIFICATIONS_EVENTCONFIG_INCLUDEREFERENCES: 'true',
     },
-    pick: () => undefined,
-    expected: undefined,
+    pick: (config) => config.notifications.includeReferences,
+    expected: true,
     warnings: [
       'log.hooks is not supported yet and has no effect',
-      'notifications.events.includereferences is not supported yet and has no effect',
       'health.file is not supported yet and has no effect',
     ],
   },
