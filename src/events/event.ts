@@ -4,7 +4,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import type { RequestFacts } from '../registry/call.ts'
 import type { CacheNews } from '../registry/cache-log.ts'
 
-/** Of the envelope; the second one is ours, for events that distribution does not have. */
+/** Of the envelope: that of distribution 3, which 2.x calls v1; and our own, for events that distribution does not have. */
 export const eventMediaTypes = {
   registry: 'application/vnd.docker.distribution.events.v2+json',
   cache: 'application/vnd.entrepot.cache.events.v1+json',
@@ -54,7 +54,7 @@ export function envelopeOf(event: Event, source: Source, now: Date): string {
 function askedBy({ request, user }: Extract<Event, { kind: 'registry' }>): object {
   const { id, address, host, method, userAgent } = request
   return {
-    request: { id, addr: address || undefined, host, method, useragent: userAgent || undefined },
+    request: { id, addr: address || undefined, host, method, useragent: userAgent ?? '' },
     actor: { name: user },
   }
 }

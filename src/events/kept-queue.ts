@@ -22,6 +22,8 @@ export class KeptQueue implements Disposable {
   constructor(options: KeptQueueOptions) {
     this.#options = options
     this.#queue = this.#open()
+    const { damage } = this.#queue
+    if (damage !== undefined) options.logger.warn({ error: damage }, 'damaged queue of events thrown away')
     const forgotten = this.#queue.keepOnly(options.endpoints)
     if (forgotten > 0) options.logger.info({ events: forgotten }, 'events of endpoints that are no more are forgotten')
   }
@@ -57,15 +59,6 @@ export class KeptQueue implements Disposable {
     } catch (error) {
       if (!this.#isStuck) this.#options.logger.warn({ error }, 'delivered events cannot be taken out of their queue')
       this.#isStuck = true
-    }
-  }
-
-  /** For a moment when nothing waits. */
-  shrink(): void {
-    try {
-      this.#queue.shrink()
-    } catch (error) {
-      this.#options.logger.debug({ error }, 'the queue of events stays as large as it is')
     }
   }
 

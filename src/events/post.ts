@@ -5,6 +5,7 @@ import { Agent } from 'undici'
 export interface PostOptions {
   /** Its user name and password are sent as Basic credentials. */
   readonly url: URL
+  /** A Content-Type among them takes the place of ours. */
   readonly headers: Readonly<Record<string, readonly string[]>>
   /** Milliseconds for the whole, redirects included. */
   readonly timeout: number
@@ -24,6 +25,7 @@ export class Poster implements AsyncDisposable {
   readonly #options: PostOptions
   readonly #url: URL
   readonly #headers: Readonly<Record<string, string[]>>
+  readonly #mediaType: string | undefined
   readonly #agent: Agent
 
   constructor(options: PostOptions) {
@@ -32,6 +34,7 @@ export class Poster implements AsyncDisposable {
     const credentials = url.username === '' && url.password === '' ? {} : { authorization: [basic(url)] }
     const given = Object.entries(headers).map(([name, values]) => [name.toLowerCase(), [...values]] as const)
     this.#headers = { ...credentials, ...Object.fromEntries(given.filter(([name]) => !ours.has(name))) }
+    this.#mediaType = given.find(([name]) => name === 'content-type')?.[1][0]
     this.#url = new URL(url)
     this.#url.username = ''
     this.#url.password = ''
@@ -67,7 +70,7 @@ export class Poster implements AsyncDisposable {
         headers: {
           'user-agent': this.#options.userAgent,
           ...(url.origin === this.#url.origin ? this.#headers : {}),
-          ...(method === 'POST' ? { 'content-type': mediaType } : {}),
+          ...(method === 'POST' ? { 'content-type': this.#mediaType ?? mediaType } : {}),
         },
         body: method === 'POST' ? body : null,
         signal,

@@ -13,6 +13,7 @@ const maxFiles = 32
 
 /** The system keeps what was written when the process is killed; a power cut may cost the last events, or the file. */
 const settings = `
+  PRAGMA auto_vacuum = FULL;
   PRAGMA locking_mode = EXCLUSIVE;
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = OFF;
@@ -45,14 +46,22 @@ export interface Pending {
   readonly bytes: number
 }
 
+interface OpenedFile {
+  readonly database: DatabaseSync
+  readonly damage: unknown
+}
+
 /** Every call is short, and throws what node:sqlite does. */
 export class EventQueue implements Disposable {
+  /** What was wrong with the file that was there before; it was thrown away. */
+  readonly damage: unknown
   readonly #database: DatabaseSync
   readonly #insert: StatementSync
   readonly #next: StatementSync
   readonly #delete: StatementSync
 
-  private constructor(database: DatabaseSync) {
+  private constructor({ database, damage }: OpenedFile) {
+    this.damage = damage
     this.#database = database
     this.#insert = database.prepare('INSERT INTO events (endpoint, kind, body) VALUES (?, ?, ?)')
     this.#next = database.prepare(
@@ -62,7 +71,7 @@ export class EventQueue implements Disposable {
   }
 
   static inMemory(): EventQueue {
-    return new EventQueue(openFile(':memory:'))
+    return new EventQueue({ database: openFile(':memory:'), damage: undefined })
   }
 
   /**
@@ -73,14 +82,14 @@ export class EventQueue implements Disposable {
   static open(folder: string): EventQueue {
     mkdirSync(folder, { recursive: true, mode: 0o750 })
     for (let slot = 0; slot < maxFiles; slot += 1) {
-      const database = openSlot(folder, slot)
-      if (database === undefined) continue
+      const opened = openSlot(folder, slot)
+      if (opened === undefined) continue
       try {
-        const queue = new EventQueue(database)
+        const queue = new EventQueue(opened)
         for (const other of slotsIn(folder)) if (other !== slot) queue.#adopt(folder, other)
         return queue
       } catch (error) {
-        database.close()
+        opened.database.close()
         throw error
       }
     }
@@ -126,18 +135,13 @@ export class EventQueue implements Disposable {
     )
   }
 
-  /** Gives the disk back what the file does not need. */
-  shrink(): void {
-    this.#database.exec('VACUUM')
-  }
-
   [Symbol.dispose](): void {
     this.#database.close()
   }
 
   /** Takes over what is in a file that no living process has. */
   #adopt(folder: string, slot: number): void {
-    const left = openSlot(folder, slot)
+    const { database: left } = openSlot(folder, slot) ?? {}
     if (left === undefined) return
     try {
       const rows = left.prepare('SELECT endpoint, kind, body FROM events ORDER BY sequence').iterate()
@@ -180,15 +184,15 @@ function slotsIn(folder: string): number[] {
 }
 
 /** `undefined`: another process has it. */
-function openSlot(folder: string, slot: number): DatabaseSync | undefined {
+function openSlot(folder: string, slot: number): OpenedFile | undefined {
   const path = join(folder, nameOf(slot))
   try {
-    return openFile(path)
-  } catch (error) {
-    if (codeOf(error) === 5) return undefined
-    if (!isDamage(error)) throw error
+    return { database: openFile(path), damage: undefined }
+  } catch (damage) {
+    if (codeOf(damage) === 5) return undefined
+    if (!isDamage(damage)) throw damage
     removeFiles(folder, slot)
-    return openFile(path)
+    return { database: openFile(path), damage }
   }
 }
 

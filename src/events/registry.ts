@@ -4,6 +4,7 @@ import type { RepositoryName } from '../oci/reference.ts'
 import type { Registry, RepositoryOptions } from '../registry/registry.ts'
 import type { Repository } from '../registry/source.ts'
 import type { RemovableRepository, Upload, WritableRepository } from '../registry/store.ts'
+import { ifReadable } from '../registry/unreadable-error.ts'
 import { RequestNews, type NewsOptions } from './request-news.ts'
 
 export function events(registry: Registry, options: NewsOptions): Registry {
@@ -51,7 +52,8 @@ function telling({ name, blobs, manifests, tags, referrers }: Repository, news: 
     manifests: {
       async stat(digest, call) {
         const descriptor = await manifests.stat(digest, call)
-        news.manifestPulled(descriptor)
+        const whole = news.wantsBytes ? await ifReadable(manifests.get(digest, call)) : undefined
+        news.manifestPulled(descriptor, whole?.bytes)
         return descriptor
       },
       async get(digest, call) {

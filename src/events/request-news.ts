@@ -50,6 +50,11 @@ export class RequestNews {
     trace.answered = (status) => this.#answered(status)
   }
 
+  /** Whether a manifest is to be read for its references; not where that would be a pull from an upstream. */
+  get wantsBytes(): boolean {
+    return this.#options.includeReferences && (this.#tags.length > 0 || this.#trace.from === 'local')
+  }
+
   /** The tag by which a manifest is asked for, or one that points at it now. */
   tagged(tag: Tag): void {
     this.#tags.push(tag)

@@ -179,18 +179,30 @@ test('an envelope has the media type of distribution, and its form', async () =>
   assert.deepEqual(Object.keys(event), ['id', 'timestamp', 'action', 'target', 'request', 'actor', 'source'])
 })
 
+test('a Content-Type that is configured takes the place of ours, for listeners that know that of distribution 2.x', async () => {
+  const v1 = 'application/vnd.docker.distribution.events.v1+json'
+  await using sink = await startSink()
+  await using app = await startTellingApp(sink, { endpoint: { headers: { 'Content-Type': [v1] } } })
+  await pushBlob(app.url, 'a', emptyBlob)
+  await sink.until(1)
+  assert.equal(sink.requests[0]?.headers['content-type'], v1)
+})
+
 test('with includereferences a manifest says what it refers to', async () => {
   await using sink = await startSink()
   await using app = await startTellingApp(sink, { notifications: { events: { includereferences: true } } })
   await pushBlob(app.url, 'a', emptyBlob)
   await ask(`${app.url}/v2/a/manifests/v1`, { method: 'PUT', body: empty, headers: ociType })
-  await ask(`${app.url}/v2/a/manifests/v1`, { headers: { accept: ociManifest } })
-  const told = await sink.until(3)
+  for (const method of ['GET', 'HEAD']) {
+    await ask(`${app.url}/v2/a/manifests/v1`, { method, headers: { accept: ociManifest } })
+  }
+  const told = await sink.until(4)
   assert.deepEqual(
     told.map(({ action, target }) => [action, target['references']]),
     [
       ['push', undefined],
       ['push', [config]],
+      ['pull', [config]],
       ['pull', [config]],
     ],
   )
@@ -251,5 +263,22 @@ test('a pull of a blob is told when its last byte was taken, and not where the c
       ['push', small],
       ['pull', small],
     ],
+  )
+})
+
+test('references cost no pull from an upstream: a HEAD by digest of what is not here goes without', async () => {
+  await using origin = await startOrigin()
+  const { manifest } = await origin.addImage('app', 'v1', [randomBlob(1000).bytes])
+  await using sink = await startSink()
+  await using app = await startTellingApp(sink, {
+    notifications: { events: { includereferences: true }, endpoints: [{ url: sink.url.href }] },
+    sections: { proxy: { upstreams: { up: { url: origin.url, default: true } } } },
+  })
+  assert.equal((await ask(`${app.url}/v2/app/manifests/${manifest}`, { method: 'HEAD' })).status, 200)
+  const [told] = await sink.until(1)
+  assert.deepEqual([told?.action, told?.target['digest'], told?.target['references']], ['pull', manifest, undefined])
+  assert.ok(
+    origin.seen.every((line) => !line.startsWith('GET /v2/app/manifests')),
+    origin.seen.join(),
   )
 })
