@@ -49,8 +49,13 @@ export interface EndpointOptions {
   readonly poster: Pick<Poster, 'post'>
   /** Resolves after so many milliseconds; rejects where the signal fires before. */
   readonly wait: (milliseconds: number, signal: AbortSignal) => Promise<void>
+  /** Milliseconds, by a clock that never is set. */
+  readonly now: () => number
   readonly logger: Logger
 }
+
+/** Milliseconds for which events that are dropped are said once, whether or not there is room in between. */
+const silence = 60_000
 
 export class Endpoint {
   readonly #options: EndpointOptions
@@ -71,6 +76,7 @@ export class Endpoint {
   #dropped = 0
   /** Events that found no room since there was room last. */
   #droppedNow = 0
+  #droppingSince = 0
   #isDraining = false
   /** All up to here have been delivered. */
   #delivered = 0
@@ -106,11 +112,12 @@ export class Endpoint {
 
   /** What was admitted is in the queue. */
   written({ body }: QueuedEvent): void {
+    const before = this.#stored
     this.#coming = sum(this.#coming, sizeOf(body), -1)
-    this.#stored = sum(this.#stored, sizeOf(body))
+    this.#stored = sum(before, sizeOf(body))
     this.#events += 1
     this.#news.resolve()
-    if (this.#droppedNow > 0 && this.#stored.events * 2 <= this.#options.bounds.maxEvents) this.#sayRoom()
+    if (this.#droppedNow > 0) this.#sayRoom(before)
   }
 
   /** It could not be put there. */
@@ -219,11 +226,15 @@ export class Endpoint {
     const { settings, logger } = this.#options
     this.#dropped += 1
     this.#droppedNow += 1
-    if (this.#droppedNow === 1) logger.warn({ endpoint: settings.name, error }, message)
+    if (this.#droppedNow > 1) return
+    this.#droppingSince = this.#options.now()
+    logger.warn({ endpoint: settings.name, error }, message)
   }
 
-  #sayRoom(): void {
-    const { settings, logger } = this.#options
+  /** Room that comes and goes is none. */
+  #sayRoom({ events, bytes }: Size): void {
+    const { settings, bounds, now, logger } = this.#options
+    if (events * 2 > bounds.maxEvents || bytes * 2 > bounds.maxSize || now() - this.#droppingSince < silence) return
     logger.info({ endpoint: settings.name, dropped: this.#droppedNow }, 'events are kept again')
     this.#droppedNow = 0
   }

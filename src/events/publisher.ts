@@ -23,8 +23,9 @@ export interface PublisherOptions {
   readonly port: number
   readonly userAgent: string
   readonly logger: Logger
-  /** How an endpoint that fails is waited for; for tests. */
+  /** How an endpoint that fails is waited for, and the time; for tests. */
   readonly wait?: ((milliseconds: number, signal: AbortSignal) => Promise<void>) | undefined
+  readonly now?: (() => number) | undefined
 }
 
 /** Disposing it gives the endpoints a moment, and keeps what is left. */
@@ -37,7 +38,9 @@ export class Publisher implements CacheLog, AsyncDisposable {
   /** Admitted, and not written down yet. */
   #batch: { readonly endpoint: Endpoint; readonly event: QueuedEvent }[] = []
 
-  constructor({ endpoints, bounds, folder, port, userAgent, logger, wait = pause }: PublisherOptions) {
+  constructor(options: PublisherOptions) {
+    const { endpoints, bounds, folder, port, userAgent, logger } = options
+    const { wait = pause, now = (): number => performance.now() } = options
     this.#source = { addr: `${hostname()}:${port}`, instanceID: randomUUID() }
     this.#logger = logger
     this.#queue = new KeptQueue({
@@ -49,7 +52,7 @@ export class Publisher implements CacheLog, AsyncDisposable {
     for (const settings of endpoints) {
       const poster = new Poster({ ...settings, userAgent })
       this.#posters.push(poster)
-      this.#endpoints.push(new Endpoint({ settings, bounds, queue: this.#queue, poster, wait, logger }))
+      this.#endpoints.push(new Endpoint({ settings, bounds, queue: this.#queue, poster, wait, now, logger }))
     }
   }
 

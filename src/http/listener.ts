@@ -203,10 +203,10 @@ class IncomingRequest implements Request {
   }
 
   get peer(): string {
-    const { remoteAddress = '', remotePort = '' } = this.#incoming.socket
-    return remoteAddress === ''
-      ? ''
-      : `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`
+    const { remoteAddress, remotePort } = this.#incoming.socket
+    if (remoteAddress === undefined || remotePort === undefined) return ''
+    const address = remoteAddress.replace(/^::ffff:(?=[\d.]+$)/, '') // IPv4, on a socket of both
+    return `${address.includes(':') ? `[${address}]` : address}:${remotePort}`
   }
 
   /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */

@@ -1,6 +1,6 @@
 // Events of a whole server: over a kill, with a disk that is full, and beside distribution's own.
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
@@ -75,6 +75,25 @@ test('P9: killed again and again while it delivers, no event is lost', { timeout
     firsts.map(({ target }) => target['digest']),
     digests,
   )
+})
+
+test('P8, T-95: neither the URL nor the headers of an endpoint are in the log or in a file', async () => {
+  await using folder = await temporaryFolder()
+  await using sink = await startSink((_, response) => void response.writeHead(500).end('canary'))
+  const url = `http://canary:canary@${sink.host}/canary?canary`
+  const text = configOf(folder, url).replace('backoff:', 'threshold: 1, headers: { X-Token: [canary] }, backoff:')
+  await using entrepot = await startEntrepot(folder, text)
+  await pushBlob(entrepot.url, 'a', 'blob')
+  await entrepot.process.waitFor(/endpoint fails: its events wait/)
+  const [request] = sink.requests
+  assert.deepEqual([request?.url, request?.headers['x-token']], ['/canary?canary', 'canary'])
+  const files = await readdir(join(folder.path, 'data'), { recursive: true, withFileTypes: true })
+  const queue = files.filter((entry) => entry.isFile() && entry.name.startsWith('queue-'))
+  assert.ok(queue.length > 0)
+  for (const { parentPath, name } of queue)
+    assert.ok(!(await readFile(join(parentPath, name))).includes('canary'), name)
+  assert.equal(await entrepot.stop(), 0)
+  assert.doesNotMatch(entrepot.process.output(), /canary/)
 })
 
 /** No file of it grows beyond so many bytes: what a full disk looks like to whoever writes. */

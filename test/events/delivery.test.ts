@@ -107,7 +107,9 @@ test('P7: beyond its bounds events are dropped, counted, and said once', async (
     await released
     reply(response, 200)
   })
-  await using under = publisherTo([{ url: sink.url }], { bounds: { maxEvents: 4, maxSize: 1024 * 1024 } })
+  let now = 0
+  const bounds = { maxEvents: 4, maxSize: 1024 * 1024 }
+  await using under = publisherTo([{ url: sink.url }], { bounds, now: () => now })
   under.publish('a', 'b', 'c')
   await sink.until(1)
   under.publish('d', 'e', 'f')
@@ -120,6 +122,10 @@ test('P7: beyond its bounds events are dropped, counted, and said once', async (
   await until(() => under.publisher.counts()[0]?.pending === 0)
   under.publish('g')
   assert.deepEqual(tagsOf(await sink.until(5)), ['a', 'b', 'c', 'd', 'g'])
+  assert.equal(under.lines.length, 1)
+  now = 60_000
+  under.publish('h')
+  await sink.until(6)
   assert.deepEqual(
     under.lines.map(({ level, msg, dropped }) => [level, msg, dropped]),
     [
