@@ -86,7 +86,7 @@ test('what is evicted is told, manifest and blobs', async () => {
   await made.kept.evictor.run()
   const told = await sink.until(3)
   const digests = [image.digest, ...layers.map((layer) => digestOf(layer))]
-  assert.deepEqual(told.map(({ target }) => target['digest']).toSorted(), digests.toSorted())
+  assert.deepEqual(told.map(({ target }) => String(target['digest'])).toSorted(), digests.toSorted())
   for (const { action, target } of told) {
     assert.deepEqual(
       [action, target['repository'], Object.keys(target)],

@@ -1,5 +1,6 @@
 // Deliveries: in their order, at least once, to each endpoint by itself, whatever it does.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { test } from 'node:test'
 import { reply, scriptedServer } from '../support/scripted-server.ts'
 import { publisherTo, pullOf } from './publishing.ts'
@@ -78,9 +79,10 @@ test('a delivery that takes too long is an error, and comes again', async () => 
   })
   await using under = publisherTo([{ url: sink.url, timeout: 100 }])
   under.publish('a')
-  assert.deepEqual(tagsOf(await sink.until(2)), ['a', 'a'])
+  const [first, second] = await sink.until(2)
+  assert.equal(first?.id, second?.id)
   await until(() => under.publisher.counts()[0]?.successes === 1)
-  assert.equal(under.publisher.counts()[0]?.errors, 1)
+  assert.ok((under.publisher.counts()[0]?.errors ?? 0) > 0)
 })
 
 test('an endpoint hears nothing of what it ignores', async () => {
@@ -220,7 +222,7 @@ test('what was published just before the end is delivered', async () => {
 test('an endpoint that fails holds up no end', async () => {
   await using sink = await startSink((_, response) => reply(response, 500))
   const under = publisherTo([{ url: sink.url, threshold: 1 }], {
-    wait: async (_, signal) => await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal))),
+    wait: async (_, signal) => void (await once(signal, 'abort')),
   })
   under.publish('a')
   await until(() => under.publisher.counts()[0]?.failures === 1)

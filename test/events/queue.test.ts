@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { temporaryFolder } from '../support/real-parts.ts'
+import { reply } from '../support/scripted-server.ts'
 import { publisherTo, type PublisherUnderTest } from './publishing.ts'
 import { startSink } from './sink.ts'
 
@@ -36,14 +37,14 @@ test('what was delivered does not come again, and its room is given back', async
   await using sink = await startSink()
   {
     await using under = publisherTo([sink], { folder: folder.path })
-    for (let index = 0; index < 500; index += 1) under.publish(`v${index}`)
-    await sink.until(500)
+    for (let index = 0; index < 200; index += 1) under.publish(`v${index}`)
+    await sink.until(200)
   }
   const { size } = await stat(join(folder.path, 'queue-0.sqlite'))
   assert.ok(size < 64 * 1024, `${size}`)
   await using under = publisherTo([sink], { folder: folder.path })
   under.publish('last')
-  assert.equal((await sink.until(501)).at(-1)?.target['tag'], 'last')
+  assert.equal((await sink.until(201)).at(-1)?.target['tag'], 'last')
 })
 
 test('each process has a file of its own, and what a dead one has left is delivered by another', async () => {
@@ -141,4 +142,31 @@ test('P9: where no file can be made, events wait in memory', async () => {
   under.publish('a')
   await sink.until(1)
   assert.ok(under.lines.some(({ level, msg }) => level === 'warn' && msg === 'the queue of events is kept in memory'))
+})
+
+test('P9: a queue that rots while it is used is made again, what it held is counted, and events are told on', async () => {
+  await using folder = await temporaryFolder()
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  await using sink = await startSink(async (_, response) => {
+    await released
+    reply(response, 200)
+  })
+  const bounds = { maxEvents: 10_000, maxSize: 64 * 1024 * 1024 }
+  await using under = publisherTo([{ url: sink.url }], { folder: folder.path, bounds })
+  const count = 3000 // more than is kept in memory of the file
+  for (let index = 0; index < count; index += 1) under.publish(`v${index}`)
+  await written(under, count)
+  for (const name of ['queue-0.sqlite', 'queue-0.sqlite-wal']) {
+    const path = join(folder.path, name)
+    await writeFile(path, Buffer.alloc((await stat(path)).size, 'rotten'), { flag: 'r+' })
+  }
+  release()
+  await under.until(({ msg }) => msg === 'the queue of events cannot be read: it is made again in memory')
+  under.publish('new')
+  while (sink.told.at(-1)?.target['tag'] !== 'new') await sink.until(sink.told.length + 1)
+  while (under.publisher.counts()[0]?.pending !== 0) await new Promise(setImmediate)
+  const [{ dropped, successes, events } = assert.fail()] = under.publisher.counts()
+  assert.ok(dropped > 0)
+  assert.equal(events, count + 1)
+  assert.ok(dropped + successes >= events && dropped + successes <= events + 1, `${dropped} ${successes}`)
 })

@@ -38,12 +38,12 @@ test('a handler hears who is at the other end, by its own address', async () => 
   const hosts = ['127.0.0.1', ...(networkInterfaces()['lo']?.some(({ family }) => family === 'IPv6') ? ['::'] : [])]
   for (const host of hosts) {
     let peer = ''
-    const handler: Handler = async (request) => {
-      peer = request.peer
+    const handler: Handler = async (asked) => {
+      peer = asked.peer
       return { status: 200, headers: {} }
     }
     await using listener = await listen(handler, { host, port: 0, logger })
-    const asked = async (address: string): Promise<string> => {
+    const ask = async (address: string): Promise<string> => {
       const socket = connect(listener.port, address)
       await once(socket, 'connect')
       const port = String(socket.localPort)
@@ -51,8 +51,8 @@ test('a handler hears who is at the other end, by its own address', async () => 
       for await (const _ of socket);
       return peer.replace(`:${port}`, ':port')
     }
-    assert.equal(await asked('127.0.0.1'), '127.0.0.1:port', host)
-    if (host === '::') assert.equal(await asked('::1'), '[::1]:port')
+    assert.equal(await ask('127.0.0.1'), '127.0.0.1:port', host)
+    if (host === '::') assert.equal(await ask('::1'), '[::1]:port')
   }
 })
 
