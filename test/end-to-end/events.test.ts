@@ -157,10 +157,12 @@ async function day(url: string, sink: Sink): Promise<object[]> {
     await sink.until(before + count)
     return String(answer.headers['location'])
   }
-  for (const blob of [layer, config]) {
-    const session = await step(202, 0, 'a/blobs/uploads/', { method: 'POST' })
-    await step(201, 1, `${session}&digest=${digestOf(blob)}`, { method: 'PUT', body: blob })
-  }
+  const begun = await step(202, 0, 'a/blobs/uploads/', { method: 'POST' })
+  await step(201, 1, `${begun}&digest=${digestOf(config)}`, { method: 'PUT', body: config })
+  const session = await step(202, 0, 'a/blobs/uploads/', { method: 'POST' })
+  const type = { 'content-type': 'application/octet-stream' }
+  const appended = await step(202, 0, session, { method: 'PATCH', body: layer, headers: type })
+  await step(201, 1, `${appended}&digest=${digestOf(layer)}`, { method: 'PUT' })
   const put = { method: 'PUT', body: document, headers: { 'content-type': ociManifest } }
   await step(201, 1, 'a/manifests/v1', put)
   await step(201, 1, `a/manifests/${manifest}`, put)
