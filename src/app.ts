@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { EndpointReading } from './metrics/readings.ts'
 import { HotReplies } from './api/hot-replies.ts'
 import { api } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
@@ -16,6 +17,7 @@ import { openFactStore } from './cache/store.ts'
 import { PathNotFoundError, type Redirect, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
+import type { Publisher } from './events/publisher.ts'
 import { listen } from './http/listener.ts'
 import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
@@ -27,6 +29,7 @@ import { copyTest, Selector, titleOf, type Upstream } from './proxy/selection.ts
 import { openInstruments, type Instruments } from './instruments.ts'
 import { changedSections, LiveUpstreams, policyOf } from './reload.ts'
 import type { AccessController } from './registry/access.ts'
+import type { CacheLog } from './registry/cache-log.ts'
 import type { Registry } from './registry/registry.ts'
 import type { UpstreamSource } from './registry/upstream-source.ts'
 import type { UsageLog } from './registry/usage.ts'
@@ -92,9 +95,12 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     logger,
   })
   if (!config.storage.readOnly) await store.checkWritable()
-  const opened = openRegistry(config, { store, facts, usage, instruments }, opening, logger)
+  const publisher = await openPublisher(config, opening, logger)
+  const parts = { store, facts, usage, instruments, cacheLog: publisher }
+  const opened = openRegistry(config, parts, opening, logger)
   const { proxy, places, reload } = opened
-  const registry = await withMiddleware(config, opened.registry, logger)
+  const asked = await withMiddleware(config, opened.registry, logger)
+  const registry = await tellingRegistry(asked, config, publisher)
   const access = await openGuard(config, logger)
   const listener = opening.use(
     await listen(
@@ -106,6 +112,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
           relativeUrls: config.http.relativeUrls,
           secret: config.http.secret ?? (await uploadSecret(driver, logger)),
           readOnly: config.storage.readOnly,
+          describesRequests: publisher !== undefined,
           hotReplies: isAskedEachTime(config) ? undefined : new HotReplies(),
           access,
           schema1: await openSchema1(config),
@@ -120,13 +127,17 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   sweepNowAndThen(config, store, opening, logger)
   purgeNowAndThen(config, driver, opening, logger)
   if (config.storage.scrub.enabled) opening.use(store.scrub(config.storage.scrub))
-  const evictor = usage === undefined ? undefined : opening.use(openEvictor(config, store, usage, logger))
+  const evictor =
+    usage === undefined
+      ? undefined
+      : opening.use(openEvictor(config, store, { recorder: usage, cacheLog: publisher }, logger))
   instruments.read({
     descriptors: () => descriptors.counts(),
     damaged: () => store.damaged,
     places,
     proxy: proxy && ((): ProxyCounts => proxy.counts()),
     eviction: evictor && ((): EvictionCounts => evictor.counts()),
+    notifications: publisher && ((): readonly EndpointReading[] => publisher.counts()),
     maxSize: config.proxy?.cache.maxSize,
   })
   const debug = await openDebug(config, { driver, store, instruments }, opening, logger)
@@ -165,6 +176,32 @@ async function openDebug(
   return await openDebugListener(config, parts, opening, logger)
 }
 
+/** `undefined` where nobody wants to be told. */
+async function openPublisher(
+  { notifications, storage, http }: Config,
+  opening: AsyncDisposableStack,
+  logger: Logger,
+): Promise<Publisher | undefined> {
+  const { endpoints, queue: bounds } = notifications
+  if (endpoints.length === 0) return undefined
+  const { Publisher: Opened } = await import('./events/publisher.ts')
+  const folder = storage.driver === 'inmemory' ? undefined : join(storage.rootDirectory, 'entrepot/events')
+  return opening.use(
+    new Opened({ endpoints, bounds, folder, port: http.port, userAgent: `entrepot/${version}`, logger }),
+  )
+}
+
+async function tellingRegistry(
+  registry: Registry,
+  { notifications }: Config,
+  publisher: Publisher | undefined,
+): Promise<Registry> {
+  if (publisher === undefined) return registry
+  const { events } = await import('./events/registry.ts')
+  const { includeReferences } = notifications
+  return events(registry, { includeReferences, publish: (event) => publisher.publish(event) })
+}
+
 function openDriver({ storage }: Config): StorageDriver {
   if (storage.driver === 'inmemory') return inMemoryDriver()
   return filesystemDriver({ rootDirectory: storage.rootDirectory, maxThreads: storage.maxThreads })
@@ -188,8 +225,9 @@ async function withMiddleware({ middleware }: Config, registry: Registry, logger
 }
 
 /** Whether somebody has to decide about each pull, or to hear of it. */
-function isAskedEachTime({ auth, middleware }: Config): boolean {
-  return auth !== undefined || middleware.registry.length + middleware.repository.length > 0
+function isAskedEachTime({ auth, middleware, notifications }: Config): boolean {
+  const { registry, repository } = middleware
+  return auth !== undefined || notifications.endpoints.length + registry.length + repository.length > 0
 }
 
 /** @throws ConfigError where the key cannot be read */
@@ -238,6 +276,7 @@ interface RegistryParts {
   readonly facts: FactStore
   readonly usage: UsageLog | undefined
   readonly instruments: Instruments
+  readonly cacheLog: CacheLog | undefined
 }
 
 interface OpenedRegistry {
@@ -251,7 +290,7 @@ interface OpenedRegistry {
 
 function openRegistry(
   config: Config,
-  { store, facts, usage, instruments }: RegistryParts,
+  { store, facts, usage, instruments, cacheLog }: RegistryParts,
   opening: AsyncDisposableStack,
   logger: Logger,
 ): OpenedRegistry {
@@ -303,7 +342,7 @@ function openRegistry(
   const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
   const limits = { patience: timeouts.stale, negative, fill }
-  const options = { upstreams, hosted, offline, confirmations, usage, ...limits, logger }
+  const options = { upstreams, hosted, offline, confirmations, usage, cacheLog, ...limits, logger }
   const registry = opening.use(new ProxyRegistry(store, options))
   return {
     registry,
@@ -322,7 +361,12 @@ function evicts({ storage, proxy }: Config): boolean {
   return proxy !== undefined && !storage.readOnly && (proxy.cache.maxSize !== undefined || proxy.cache.ttl > 0)
 }
 
-function openEvictor({ storage, proxy }: Config, store: LocalStore, recorder: UsageRecorder, logger: Logger): Evictor {
+function openEvictor(
+  { storage, proxy }: Config,
+  store: LocalStore,
+  { recorder, cacheLog }: { readonly recorder: UsageRecorder; readonly cacheLog: CacheLog | undefined },
+  logger: Logger,
+): Evictor {
   const { cache, upstreams = [], hosted = [] } = proxy ?? {}
   return new Evictor({
     store,
@@ -332,6 +376,7 @@ function openEvictor({ storage, proxy }: Config, store: LocalStore, recorder: Us
     ttl: cache?.ttl ?? 0,
     pins: cache?.pins ?? [],
     isCopy: copyTest(upstreams, hosted),
+    cacheLog,
     logger,
   })
 }

@@ -1,4 +1,5 @@
 // The OCI distribution API over any registry: raw path → route → contract → reply.
+import { randomUUID } from 'node:crypto'
 import type { Handler, Reply, Request } from '../http/exchange.ts'
 import { RegistryError, RegistryErrors } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
@@ -8,6 +9,7 @@ import { Guard } from './access.ts'
 import { readBlob } from './blobs.ts'
 import type { HotReplies } from './hot-replies.ts'
 import { listCatalog, listTags, type PageLimits } from './listing.ts'
+import { locationOf } from './location.ts'
 import { pushManifest, removeManifest, type PushPolicy } from './manifest-push.ts'
 import { readManifest } from './manifests.ts'
 import { asRegistryError, problemReply, statusOf } from './problem.ts'
@@ -33,6 +35,8 @@ export interface ApiOptions extends UploadOptions, PushPolicy {
   readonly readOnly: boolean
   /** Without it every answer is found anew: for whoever must be asked, or told, each time. */
   readonly hotReplies?: HotReplies | undefined
+  /** Whether the registry is told of each request what is known of it. */
+  readonly describesRequests?: boolean | undefined
 }
 
 /** Which methods a resource has; those that do not read are gone where the registry is read-only. */
@@ -60,8 +64,13 @@ export function api(registry: Registry, options: ApiOptions): Handler {
   const hot = options.hotReplies
   const find = async (request: Request): Promise<Reply> => {
     const generation = hot?.generation ?? 0
-    const trace: Trace = { from: 'local' }
-    const answered = await answer(registry, options, guard, request, trace)
+    const trace: Trace = options.describesRequests === true ? describedTrace(request, options) : { from: 'local' }
+    let answered: Reply | undefined
+    try {
+      answered = await answer(registry, options, guard, request, trace)
+    } finally {
+      trace.answered?.(answered?.status)
+    }
     for (const field of ['from', 'upstream', 'warning', 'user'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
     }
@@ -72,6 +81,13 @@ export function api(registry: Registry, options: ApiOptions): Handler {
     return reply
   }
   return (request) => hot?.find(request) ?? find(request)
+}
+
+function describedTrace(request: Request, options: ApiOptions): Trace {
+  const { method, peer: address, headers } = request
+  const { host, 'user-agent': userAgent } = headers
+  const base = locationOf('', request, options)
+  return { from: 'local', request: { id: randomUUID(), address, host, method, userAgent, base } }
 }
 
 /** A `Warning` of OCI's form (distribution-spec, «Warnings»); what no header can hold is left out of the text. */

@@ -156,7 +156,7 @@ async function mountBlob(
 ): Promise<boolean> {
   try {
     await registry.repository(from).blobs.stat(digest, call)
-    await repository.blobs.link(digest, call)
+    await repository.blobs.link(digest, { ...call, from })
     return true
   } catch (error) {
     if (error instanceof RegistryError) return false // absent, or an upstream that does not say: the client uploads it

@@ -14,6 +14,7 @@ export interface Config {
   readonly tags: { readonly maxTags: number }
   /** `undefined`: a plain registry, which asks nobody. */
   readonly proxy: ProxyConfig | undefined
+  readonly notifications: NotificationsConfig
   readonly validation: ValidationConfig
   readonly policy: PolicyConfig
   readonly schema1: Schema1Config
@@ -313,6 +314,33 @@ export type UpstreamCredentials =
   | { readonly kind: 'exec'; readonly command: string; readonly lifetime: number | undefined }
   /** A docker `config.json`; the path is absolute. */
   | { readonly kind: 'authfile'; readonly path: string }
+
+/** Whom we tell what happens. */
+export interface NotificationsConfig {
+  /** Whether events of manifests say what these refer to. */
+  readonly includeReferences: boolean
+  /** Of the events that wait for one endpoint. */
+  readonly queue: { readonly maxEvents: number; readonly maxSize: number }
+  /** Those that are not disabled. */
+  readonly endpoints: readonly EndpointConfig[]
+}
+
+export interface EndpointConfig {
+  /** No two endpoints share one. */
+  readonly name: string
+  /** May hold secrets anywhere behind its host, and a user name and password. */
+  readonly url: URL
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  /** Of one delivery. */
+  readonly timeout: number
+  /** Failures in a row after which each next try waits for `backoff`. */
+  readonly threshold: number
+  readonly backoff: number
+  readonly ignoredMediaTypes: readonly string[]
+  readonly ignoredActions: readonly string[]
+  /** Whether it is told what becomes of the cache. */
+  readonly cache: boolean
+}
 
 /** What a pushed manifest is looked at for. */
 export interface ValidationConfig {

@@ -14,6 +14,8 @@ import { unbuiltWarnings } from './keys.ts'
 import { resolveLog } from './log-section.ts'
 import { resolvePolicy, resolveSchema1, resolveValidation } from './manifest-sections.ts'
 import { resolveMiddleware } from './middleware-section.ts'
+import { resolveNotifications } from './notifications-section.ts'
+
 import { resolveProxy } from './proxy-section.ts'
 import { resolveRedis } from './redis-section.ts'
 import { configSchema, type ConfigInput } from './schema.ts'
@@ -105,6 +107,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext & { readonly 
     catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },
     tags: { maxTags: input.tags?.maxtags || defaultMaxEntries },
     proxy,
+    notifications: resolveNotifications(input.notifications ?? {}),
     validation: resolveValidation(input.validation ?? {}, context),
     policy: resolvePolicy(input.policy ?? {}),
     schema1: resolveSchema1(input.compatibility ?? {}, context),

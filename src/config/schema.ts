@@ -15,11 +15,12 @@ import {
   type ValidationInput,
 } from './manifest-sections.ts'
 import { middlewareSchema, type MiddlewareInput } from './middleware-section.ts'
+import { notificationsSchema, type NotificationsInput } from './notifications-section.ts'
 import { proxySchema, type ProxyInput } from './proxy-section.ts'
 import { redisSchema, type RedisInput } from './redis-section.ts'
 import { section } from './section.ts'
 import { storageSchema, type StorageInput } from './storage-section.ts'
-import { notificationsSchema, reportingSchema } from './unbuilt-sections.ts'
+import { reportingSchema } from './unbuilt-sections.ts'
 
 export interface ConfigInput {
   readonly version?: '0.1' | undefined
@@ -32,6 +33,7 @@ export interface ConfigInput {
   readonly catalog?: { readonly maxentries?: number | undefined } | undefined
   readonly tags?: { readonly maxtags?: number | undefined } | undefined
   readonly proxy?: ProxyInput | undefined
+  readonly notifications?: NotificationsInput | undefined
   readonly validation?: ValidationInput | undefined
   readonly policy?: PolicyInput | undefined
   readonly compatibility?: CompatibilityInput | undefined

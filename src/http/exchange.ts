@@ -12,6 +12,9 @@ export interface Request {
   readonly headers: IncomingHttpHeaders
   /** Who it comes from, without port; `undefined` once the connection is gone. */
   readonly address: string | undefined
+  /** The other end of the connection: `address:port`; empty where it has none. */
+  readonly peer: string
+
   readonly body: AsyncIterable<Uint8Array>
   /** Fires when the client has gone or the server stops waiting. */
   readonly signal: AbortSignal

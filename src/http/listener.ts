@@ -231,6 +231,14 @@ class IncomingRequest implements Request {
     return this.#incoming.socket.remoteAddress
   }
 
+  get peer(): string {
+    const { remoteAddress, remotePort } = this.#incoming.socket
+    if (remoteAddress === undefined || remotePort === undefined) return ''
+    const address = remoteAddress.replace(/^::ffff:(?=[\d.]+$)/, '') // IPv4, on a socket of both
+    return `${address.includes(':') ? `[${address}]` : address}:${remotePort}`
+
+  }
+
   /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
   get body(): AsyncIterable<Uint8Array> {
     const chunks = this.#incoming.iterator({ destroyOnReturn: false })

@@ -5,6 +5,7 @@ import { waitFor } from '../async/wait.ts'
 import type { Digest } from '../oci/digest.ts'
 import { isAbsence } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import type { CacheLog } from '../registry/cache-log.ts'
 import type { Collections, EvictableStore, Fact } from '../registry/usage.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ClockOptions } from './clock.ts'
@@ -55,6 +56,8 @@ export interface EvictorOptions {
   readonly isCopy: (repository: RepositoryName) => boolean
   /** Globs of repositories, or of `repository:tag`, that stay. */
   readonly pins: readonly string[]
+  /** Who is told what goes. */
+  readonly cacheLog?: CacheLog | undefined
   readonly logger: Logger
   readonly clocks?: Pick<ClockOptions, 'wall' | 'monotonic'> | undefined
 }
@@ -323,7 +326,7 @@ export class Evictor implements AsyncDisposable {
 
   /** Backwards to how it came: whatever is cut short leaves nothing that refers to what is gone. */
   async #unlink({ repository: name, links, tags }: Unit, tally: Tally): Promise<void> {
-    const { store, recorder } = this.#options
+    const { store, recorder, cacheLog } = this.#options
     const repository = store.discardable(name)
     for (const { tag, digest } of tags) {
       if (this.#isResting) return
@@ -334,9 +337,12 @@ export class Evictor implements AsyncDisposable {
       if (this.#isResting) return
       const wasThere = await isThere(repository[kind].delete(digest))
       if (!wasThere) recorder.note({ kind: 'unlinked', repository: name, as: kind, digest })
-      else if (kind === 'manifests') {
-        tally.images++
-        this.#total.images++
+      else {
+        cacheLog?.note({ action: 'evicted', repository: name, digest })
+        if (kind === 'manifests') {
+          tally.images++
+          this.#total.images++
+        }
       }
     }
   }
@@ -413,7 +419,7 @@ async function* translated(facts: AsyncIterable<Fact>): AsyncGenerator<Fact, voi
 }
 
 /** Whether there was what was to be taken away. */
-async function isThere(removal: Promise<void>): Promise<boolean> {
+async function isThere(removal: Promise<unknown>): Promise<boolean> {
   try {
     await removal
     return true

@@ -2,6 +2,7 @@
 import { LRUCache } from 'lru-cache'
 import pLimit from 'p-limit'
 import type { Digest } from '../oci/digest.ts'
+import type { CacheLog } from '../registry/cache-log.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { BlobStore } from '../registry/store.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
@@ -23,6 +24,7 @@ export interface FillsOptions {
   readonly content: ContentStore
   readonly settings: TransferSettings
   readonly trouble: StorageTrouble
+  readonly cacheLog: CacheLog | undefined
   readonly logger: Logger
   /** Ends every fill, at shutdown. */
   readonly signal: AbortSignal
@@ -106,7 +108,11 @@ export class Fills implements AsyncDisposable {
       if (stored === undefined) this.#counts.passedThrough++
       else this.#counts.stored++
       if (stored === undefined) this.#options.logger.info({ ...fields, ms }, 'blob passed through, not stored')
-      else this.#options.logger.info({ ...fields, bytes: stored.size, ms }, 'fill stored')
+      else {
+        this.#options.logger.info({ ...fields, bytes: stored.size, ms }, 'fill stored')
+        const { repository, host } = order
+        this.#options.cacheLog?.note({ action: 'fill', repository, descriptor: stored, host })
+      }
     } catch (error) {
       this.#counts.failed++
       if (error instanceof WrongBytesError) {

@@ -4,6 +4,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
+import type { CacheLog } from '../registry/cache-log.ts'
 import type { Manifest, ManifestSource } from '../registry/source.ts'
 import type { WritableRepository } from '../registry/store.ts'
 import { isMissing, worse } from '../registry/unreadable-error.ts'
@@ -16,8 +17,10 @@ export interface ProxyManifestsOptions {
   readonly local: WritableRepository
   /** Absent where we never dial out. */
   readonly remote: ManifestSource | undefined
+  readonly host: string
   readonly named: NamedBlobs
   readonly usage: UsageLog | undefined
+  readonly cacheLog: CacheLog | undefined
   readonly trouble: StorageTrouble
   /** The running fetches of every repository. */
   readonly fetches: Coalescer<Manifest>
@@ -85,11 +88,12 @@ export class ProxyManifests implements ManifestSource {
 
   /** Stores what an upstream sent, by the path that a push takes. A disk that fails costs the copy, not the answer. */
   async store(manifest: Manifest, digest: Digest = manifest.descriptor.digest): Promise<Manifest> {
-    const { local, named, trouble } = this.#options
+    const { local, host, named, trouble, cacheLog } = this.#options
     const { mediaType } = manifest.descriptor
     try {
       const stored = await local.manifests.put(manifest.bytes, { mediaType, digest })
       named.add(local.name, stored)
+      cacheLog?.note({ action: 'fill', repository: local.name, descriptor: stored.descriptor, host })
       return stored
     } catch (error) {
       if (error instanceof RegistryError) throw error

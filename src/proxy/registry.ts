@@ -5,6 +5,7 @@ import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrer.ts'
+import type { CacheLog } from '../registry/cache-log.ts'
 import type { LocalRegistry, Registry, RepositoryOptions } from '../registry/registry.ts'
 import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
@@ -41,6 +42,8 @@ export interface ProxyOptions {
   readonly negative: number
   /** Who is told what clients use of the copies. */
   readonly usage?: UsageLog | undefined
+  /** Who is told what becomes of the copies. */
+  readonly cacheLog?: CacheLog | undefined
   readonly logger: Logger
   /** Milliseconds since 1970; for tests. */
   readonly now?: (() => number) | undefined
@@ -82,6 +85,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       content: local.content,
       settings: options.fill,
       trouble: this.#trouble,
+      cacheLog: options.cacheLog,
       logger: options.logger,
       signal: this.#stop.signal,
     })
@@ -141,13 +145,15 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const local = clearedByStoring(this.#local.repository(selection.local), this.#negative)
     const remote = this.#options.offline ? undefined : upstream.source.repository(selection.remote)
     const { signal } = this.#stop
-    const { logger, usage } = this.#options
+    const { logger, usage, cacheLog } = this.#options
     const limit = this.#patience
     const manifests = new ProxyManifests({
       local,
       remote: remote?.manifests,
+      host,
       named: this.#named,
       usage,
+      cacheLog,
       fetches: this.#fetches,
       trouble: this.#trouble,
       signal,
@@ -173,6 +179,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const tags = new ProxyTags({
       ...shared,
       usage,
+      cacheLog,
       remote: remote?.tags,
       revalidations: this.#revalidations,
       lists: this.#lists,

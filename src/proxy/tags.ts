@@ -4,7 +4,9 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
 import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
+import type { CacheLog } from '../registry/cache-log.ts'
 import type { ListOptions, ResolveOptions, TagSource } from '../registry/source.ts'
+
 import type { WritableRepository } from '../registry/store.ts'
 import { ifReadable } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
@@ -33,6 +35,7 @@ export interface ProxyTagsOptions {
   readonly revalidations: Coalescer<Descriptor>
   readonly lists: TagLists
   readonly usage: UsageLog | undefined
+  readonly cacheLog: CacheLog | undefined
   readonly trouble: StorageTrouble
   readonly logger: Logger
   /** Ends revalidations and listings, at shutdown. */
@@ -127,6 +130,7 @@ export class ProxyTags implements TagSource {
       if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
       if (this.#isDenied(error)) throw clientError(error)
       this.#noteStale(error, options)
+      this.#note('stale', tag, stale)
       return stale
     }
   }
@@ -159,7 +163,13 @@ export class ProxyTags implements TagSource {
       trouble.failed(error, { repository: local.name, tag })
     }
     await freshness.refresh(local.name, tag, descriptor.digest)
+    this.#note('revalidated', tag, descriptor)
     return descriptor
+  }
+
+  #note(action: 'stale' | 'revalidated', tag: Tag, descriptor: Descriptor): void {
+    const { local, upstream, cacheLog } = this.#options
+    cacheLog?.note({ action, repository: local.name, tag, descriptor, host: upstream.host })
   }
 
   /** One HEAD; where the tag has moved, one GET of what it points at now. */

@@ -17,8 +17,30 @@ export interface Trace {
   repository?: string
   /** Why an answer may be out of date; sent as `Warning: 299` (OCI distribution-spec, «Warnings»). */
   warning?: string
-  /** Who the client is, where somebody has made sure of it. */
+  /** Where somebody wants to know: the client's request. */
+  readonly request?: RequestFacts | undefined
+  /** Who asks, where that was proven. */
   user?: string
+  /**
+   * Set by a decorator that waits for it: called once, when the request has been answered, with the status; with none where
+   * the client left before.
+   */
+  answered?: (status: number | undefined) => void
+}
+
+/** What is known of a client's request. */
+export interface RequestFacts {
+  /** A UUID of our own. */
+  readonly id: string
+  /** `address:port` of the client. */
+  readonly address: string
+  /** As the client wrote it. */
+  readonly host: string | undefined
+  readonly method: string
+  readonly userAgent: string | undefined
+  /** What URLs begin with that lead this client to us again, up to and without `v2/`. */
+  readonly base: string
+
 }
 
 /** Notes where an answer came from; the farthest place wins. */

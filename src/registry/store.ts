@@ -3,7 +3,7 @@ import type { ByteRange } from '../bytes/range.ts'
 import type { ByteStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Tag } from '../oci/reference.ts'
+import type { RepositoryName, Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrer.ts'
 import type { CallOptions } from './call.ts'
 import type { BlobSource, Manifest, ManifestSource, ReferrersSource, Repository, TagSource } from './source.ts'
@@ -16,12 +16,17 @@ export interface BlobStore extends BlobSource {
    * Makes a stored blob visible here: the caller has proof that this repository may show it. A second call is harmless.
    * @throws RegistryError BLOB_UNKNOWN where no such blob is stored
    */
-  link(digest: Digest, options?: CallOptions): Promise<Descriptor>
+  link(digest: Digest, options?: LinkOptions): Promise<Descriptor>
   /**
    * Takes the link away; the bytes stay until a sweep finds that nothing links them.
    * @throws RegistryError UNSUPPORTED where deletion is disabled, BLOB_UNKNOWN
    */
   delete(digest: Digest, options?: CallOptions): Promise<void>
+}
+
+export interface LinkOptions extends CallOptions {
+  /** The repository whose link was the proof, if one was. */
+  readonly from?: RepositoryName | undefined
 }
 
 export interface ManifestStore extends ManifestSource {
@@ -58,9 +63,10 @@ export interface TagStore extends TagSource {
   pointingAt(digest: Digest, options?: CallOptions): AsyncIterable<Tag>
   /**
    * With `onlyIf`, a tag that does not point at that manifest is left as it is, and none at all is no trouble.
+   * @returns whether it was taken away
    * @throws RegistryError UNSUPPORTED where deletion is disabled, MANIFEST_UNKNOWN
    */
-  delete(tag: Tag, options?: DeleteTagOptions): Promise<void>
+  delete(tag: Tag, options?: DeleteTagOptions): Promise<boolean>
 }
 
 export interface DeleteTagOptions extends CallOptions {

@@ -82,11 +82,12 @@ export class LinkedTags implements TagStore {
     })
   }
 
-  async delete(tag: Tag, options?: DeleteTagOptions): Promise<void> {
+  async delete(tag: Tag, options?: DeleteTagOptions): Promise<boolean> {
     options?.signal?.throwIfAborted()
     if (!this.#options.deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
     const wasThere = await this.#remove(tag, options?.onlyIf)
     if (!wasThere && options?.onlyIf === undefined) throw new RegistryError('MANIFEST_UNKNOWN', { tag })
+    return wasThere
   }
 
   async forget(tag: Tag, options?: CallOptions): Promise<boolean> {

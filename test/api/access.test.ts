@@ -57,7 +57,7 @@ async function send(handler: Handler, method: string, target: string, headers = 
     },
   }
   const query = new URLSearchParams(search)
-  const known = { method, path, target: path, query, headers, address: '192.0.2.1' }
+  const known = { method, path, target: path, query, headers, address: '192.0.2.1', peer: '' }
   return await handler({ ...known, body, signal, log: {} })
 }
 

@@ -15,6 +15,7 @@ function request(more: Partial<Request> = {}): Request {
     query: new URLSearchParams(),
     headers: {},
     address: undefined,
+    peer: '',
     body: (async function* () {})(),
     signal: new AbortController().signal,
     log: { kind: 'blob', repository: 'app', reference: digest },

@@ -198,7 +198,7 @@ async function exchange(handler: Handler, sent: Sent): Promise<Reply> {
   const { method, path, search, headers, body } = sent
   const query = new URLSearchParams(search)
   const { signal } = new AbortController()
-  const known = { method, path, target: path, query, headers, address: undefined }
+  const known = { method, path, target: path, query, headers, address: undefined, peer: '' }
   return await handler({ ...known, body: streamOf(body), signal, log: {} })
 }
 

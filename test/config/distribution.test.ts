@@ -56,6 +56,11 @@ test('the file of the registry:2 image is read', () => {
     catalog: { maxEntries: 1000 },
     tags: { maxTags: 1000 },
     proxy: undefined,
+    notifications: {
+      includeReferences: false,
+      queue: { maxEvents: 100_000, maxSize: 64 * 1024 * 1024 },
+      endpoints: [],
+    },
     validation: {
       disabled: false,
       urls: { allow: [], deny: [] },
@@ -136,7 +141,6 @@ notifications: { endpoints: [{ name: a, disabled: true, url: https://a }, { name
   assert.deepEqual(warnings, [
     'redis.pool is not supported yet and has no effect',
     'proxy.ttl is not supported yet and has no effect',
-    'notifications.endpoints is not supported yet and has no effect',
     'reporting.bugsnag is not supported yet and has no effect',
     'storage.filesystem.maxthreads is 10; the least is 25, which is used',
     'log.formatter: logstash is not supported yet; json is used',

@@ -98,9 +98,8 @@ const overrides: readonly Override[] = [
       REGISTRY_LOG_HOOKS_0_MAILOPTIONS_TO_0: 'ops@example.com',
       REGISTRY_NOTIFICATIONS_EVENTCONFIG_INCLUDEREFERENCES: 'true',
     },
-    pick: (config) => [config.log.hooks[0]?.smtp.host, config.health.files],
-    expected: ['mail', [{ path: '/down', interval: 10_000, threshold: 0 }]],
-    warnings: ['notifications.events.includereferences is not supported yet and has no effect'],
+    pick: ({ log, health, notifications }) => [log.hooks[0]?.smtp.host, health.files, notifications.includeReferences],
+    expected: ['mail', [{ path: '/down', interval: 10_000, threshold: 0 }], true],
   },
   {
     behaviour: "an upstream's dots and dashes may be written as underscores, the longest name first",

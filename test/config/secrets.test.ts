@@ -17,6 +17,16 @@ const refused: readonly (readonly [behaviour: string, yaml: string, env?: Env])[
   ['a password that YAML takes for an alias', `${minimal}proxy:\n  password: *hunter2\n`],
   ['a password that YAML cannot read', `${minimal}proxy:\n  password: "hunter2\n`],
   ['a password that YAML cannot read either', `${minimal}proxy:\n  password: @hunter2\n`],
+  ['a webhook that is no URL', `${minimal}notifications: { endpoints: [{ url: 'htp://a/hunter2' }] }`],
+  ['a webhook with a fragment', `${minimal}notifications: { endpoints: [{ url: 'https://a/hunter2#hunter2' }] }`],
+  [
+    "a webhook's header of the wrong form",
+    `${minimal}notifications: { endpoints: [{ url: 'https://a', headers: { Authorization: ["hunter2\\n"] } }] }`,
+  ],
+  [
+    "a webhook's header without its space",
+    `${minimal}notifications: { endpoints: [{ url: 'https://a', headers: { 'Authorization:hunter2': [a] } }] }`,
+  ],
   ['a section that YAML cannot read', minimal, { REGISTRY_PROXY: '{password: hunter2' }],
   ['an environment value of the wrong form', minimal, { REGISTRY_PROXY_EXEC: 'hunter2' }],
 ]
@@ -36,6 +46,6 @@ reporting: { bugsnag: { apikey: hunter2 } }
 proxy: { password: hunter2, username: me }`,
     { REGISTRY_PASSWORD: 'hunter2', REGISTRY_PROXY_PASWORD: 'hunter2' },
   )
-  assert.equal(warnings.length, 7)
+  assert.equal(warnings.length, 6)
   assert.doesNotMatch(warnings.join('\n'), /hunter2/)
 })

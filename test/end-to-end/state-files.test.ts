@@ -32,6 +32,7 @@ for (const [what, damage] of damages) {
     const start = async (): Promise<AppUnderTest> =>
       await startAppUnderTest({
         storage: { filesystem: { rootdirectory: folder.path }, scrub: { enabled: true }, delete: { enabled: true } },
+        notifications: { endpoints: [{ url: 'http://127.0.0.1:1' }] },
         proxy: { upstreams: { up: { url: origin.url, default: true } }, cache: { ttl: '30d' } },
       })
     const paths = ['manifests/v1', `manifests/${manifest}`, `blobs/${layers[0]}`, `referrers/${manifest}`]
@@ -43,7 +44,11 @@ for (const [what, damage] of damages) {
     const own = await readdir(join(folder.path, 'entrepot'), { recursive: true, withFileTypes: true })
     const files = own.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
     assert.ok(files.some((path) => path.endsWith('upload-secret')))
-    assert.ok(files.some((path) => path.includes('.sqlite')))
+    for (const name of ['ledger.sqlite', 'queue-0.sqlite'])
+      assert.ok(
+        files.some((path) => path.endsWith(name)),
+        name,
+      )
     for (const path of files) await damage(path, await readFile(path))
 
     await using app = await start()

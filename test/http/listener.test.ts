@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { type ByteStream } from '../../src/bytes/stream.ts'
@@ -31,6 +32,29 @@ test('a handler sees the path as it was sent, undecoded', async () => {
   })
   await request(listener, 'GET /v2/a/%2e%2e//b?ns=x%2Fy HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
   assert.deepEqual(seen, ['/v2/a/%2e%2e//b', 'x/y'])
+})
+
+test('a handler hears who is at the other end, by its own address', async () => {
+  const { logger } = recordingLogger()
+  const hosts = ['127.0.0.1', ...(networkInterfaces()['lo']?.some(({ family }) => family === 'IPv6') ? ['::'] : [])]
+  for (const host of hosts) {
+    let peer = ''
+    const handler: Handler = async (asked) => {
+      peer = asked.peer
+      return { status: 200, headers: {} }
+    }
+    await using listener = await listen(handler, { host, port: 0, logger })
+    const ask = async (address: string): Promise<string> => {
+      const socket = connect(listener.port, address)
+      await once(socket, 'connect')
+      const port = String(socket.localPort)
+      socket.end('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
+      for await (const _ of socket);
+      return peer.replace(`:${port}`, ':port')
+    }
+    assert.equal(await ask('127.0.0.1'), '127.0.0.1:port', host)
+    if (host === '::') assert.equal(await ask('::1'), '[::1]:port')
+  }
 })
 
 test('one line is logged per request, with the fields that the handler added', async () => {

@@ -40,7 +40,7 @@ suite('deleting a manifest by its digest', () => {
         ({ method, path }) =>
           (method === 'read' && path === tagCurrentPath(name, latest) && ++reads === 2) ||
           (method === 'remove' && path === tagCurrentPath(name, latest)),
-        async () => await (isMoved ? tags.put(latest, other) : tags.delete(latest)),
+        async () => void (await (isMoved ? tags.put(latest, other) : tags.delete(latest))),
       )
       const repository = openStore(busy.driver).removable(name)
       await removeManifest(repository, { kind: 'digest', digest: descriptor.digest }, {})
