@@ -15,6 +15,7 @@ import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import { listen } from './http/listener.ts'
+import { TlsFiles } from './http/tls-files.ts'
 import { Evictor } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
@@ -75,6 +76,8 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   })
   if (!config.storage.readOnly) await store.checkWritable()
   const registry = openRegistry(config, { store, facts, usage }, opening, logger)
+  const { tls: tlsConfig } = config.http
+  const tls = tlsConfig && opening.use(await TlsFiles.open({ ...tlsConfig, logger }))
   const listener = opening.use(
     await listen(
       api(registry, {
@@ -89,7 +92,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
         tags: { usual: Infinity, most: config.tags.maxTags },
       }),
-      { host: config.http.host, port: config.http.port, logger },
+      { host: config.http.host, port: config.http.port, tls, logger },
     ),
   )
   sweepNowAndThen(config, store, opening, logger)

@@ -35,7 +35,7 @@ function upstreamLines(config: Config): string[] {
 }
 
 function clientLines(upstreams: readonly UpstreamConfig[], url: string): string[] {
-  const host = new URL(url).host
+  const { host, protocol } = new URL(url)
   const upstream = upstreams.find((candidate) => candidate.default) ?? upstreams[0]
   const name = upstream?.name ?? upstream?.url.host ?? ''
   const location = upstream?.name === undefined ? host : `${host}/${upstream.name}`
@@ -51,7 +51,7 @@ function clientLines(upstreams: readonly UpstreamConfig[], url: string): string[
     `                location = "${name}"`,
     '                [[registry.mirror]]',
     `                location = "${location}"`,
-    '                insecure = true',
+    ...(protocol === 'http:' ? ['                insecure = true'] : []),
   ]
 }
 

@@ -39,6 +39,24 @@ export interface HttpConfig {
   readonly drainTimeout: number
   /** Added to every reply. */
   readonly headers: Readonly<Record<string, readonly string[]>>
+  /** `undefined`: plain HTTP. */
+  readonly tls: HttpTlsConfig | undefined
+}
+
+/** Files are named, not held: they are read again when they change. All paths are absolute. */
+export interface HttpTlsConfig {
+  readonly certificate: string
+  readonly key: string
+  /** Who signs the certificates of clients; none: clients are not asked for one. */
+  readonly clientAuthorities: readonly string[]
+  readonly clientAuth:
+    | 'request-client-cert'
+    | 'require-any-client-cert'
+    | 'verify-client-cert-if-given'
+    | 'require-and-verify-client-cert'
+  readonly minimumVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** In OpenSSL's words; `undefined`: Node's choice. */
+  readonly ciphers: string | undefined
 }
 
 export interface StorageConfig {

@@ -4,8 +4,9 @@ import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
 import type { HttpConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
+import { httpTlsSchema, resolveHttpTls, type HttpTlsInput } from './http-tls.ts'
 import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
-import { isEmpty, later, list, mapOf, section } from './section.ts'
+import { later, list, mapOf, section, type ResolveContext } from './section.ts'
 
 export interface HttpInput {
   readonly addr?: Address | undefined
@@ -15,7 +16,7 @@ export interface HttpInput {
   readonly relativeurls?: boolean | undefined
   readonly draintimeout?: number | undefined
   readonly headers?: Record<string, string[]> | undefined
-  readonly tls?: Readonly<Record<string, unknown>> | undefined
+  readonly tls?: HttpTlsInput | undefined
 }
 
 const prefix = leaf('a path that begins and ends with /', (value) =>
@@ -36,15 +37,7 @@ export const httpSchema: z.ZodType<HttpInput> = section({
   relativeurls: flag,
   draintimeout: leaf('a duration of at most 24 days, such as 30s', drainTimeout),
   headers: mapOf(list(headerValue)),
-  tls: section({
-    certificate: text,
-    key: text,
-    clientcas: list(text),
-    clientauth: later(text),
-    minimumtls: later(text),
-    ciphersuites: later(list(text)),
-    letsencrypt: section({ cachefile: text, email: text, hosts: list(text), directoryurl: text }),
-  }),
+  tls: httpTlsSchema,
   debug: later(section({ addr: text, prometheus: section({ enabled: flag, path: text }) })),
   // HTTP/1.1 is all we speak, so there is nothing to switch off.
   http2: section({ disabled: flag }),
@@ -59,9 +52,8 @@ function drainTimeout(value: string): number | undefined {
 
 const defaultDrainTimeout = 30_000
 
-/** @throws ConfigError where TLS was asked for: plain HTTP in its place would be a surprise */
-export function resolveHttp(input: HttpInput): HttpConfig {
-  refuseTls(input.tls ?? {})
+/** @throws ConfigError */
+export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConfig {
   const headers = input.headers ?? {}
   for (const name of Object.keys(headers)) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
@@ -77,13 +69,6 @@ export function resolveHttp(input: HttpInput): HttpConfig {
     relativeUrls: input.relativeurls ?? false,
     drainTimeout: input.draintimeout ?? defaultDrainTimeout,
     headers,
+    tls: resolveHttpTls(input.tls ?? {}, context),
   }
-}
-
-function refuseTls(tls: Readonly<Record<string, unknown>>): void {
-  const key = ['certificate', 'key', 'clientcas', 'letsencrypt'].find((one) => !isEmpty(tls[one]))
-  if (key === undefined) return
-  throw new ConfigError(
-    `http.tls.${key}: serving TLS is not supported yet, and entrepot does not serve plain HTTP where TLS was asked for`,
-  )
 }

@@ -109,7 +109,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext): Config {
   const maxEntries = input.catalog?.maxentries ?? defaultMaxEntries
   return {
     log: resolveLog(input.log ?? {}, input.loglevel, context),
-    http: resolveHttp(input.http ?? {}),
+    http: resolveHttp(input.http ?? {}, context),
     storage,
     redis,
     catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },

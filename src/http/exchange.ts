@@ -7,6 +7,8 @@ export interface Request {
   /** The path exactly as it was sent: not decoded, not normalised, without the query. */
   readonly path: string
   readonly query: URLSearchParams
+  /** How the client speaks to us. */
+  readonly scheme: 'http' | 'https'
   readonly headers: IncomingHttpHeaders
   readonly body: AsyncIterable<Uint8Array>
   /** Fires when the client has gone or the server stops waiting. */

@@ -1,11 +1,13 @@
 // Listens, hands requests to one handler, writes one log line for each at its end, and closes without cutting answers.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import type { Server as SecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
 import { pacedBody } from './paced-body.ts'
 import { sendReply } from './send.ts'
+import type { TlsFiles } from './tls-files.ts'
 
 export interface ListenerOptions {
   readonly host: string
@@ -16,11 +18,13 @@ export interface ListenerOptions {
   readonly idleTimeout?: number | undefined
   /** Milliseconds the headers of a request may take, from the first byte or the connection on; looked at as often. */
   readonly headersTimeout?: number | undefined
+  /** Plain HTTP without. It stays the caller's to dispose. */
+  readonly tls?: TlsFiles | undefined
 }
 
 export interface Listener extends AsyncDisposable {
   readonly port: number
-  /** `http://host:port`, for people and tests. */
+  /** `http://host:port`, or https, for people and tests. */
   readonly url: string
   /**
    * Accepts nothing new, lets running answers end for at most `drainTimeout` milliseconds, then cuts the rest. Resolves
@@ -32,8 +36,8 @@ export interface Listener extends AsyncDisposable {
 /** @throws Node's listen error (EADDRINUSE, EACCES …) */
 export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
   // A body may take as long as it likes while it moves (paced-body.ts); with no limit on it, Node wants one on headers said.
-  const { headersTimeout = 60_000 } = options
-  const server = createServer({
+  const { headersTimeout = 60_000, tls } = options
+  const server = await openServer(tls, {
     requestTimeout: 0,
     headersTimeout,
     connectionsCheckingInterval: Math.min(30_000, headersTimeout),
@@ -46,7 +50,7 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
     server.listen(options.port, options.host, resolve)
   })
   server.on('error', (error) => options.logger.error({ error }, 'listener failed'))
-  const running = new RunningListener(server, handler, options.logger)
+  const running = new RunningListener(server, tls === undefined ? 'http' : 'https', handler, options.logger)
   // Node answers what expects anything but 100-continue by itself, past the handler, the log and the drain.
   for (const event of ['request', 'checkExpectation'] as const) {
     server.on(event, (request: IncomingMessage, response: ServerResponse) => running.answer(request, response))
@@ -54,24 +58,34 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
   return running
 }
 
+async function openServer(tls: TlsFiles | undefined, options: ServerOptions): Promise<Server | SecureServer> {
+  if (tls === undefined) return createServer(options)
+  const https = await import('node:https')
+  const server = https.createServer({ ...options, ...tls.serverOptions(), handshakeTimeout: options.headersTimeout })
+  tls.attach(server)
+  return server
+}
+
 class RunningListener implements Listener {
   readonly port: number
   readonly url: string
-  readonly #server: Server
+  readonly #server: Server | SecureServer
+  readonly #scheme: 'http' | 'https'
   readonly #handler: Handler
   readonly #logger: Logger
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
   #draining = false
 
-  constructor(server: Server, handler: Handler, logger: Logger) {
+  constructor(server: Server | SecureServer, scheme: 'http' | 'https', handler: Handler, logger: Logger) {
     this.#server = server
+    this.#scheme = scheme
     this.#handler = handler
     this.#logger = logger
     const { address, family, port } = addressOf(server)
     const host = address === '::' || address === '0.0.0.0' ? 'localhost' : family === 'IPv6' ? `[${address}]` : address
     this.port = port
-    this.url = `http://${host}:${port}`
+    this.url = `${scheme}://${host}:${port}`
   }
 
   answer(incoming: IncomingMessage, response: ServerResponse): void {
@@ -86,7 +100,7 @@ class RunningListener implements Listener {
 
   async #exchange(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = performance.now()
-    const request = new IncomingRequest(incoming, response, this.#server.timeout)
+    const request = new IncomingRequest(incoming, response, this.#scheme, this.#server.timeout)
     let status = 500
     let bytes = 0
     let failure: unknown
@@ -176,6 +190,7 @@ async function discardBody(incoming: IncomingMessage): Promise<boolean> {
 class IncomingRequest implements Request {
   readonly method: string
   readonly path: string
+  readonly scheme: 'http' | 'https'
   readonly log: Record<string, unknown> = {}
   readonly #incoming: IncomingMessage
   readonly #response: ServerResponse
@@ -183,10 +198,11 @@ class IncomingRequest implements Request {
   readonly #patience: number
   #signal: AbortSignal | undefined
 
-  constructor(incoming: IncomingMessage, response: ServerResponse, patience: number) {
+  constructor(incoming: IncomingMessage, response: ServerResponse, scheme: 'http' | 'https', patience: number) {
     const target = incoming.url ?? '/'
     const mark = target.indexOf('?')
     this.method = incoming.method ?? 'GET'
+    this.scheme = scheme
     this.path = mark < 0 ? target : target.slice(0, mark)
     this.#search = mark < 0 ? '' : target.slice(mark + 1)
     this.#incoming = incoming
@@ -229,7 +245,7 @@ class IncomingRequest implements Request {
   }
 }
 
-function addressOf(server: Server): AddressInfo {
+function addressOf(server: Server | SecureServer): AddressInfo {
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening on a port')
   return address

@@ -38,6 +38,7 @@ test('the file of the registry:2 image is read', () => {
       relativeUrls: false,
       drainTimeout: 30_000,
       headers: { 'X-Content-Type-Options': ['nosniff'] },
+      tls: undefined,
     },
     storage: {
       driver: 'filesystem',
@@ -168,7 +169,6 @@ auth: none
     [
       'log.reportcaller',
       'log.hooks',
-      'http.tls.minimumtls',
       'http.h2c.enabled',
       'redis.tls.rootcas',
       'redis.poolsize',

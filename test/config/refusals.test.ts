@@ -91,14 +91,6 @@ refuses('what would be unsafe or elsewhere than asked is refused, not ignored', 
     'version: 0.1\nstorage: { filesystem: , inmemory: }',
     'storage: found filesystem and inmemory, expected exactly one storage driver',
   ],
-  [
-    `${minimal}http: { tls: { certificate: /a.pem, key: /b.pem } }`,
-    'http.tls.certificate: serving TLS is not supported yet, and entrepot does not serve plain HTTP where TLS was asked for',
-  ],
-  [
-    `${minimal}http: { tls: { letsencrypt: { email: a@b.c } } }`,
-    'http.tls.letsencrypt: serving TLS is not supported yet, and entrepot does not serve plain HTTP where TLS was asked for',
-  ],
   [`${minimal}http: { net: unix }`, 'http.net: found "unix", expected tcp; unix sockets are not supported yet'],
   [
     'version: 0.1\nstorage: { inmemory: , cache: { blobdescriptor: redis } }',
