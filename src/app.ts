@@ -92,7 +92,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
         tags: { usual: Infinity, most: config.tags.maxTags },
       }),
-      { host: config.http.host, port: config.http.port, tls, logger },
+      { host: config.http.host, port: config.http.port, socket: config.http.socket, tls, logger },
     ),
   )
   sweepNowAndThen(config, store, opening, logger)
@@ -101,7 +101,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const evictor = usage === undefined ? undefined : opening.use(openEvictor(config, store, usage, logger))
   const resources = opening.move()
   return {
-    url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
+    url: config.http.socket === undefined ? withPath(listener.url, config.http.prefix) : listener.url,
     summary: async () => await store.summary(),
     async close() {
       evictor?.rest()
@@ -113,6 +113,10 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+function withPath(url: string, path: string): string {
+  return new URL(path, url).href.replace(/\/$/, '')
 }
 
 function openDriver({ storage }: Config): StorageDriver {

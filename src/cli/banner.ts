@@ -11,13 +11,14 @@ export interface BannerFacts {
 
 export function banner({ version, config, url, stored }: BannerFacts): string {
   const where = config.storage.driver === 'filesystem' ? config.storage.rootDirectory : 'memory, gone at the end'
+  const isLocal = url.startsWith('unix:') // clients reach us by what stands in front
   const lines = [
     `entrepot ${version}`,
     '',
     `  address    ${url}`,
     `  storage    ${where} (${stored})`,
     ...upstreamLines(config),
-    ...(config.proxy?.upstreams.length ? clientLines(config.proxy.upstreams, url) : []),
+    ...(config.proxy?.upstreams.length && !isLocal ? clientLines(config.proxy.upstreams, url) : []),
   ]
   return `${lines.join('\n')}\n\n`
 }

@@ -29,6 +29,8 @@ export interface HttpConfig {
   readonly host: string
   /** 0: any free port. */
   readonly port: number
+  /** The absolute path of a unix socket, which is listened on instead; `undefined`: none. */
+  readonly socket: string | undefined
   /** Begins and ends with `/`. */
   readonly prefix: string
   /** How clients reach us, where it cannot be read off their requests. */

@@ -1,15 +1,17 @@
 // `http`: where we listen and how we answer.
 import type { z } from 'zod'
-import { findAddress, type Address } from './address.ts'
-import { ConfigError } from './config-error.ts'
+import { findAddress } from './address.ts'
+import { ConfigError, misfit } from './config-error.ts'
 import type { HttpConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
 import { httpTlsSchema, resolveHttpTls, type HttpTlsInput } from './http-tls.ts'
 import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
+import { resolvePath } from './named-file.ts'
 import { later, list, mapOf, section, type ResolveContext } from './section.ts'
 
 export interface HttpInput {
-  readonly addr?: Address | undefined
+  readonly addr?: string | undefined
+  readonly net?: 'tcp' | 'unix' | undefined
   readonly prefix?: string | undefined
   readonly host?: URL | undefined
   readonly secret?: string | undefined
@@ -29,8 +31,8 @@ const headerValue = leaf('the text of a header, without line breaks', (value) =>
 )
 
 export const httpSchema: z.ZodType<HttpInput> = section({
-  addr: leaf('an address to listen on, such as :5000, 127.0.0.1:5000 or [::1]:5000', (value) => findAddress(value)),
-  net: oneOf(['tcp'], 'tcp; unix sockets are not supported yet'),
+  addr: text,
+  net: oneOf(['tcp', 'unix']),
   prefix,
   host: plainUrl,
   secret: text,
@@ -61,8 +63,7 @@ export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConf
     }
   }
   return {
-    host: input.addr?.host ?? '',
-    port: input.addr?.port ?? 5000,
+    ...resolvePlace(input, context),
     prefix: input.prefix ?? '/',
     externalUrl: input.host,
     secret: input.secret,
@@ -71,4 +72,18 @@ export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConf
     headers,
     tls: resolveHttpTls(input.tls ?? {}, context),
   }
+}
+
+/** What `addr` is depends on `net`. */
+function resolvePlace({ net, addr }: HttpInput, context: ResolveContext): Pick<HttpConfig, 'host' | 'port' | 'socket'> {
+  if (net !== 'unix') {
+    const found = addr === undefined ? { host: '', port: 5000 } : findAddress(addr)
+    if (found !== undefined) return { host: found.host, port: found.port, socket: undefined }
+    throw misfit(['http', 'addr'], addr, 'an address to listen on, such as :5000, 127.0.0.1:5000 or [::1]:5000')
+  }
+  // Linux has room for no more (sockaddr_un), and would cut the rest off.
+  if (addr === undefined || Buffer.byteLength(resolvePath(addr, context)) > 107) {
+    throw misfit(['http', 'addr'], addr, 'the path of a unix socket, of at most 107 bytes, beside net: unix')
+  }
+  return { host: '', port: 0, socket: resolvePath(addr, context) }
 }

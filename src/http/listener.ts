@@ -1,4 +1,5 @@
 // Listens, hands requests to one handler, writes one log line for each at its end, and closes without cutting answers.
+import { chmod } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import type { Server as SecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -8,11 +9,14 @@ import { ClientGoneError, type Handler, type Reply, type Request } from './excha
 import { pacedBody } from './paced-body.ts'
 import { sendReply } from './send.ts'
 import type { TlsFiles } from './tls-files.ts'
+import { removeDeadSocket } from './unix-socket.ts'
 
 export interface ListenerOptions {
   readonly host: string
   /** 0 takes a free port. */
   readonly port: number
+  /** Instead of host and port: where a unix socket is made, for our own user and group. */
+  readonly socket?: string | undefined
   readonly logger: Logger
   /** Milliseconds a socket may make no progress, in either direction, before it is cut. */
   readonly idleTimeout?: number | undefined
@@ -23,8 +27,9 @@ export interface ListenerOptions {
 }
 
 export interface Listener extends AsyncDisposable {
+  /** 0 where it is a unix socket. */
   readonly port: number
-  /** `http://host:port`, or https, for people and tests. */
+  /** `http://host:port`, https, or `unix:///path`, for people and tests. */
   readonly url: string
   /**
    * Accepts nothing new, lets running answers end for at most `drainTimeout` milliseconds, then cuts the rest. Resolves
@@ -45,10 +50,13 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
     highWaterMark: 256 * 1024,
   })
   server.timeout = options.idleTimeout ?? 120_000
+  if (options.socket !== undefined) await removeDeadSocket(options.socket)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options.port, options.host, resolve)
+    if (options.socket === undefined) server.listen(options.port, options.host, resolve)
+    else server.listen(options.socket, resolve)
   })
+  if (options.socket !== undefined) await chmod(options.socket, 0o660)
   server.on('error', (error) => options.logger.error({ error }, 'listener failed'))
   const running = new RunningListener(server, tls === undefined ? 'http' : 'https', handler, options.logger)
   // Node answers what expects anything but 100-continue by itself, past the handler, the log and the drain.
@@ -82,10 +90,9 @@ class RunningListener implements Listener {
     this.#scheme = scheme
     this.#handler = handler
     this.#logger = logger
-    const { address, family, port } = addressOf(server)
-    const host = address === '::' || address === '0.0.0.0' ? 'localhost' : family === 'IPv6' ? `[${address}]` : address
-    this.port = port
-    this.url = `${scheme}://${host}:${port}`
+    const place = server.address()
+    this.port = place === null || typeof place === 'string' ? 0 : place.port
+    this.url = urlOf(scheme, place)
   }
 
   answer(incoming: IncomingMessage, response: ServerResponse): void {
@@ -245,8 +252,9 @@ class IncomingRequest implements Request {
   }
 }
 
-function addressOf(server: Server | SecureServer): AddressInfo {
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('not listening on a port')
-  return address
+function urlOf(scheme: string, place: AddressInfo | string | null): string {
+  if (place === null || typeof place === 'string') return `unix://${place}`
+  const { address, family, port } = place
+  const host = address === '::' || address === '0.0.0.0' ? 'localhost' : family === 'IPv6' ? `[${address}]` : address
+  return `${scheme}://${host}:${port}`
 }

@@ -32,6 +32,7 @@ test('the file of the registry:2 image is read', () => {
     http: {
       host: '',
       port: 5000,
+      socket: undefined,
       prefix: '/',
       externalUrl: undefined,
       secret: undefined,
