@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { api } from './api/api.ts'
+import { api, tooManyRequests } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
@@ -14,7 +14,9 @@ import { openFactStore } from './cache/store.ts'
 import { PathNotFoundError, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
-import { listen } from './http/listener.ts'
+import { ClientLimits } from './http/client-limits.ts'
+import { TrustedProxies } from './http/forwarded.ts'
+import { listen, type ListenerOptions } from './http/listener.ts'
 import { TlsFiles } from './http/tls-files.ts'
 import { Evictor } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
@@ -92,7 +94,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
         catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
         tags: { usual: Infinity, most: config.tags.maxTags },
       }),
-      { host: config.http.host, port: config.http.port, socket: config.http.socket, tls, logger },
+      { ...listenerOptions(config), tls, logger },
     ),
   )
   sweepNowAndThen(config, store, opening, logger)
@@ -112,6 +114,25 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     async [Symbol.asyncDispose]() {
       await resources.disposeAsync()
     },
+  }
+}
+
+function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
+  const { host, port, socket, limits, trustedProxies } = http
+  const { connections, requests, rate } = limits
+  return {
+    host,
+    port,
+    socket,
+    connections,
+    idleTimeout: limits.idle,
+    headersTimeout: limits.headerTime,
+    keepAliveTimeout: limits.keepAlive,
+    perClient:
+      requests === 0 && rate === 0
+        ? undefined
+        : { limits: new ClientLimits({ requests, rate }), refuse: tooManyRequests(http) },
+    trustedProxies: trustedProxies.length === 0 ? undefined : new TrustedProxies(trustedProxies),
   }
 }
 

@@ -1,4 +1,5 @@
 // The OCI distribution API over any registry: raw path → route → contract → reply.
+import type { OutgoingHttpHeaders } from 'node:http'
 import type { Handler, Reply, Request } from '../http/exchange.ts'
 import { RegistryError, RegistryErrors } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
@@ -47,11 +48,7 @@ const methods: Readonly<Record<Route['kind'], readonly string[]>> = {
 const readingMethods: readonly string[] = ['GET', 'HEAD']
 
 export function api(registry: Registry, options: ApiOptions): Handler {
-  const common = {
-    'docker-distribution-api-version': 'registry/2.0',
-    'x-content-type-options': 'nosniff', // whoever pushes decides what the bytes are, no browser does
-    ...Object.fromEntries(Object.entries(options.headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
-  }
+  const common = commonHeaders(options)
   return async (request) => {
     const trace: Trace = { from: 'local' }
     const reply = await answer(registry, options, request, trace)
@@ -60,6 +57,24 @@ export function api(registry: Registry, options: ApiOptions): Handler {
     }
     const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
     return { ...reply, headers: { ...common, ...warning, ...reply.headers } }
+  }
+}
+
+/** Answers a client that asks too much at once; `retryAfter` in seconds. */
+export function tooManyRequests(options: Pick<ApiOptions, 'headers'>): (retryAfter: number) => Reply {
+  const common = commonHeaders(options)
+  return (retryAfter) => {
+    const detail = 'this client asks for more than it may at once'
+    const problem = problemReply(new RegistryError('TOOMANYREQUESTS', detail, { retryAfter }))
+    return { ...problem, headers: { ...common, ...problem.headers } }
+  }
+}
+
+function commonHeaders({ headers }: Pick<ApiOptions, 'headers'>): OutgoingHttpHeaders {
+  return {
+    'docker-distribution-api-version': 'registry/2.0',
+    'x-content-type-options': 'nosniff', // whoever pushes decides what the bytes are, no browser does
+    ...Object.fromEntries(Object.entries(headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
   }
 }
 

@@ -1,5 +1,6 @@
 // The whole configuration on one page: what the rest of the house may know of it. `loadConfig` makes it: validated,
 // resolved, deeply frozen. Durations are milliseconds, sizes are bytes.
+import type { Network } from './network.ts'
 
 export interface Config {
   readonly log: LogConfig
@@ -43,6 +44,25 @@ export interface HttpConfig {
   readonly headers: Readonly<Record<string, readonly string[]>>
   /** `undefined`: plain HTTP. */
   readonly tls: HttpTlsConfig | undefined
+  readonly limits: HttpLimits
+  /** Proxies in front whose word on the client counts; `unix`: whoever reaches us by a unix socket. */
+  readonly trustedProxies: readonly (Network | 'unix')[]
+}
+
+/** How much clients may take of us. */
+export interface HttpLimits {
+  /** At once; 0: as many as the system gives us. */
+  readonly connections: number
+  /** Of one client at once; 0: any number. */
+  readonly requests: number
+  /** Requests of one client in a second; 0: any number. */
+  readonly rate: number
+  /** How long the headers of a request may take. */
+  readonly headerTime: number
+  /** How long a connection may make no progress while a request runs. */
+  readonly idle: number
+  /** How long it may wait for the next request. */
+  readonly keepAlive: number
 }
 
 /** Files are named, not held: they are read again when they change. All paths are absolute. */

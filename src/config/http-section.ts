@@ -4,9 +4,11 @@ import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { HttpConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
+import { httpLimitsSchema, resolveHttpLimits, type HttpLimitsInput } from './http-limits.ts'
 import { httpTlsSchema, resolveHttpTls, type HttpTlsInput } from './http-tls.ts'
 import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
+import { findNetwork } from './network.ts'
 import { later, list, mapOf, section, type ResolveContext } from './section.ts'
 
 export interface HttpInput {
@@ -19,6 +21,8 @@ export interface HttpInput {
   readonly draintimeout?: number | undefined
   readonly headers?: Record<string, string[]> | undefined
   readonly tls?: HttpTlsInput | undefined
+  readonly limits?: HttpLimitsInput | undefined
+  readonly trustedproxies?: HttpConfig['trustedProxies'][number][] | undefined
 }
 
 const prefix = leaf('a path that begins and ends with /', (value) =>
@@ -28,6 +32,10 @@ const prefix = leaf('a path that begins and ends with /', (value) =>
 /** RFC 9110 §5.5, less what lies beyond ASCII. */
 const headerValue = leaf('the text of a header, without line breaks', (value) =>
   /^[\t\x20-\x7e]*$/.test(value) ? value : undefined,
+)
+
+const proxyPlace = leaf('an address or a network such as 10.0.0.0/8, or unix', (value) =>
+  value === 'unix' ? value : findNetwork(value),
 )
 
 export const httpSchema: z.ZodType<HttpInput> = section({
@@ -40,6 +48,8 @@ export const httpSchema: z.ZodType<HttpInput> = section({
   draintimeout: leaf('a duration of at most 24 days, such as 30s', drainTimeout),
   headers: mapOf(list(headerValue)),
   tls: httpTlsSchema,
+  limits: httpLimitsSchema,
+  trustedproxies: list(proxyPlace),
   debug: later(section({ addr: text, prometheus: section({ enabled: flag, path: text }) })),
   // HTTP/1.1 is all we speak, so there is nothing to switch off.
   http2: section({ disabled: flag }),
@@ -71,6 +81,8 @@ export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConf
     drainTimeout: input.draintimeout ?? defaultDrainTimeout,
     headers,
     tls: resolveHttpTls(input.tls ?? {}, context),
+    limits: resolveHttpLimits(input.limits ?? {}),
+    trustedProxies: input.trustedproxies ?? [],
   }
 }
 

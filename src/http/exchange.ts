@@ -7,8 +7,12 @@ export interface Request {
   /** The path exactly as it was sent: not decoded, not normalised, without the query. */
   readonly path: string
   readonly query: URLSearchParams
-  /** How the client speaks to us. */
+  /** The client's, as far as we know: what a trusted proxy says, else who has connected. Empty at a unix socket. */
+  readonly address: string
+  /** How the client speaks to us, or to the trusted proxy in front. */
   readonly scheme: 'http' | 'https'
+  /** The host, and port, that the client asked for: its own word, for its own answer alone. */
+  readonly host: string | undefined
   readonly headers: IncomingHttpHeaders
   readonly body: AsyncIterable<Uint8Array>
   /** Fires when the client has gone or the server stops waiting. */

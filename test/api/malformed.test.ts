@@ -197,7 +197,18 @@ async function exchange(handler: Handler, sent: Sent): Promise<Reply> {
   const { method, path, search, headers, body } = sent
   const query = new URLSearchParams(search)
   const { signal } = new AbortController()
-  return await handler({ method, path, query, scheme: 'http', headers, body: streamOf(body), signal, log: {} })
+  return await handler({
+    method,
+    path,
+    query,
+    address: '',
+    scheme: 'http',
+    host: headers['host'],
+    headers,
+    body: streamOf(body),
+    signal,
+    log: {},
+  })
 }
 
 suite('malformed requests', async () => {

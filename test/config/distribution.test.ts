@@ -40,6 +40,8 @@ test('the file of the registry:2 image is read', () => {
       drainTimeout: 30_000,
       headers: { 'X-Content-Type-Options': ['nosniff'] },
       tls: undefined,
+      limits: { connections: 0, requests: 0, rate: 0, headerTime: 60_000, idle: 120_000, keepAlive: 75_000 },
+      trustedProxies: [],
     },
     storage: {
       driver: 'filesystem',
