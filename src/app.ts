@@ -190,6 +190,7 @@ function openRegistry(
         url: access.url,
         credentials: credentialsOf(access, logger),
         tls: access.tls,
+        proxies: access.httpProxy,
         realms: access.realms,
         timeouts: proxy.timeouts,
         reserve,

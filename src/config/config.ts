@@ -192,6 +192,8 @@ export interface UpstreamConfig {
   readonly onDenied: 'serve' | 'deny'
   readonly credentials: UpstreamCredentials
   readonly tls: UpstreamTls
+  /** What it is reached through; `undefined`: nothing. */
+  readonly httpProxy: HttpProxyConfig | undefined
   /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
   readonly realms: readonly URL[]
   /** Other names that mean this upstream in `?ns=`; no two upstreams share one. */
@@ -205,9 +207,19 @@ export interface UpstreamConfig {
 }
 
 /** A place that holds the same repositories as an upstream, under the same names. */
-export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'realms'> {
+export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'httpProxy' | 'realms'> {
   /** Whether it may also say what a name means: tags, referrers. */
   readonly trusted: boolean
+}
+
+/** Whose URLs may hold a user name and password. */
+export interface HttpProxyConfig {
+  /** For http URLs. */
+  readonly http: URL | undefined
+  /** For https URLs. */
+  readonly https: URL | undefined
+  /** Hosts that are reached without it, in the words of NO_PROXY. */
+  readonly except: readonly string[]
 }
 
 /** What files held when they were read, in PEM. */

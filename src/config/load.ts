@@ -7,6 +7,7 @@ import { ConfigError, formatPath, misfit, reasonOf, wrongKind, type KeyPath } fr
 import type { Config, ProxyConfig, StorageConfig } from './config.ts'
 import { defaultMirror } from './default-mirror.ts'
 import { applyEnvironment, type Environment } from './environment.ts'
+import { environmentProxy } from './http-proxy.ts'
 import { resolveHttp } from './http-section.ts'
 import { nearestKey, unbuiltWarnings } from './keys.ts'
 import { resolveLog } from './log-section.ts'
@@ -41,10 +42,12 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const warnings = applyEnvironment(tree, configSchema, options.env)
   const input = validate(blankEmpty(tree))
   warnings.push(...unbuiltWarnings(configSchema, input))
+  const warn = (line: string): void => void warnings.push(line)
   const config = resolveConfig(input, {
     cwd: options.cwd,
     home: options.env['HOME'] || homedir(),
-    warn: (line) => warnings.push(line),
+    httpProxy: environmentProxy(options.env, warn),
+    warn,
   })
   return { config: deepFreeze(config), warnings }
 }
