@@ -17,7 +17,7 @@ import { inMemoryDriver } from './drivers/inmemory.ts'
 import { ClientLimits } from './http/client-limits.ts'
 import { TrustedProxies } from './http/forwarded.ts'
 import { listen, type ListenerOptions } from './http/listener.ts'
-import { TlsFiles } from './http/tls-files.ts'
+import type { TlsFiles } from './http/tls-files.ts'
 import { Evictor } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import { parseConfirmation } from './proxy/freshness.ts'
@@ -78,8 +78,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   })
   if (!config.storage.readOnly) await store.checkWritable()
   const registry = openRegistry(config, { store, facts, usage }, opening, logger)
-  const { tls: tlsConfig } = config.http
-  const tls = tlsConfig && opening.use(await TlsFiles.open({ ...tlsConfig, logger }))
+  const tls = opening.use(await openTls(config, logger))
   const listener = opening.use(
     await listen(
       api(registry, {
@@ -115,6 +114,12 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+async function openTls({ http }: Config, logger: Logger): Promise<TlsFiles | undefined> {
+  if (http.tls === undefined) return undefined
+  const { TlsFiles: Files } = await import('./http/tls-files.ts')
+  return await Files.open({ ...http.tls, logger })
 }
 
 function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
