@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EndpointReading } from './metrics/readings.ts'
 import { HotReplies } from './api/hot-replies.ts'
-import { api } from './api/api.ts'
+import { api, tooManyRequests } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
@@ -18,7 +18,10 @@ import { PathNotFoundError, type Redirect, type StorageDriver } from './drivers/
 import { filesystemDriver } from './drivers/filesystem.ts'
 import { inMemoryDriver } from './drivers/inmemory.ts'
 import type { Publisher } from './events/publisher.ts'
-import { listen } from './http/listener.ts'
+import { ClientLimits } from './http/client-limits.ts'
+import { TrustedProxies } from './http/forwarded.ts'
+import { listen, type ListenerOptions } from './http/listener.ts'
+import type { TlsFiles } from './http/tls-files.ts'
 import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { PlaceSource } from './metrics/readings.ts'
@@ -102,6 +105,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const asked = await withMiddleware(config, opened.registry, logger)
   const registry = await tellingRegistry(asked, config, publisher)
   const access = await openGuard(config, logger)
+  const tls = opening.use(await openTls(config, logger))
   const listener = opening.use(
     await listen(
       instruments.around(
@@ -121,7 +125,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
           tags: { usual: Infinity, most: config.tags.maxTags },
         }),
       ),
-      { host: config.http.host, port: config.http.port, logger, observer: instruments.observer },
+      { ...listenerOptions(config), tls, logger, observer: instruments.observer },
     ),
   )
   sweepNowAndThen(config, store, opening, logger)
@@ -143,7 +147,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const debug = await openDebug(config, { driver, store, instruments }, opening, logger)
   const resources = opening.move()
   return {
-    url: new URL(config.http.prefix, listener.url).href.replace(/\/$/, ''),
+    url: config.http.socket === undefined ? withPath(listener.url, config.http.prefix) : listener.url,
     reload(next) {
       reload(next)
       return changedSections(config, next)
@@ -200,6 +204,35 @@ async function tellingRegistry(
   const { events } = await import('./events/registry.ts')
   const { includeReferences } = notifications
   return events(registry, { includeReferences, publish: (event) => publisher.publish(event) })
+}
+
+async function openTls({ http }: Config, logger: Logger): Promise<TlsFiles | undefined> {
+  if (http.tls === undefined) return undefined
+  const { TlsFiles: Files } = await import('./http/tls-files.ts')
+  return await Files.open({ ...http.tls, logger })
+}
+
+function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
+  const { host, port, socket, limits, trustedProxies } = http
+  const { connections, requests, rate } = limits
+  return {
+    host,
+    port,
+    socket,
+    connections,
+    idleTimeout: limits.idle,
+    headersTimeout: limits.headerTime,
+    keepAliveTimeout: limits.keepAlive,
+    perClient:
+      requests === 0 && rate === 0
+        ? undefined
+        : { limits: new ClientLimits({ requests, rate }), refuse: tooManyRequests(http) },
+    trustedProxies: trustedProxies.length === 0 ? undefined : new TrustedProxies(trustedProxies),
+  }
+}
+
+function withPath(url: string, path: string): string {
+  return new URL(path, url).href.replace(/\/$/, '')
 }
 
 function openDriver({ storage }: Config): StorageDriver {
@@ -304,6 +337,7 @@ function openRegistry(
         url: access.url,
         credentials: live.credentials(title, access, () => credentialsOf(access, logger)),
         tls: access.tls,
+        proxies: access.httpProxy,
         realms: access.realms,
         timeouts: proxy.timeouts,
         reserve,

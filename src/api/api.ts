@@ -1,5 +1,6 @@
 // The OCI distribution API over any registry: raw path → route → contract → reply.
 import { randomUUID } from 'node:crypto'
+import type { OutgoingHttpHeaders } from 'node:http'
 import type { Handler, Reply, Request } from '../http/exchange.ts'
 import { RegistryError, RegistryErrors } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
@@ -55,11 +56,7 @@ const methods: Readonly<Record<Route['kind'], readonly string[]>> = {
 const readingMethods: readonly string[] = ['GET', 'HEAD']
 
 export function api(registry: Registry, options: ApiOptions): Handler {
-  const common = {
-    'docker-distribution-api-version': 'registry/2.0',
-    'x-content-type-options': 'nosniff', // whoever pushes decides what the bytes are, no browser does
-    ...Object.fromEntries(Object.entries(options.headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
-  }
+  const common = commonHeaders(options)
   const guard = options.access === undefined ? undefined : new Guard(options.access, registry)
   const hot = options.hotReplies
   const find = async (request: Request): Promise<Reply> => {
@@ -84,10 +81,29 @@ export function api(registry: Registry, options: ApiOptions): Handler {
 }
 
 function describedTrace(request: Request, options: ApiOptions): Trace {
-  const { method, peer: address, headers } = request
+  const { method, peer, headers } = request
+  const address = peer.includes(request.address) ? peer : request.address // a proxy's word has no port
   const { host, 'user-agent': userAgent } = headers
   const base = locationOf('', request, options)
   return { from: 'local', request: { id: randomUUID(), address, host, method, userAgent, base } }
+}
+
+/** Answers a client that asks too much at once; `retryAfter` in seconds. */
+export function tooManyRequests(options: Pick<ApiOptions, 'headers'>): (retryAfter: number) => Reply {
+  const common = commonHeaders(options)
+  return (retryAfter) => {
+    const detail = 'this client asks for more than it may at once'
+    const problem = problemReply(new RegistryError('TOOMANYREQUESTS', detail, { retryAfter }))
+    return { ...problem, headers: { ...common, ...problem.headers } }
+  }
+}
+
+function commonHeaders({ headers }: Pick<ApiOptions, 'headers'>): OutgoingHttpHeaders {
+  return {
+    'docker-distribution-api-version': 'registry/2.0',
+    'x-content-type-options': 'nosniff', // whoever pushes decides what the bytes are, no browser does
+    ...Object.fromEntries(Object.entries(headers).map(([name, values]) => [name.toLowerCase(), [...values]])),
+  }
 }
 
 /** A `Warning` of OCI's form (distribution-spec, «Warnings»); what no header can hold is left out of the text. */

@@ -11,17 +11,12 @@ export interface LocationOptions {
 }
 
 /** `path` lies below the API's prefix. What a client says of itself only ever comes back to that client. */
-export function locationOf(path: string, request: Pick<Request, 'headers'>, options: LocationOptions): string {
+export function locationOf(path: string, request: Pick<Request, 'host' | 'scheme'>, options: LocationOptions): string {
   const absolute = `${options.prefix}${path}`
   if (options.externalUrl !== undefined) return `${options.externalUrl.origin}${absolute}`
-  const host = first(request.headers['x-forwarded-host']) ?? request.headers.host
+  const { host, scheme } = request
   if (options.relativeUrls || host === undefined || !/^[\w.-]+(?::\d+)?$|^\[[\da-f:.]+\](?::\d+)?$/i.test(host)) {
     return absolute
   }
-  const scheme = first(request.headers['x-forwarded-proto']) === 'https' ? 'https' : 'http'
   return `${scheme}://${host}${absolute}`
-}
-
-function first(header: string | readonly string[] | undefined): string | undefined {
-  return header?.toString().split(',')[0]?.trim()
 }

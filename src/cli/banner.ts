@@ -11,13 +11,14 @@ export interface BannerFacts {
 
 export function banner({ version, config, url, stored }: BannerFacts): string {
   const where = config.storage.driver === 'filesystem' ? config.storage.rootDirectory : 'memory, gone at the end'
+  const isLocal = url.startsWith('unix:') // clients reach us by what stands in front
   const lines = [
     `entrepot ${version}`,
     '',
     `  address    ${url}`,
     `  storage    ${where} (${stored})`,
     ...upstreamLines(config),
-    ...(config.proxy?.upstreams.length ? clientLines(config.proxy.upstreams, url) : []),
+    ...(config.proxy?.upstreams.length && !isLocal ? clientLines(config.proxy.upstreams, url) : []),
   ]
   return `${lines.join('\n')}\n\n`
 }
@@ -35,7 +36,7 @@ function upstreamLines(config: Config): string[] {
 }
 
 function clientLines(upstreams: readonly UpstreamConfig[], url: string): string[] {
-  const host = new URL(url).host
+  const { host, protocol } = new URL(url)
   const upstream = upstreams.find((candidate) => candidate.default) ?? upstreams[0]
   const name = upstream?.name ?? upstream?.url.host ?? ''
   const location = upstream?.name === undefined ? host : `${host}/${upstream.name}`
@@ -51,7 +52,7 @@ function clientLines(upstreams: readonly UpstreamConfig[], url: string): string[
     `                location = "${name}"`,
     '                [[registry.mirror]]',
     `                location = "${location}"`,
-    '                insecure = true',
+    ...(protocol === 'http:' ? ['                insecure = true'] : []),
   ]
 }
 

@@ -1,6 +1,7 @@
 // The whole configuration on one page: what the rest of the house may know of it. `loadConfig` makes it: validated,
 // resolved, deeply frozen. Durations are milliseconds, sizes are bytes.
 import type { Address } from './address.ts'
+import type { Network } from './network.ts'
 
 export interface Config {
   readonly log: LogConfig
@@ -72,6 +73,8 @@ export interface HttpConfig {
   readonly host: string
   /** 0: any free port. */
   readonly port: number
+  /** The absolute path of a unix socket, which is listened on instead; `undefined`: none. */
+  readonly socket: string | undefined
   /** Begins and ends with `/`. */
   readonly prefix: string
   /** How clients reach us, where it cannot be read off their requests. */
@@ -84,6 +87,43 @@ export interface HttpConfig {
   readonly headers: Readonly<Record<string, readonly string[]>>
   /** A second listener, for whoever operates us; `undefined`: there is none. */
   readonly debug: DebugConfig | undefined
+  /** `undefined`: plain HTTP. */
+  readonly tls: HttpTlsConfig | undefined
+  readonly limits: HttpLimits
+  /** Proxies in front whose word on the client counts; `unix`: whoever reaches us by a unix socket. */
+  readonly trustedProxies: readonly (Network | 'unix')[]
+}
+
+/** How much clients may take of us. */
+export interface HttpLimits {
+  /** At once; 0: as many as the system gives us. */
+  readonly connections: number
+  /** Of one client at once; 0: any number. */
+  readonly requests: number
+  /** Requests of one client in a second; 0: any number. */
+  readonly rate: number
+  /** How long the headers of a request may take. */
+  readonly headerTime: number
+  /** How long a connection may make no progress while a request runs. */
+  readonly idle: number
+  /** How long it may wait for the next request. */
+  readonly keepAlive: number
+}
+
+/** Files are named, not held: they are read again when they change. All paths are absolute. */
+export interface HttpTlsConfig {
+  readonly certificate: string
+  readonly key: string
+  /** Who signs the certificates of clients; none: clients are not asked for one. */
+  readonly clientAuthorities: readonly string[]
+  readonly clientAuth:
+    | 'request-client-cert'
+    | 'require-any-client-cert'
+    | 'verify-client-cert-if-given'
+    | 'require-and-verify-client-cert'
+  readonly minimumVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** In OpenSSL's words; `undefined`: Node's choice. */
+  readonly ciphers: string | undefined
 }
 
 export interface DebugConfig {
@@ -275,6 +315,8 @@ export interface UpstreamConfig {
   readonly onDenied: 'serve' | 'deny'
   readonly credentials: UpstreamCredentials
   readonly tls: UpstreamTls
+  /** What it is reached through; `undefined`: nothing. */
+  readonly httpProxy: HttpProxyConfig | undefined
   /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
   readonly realms: readonly URL[]
   /** Other names that mean this upstream in `?ns=`; no two upstreams share one. */
@@ -288,9 +330,19 @@ export interface UpstreamConfig {
 }
 
 /** A place that holds the same repositories as an upstream, under the same names. */
-export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'realms'> {
+export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'httpProxy' | 'realms'> {
   /** Whether it may also say what a name means: tags, referrers. */
   readonly trusted: boolean
+}
+
+/** Whose URLs may hold a user name and password. */
+export interface HttpProxyConfig {
+  /** For http URLs. */
+  readonly http: URL | undefined
+  /** For https URLs. */
+  readonly https: URL | undefined
+  /** Hosts that are reached without it, in the words of NO_PROXY. */
+  readonly except: readonly string[]
 }
 
 /** What files held when they were read, in PEM. */

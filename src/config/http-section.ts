@@ -1,23 +1,30 @@
 // `http`: where we listen and how we answer.
 import type { z } from 'zod'
-import { findAddress, type Address } from './address.ts'
-import { ConfigError } from './config-error.ts'
+import { findAddress } from './address.ts'
+import { ConfigError, misfit } from './config-error.ts'
 import type { HttpConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
 import { debugSchema, resolveDebug, type DebugInput } from './health-section.ts'
+import { httpLimitsSchema, resolveHttpLimits, type HttpLimitsInput } from './http-limits.ts'
+import { httpTlsSchema, resolveHttpTls, type HttpTlsInput } from './http-tls.ts'
 import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
-import { isEmpty, later, list, mapOf, section } from './section.ts'
+import { resolvePath } from './named-file.ts'
+import { findNetwork } from './network.ts'
+import { later, list, mapOf, section, type ResolveContext } from './section.ts'
 
 export interface HttpInput {
-  readonly addr?: Address | undefined
+  readonly addr?: string | undefined
+  readonly net?: 'tcp' | 'unix' | undefined
   readonly prefix?: string | undefined
   readonly host?: URL | undefined
   readonly secret?: string | undefined
   readonly relativeurls?: boolean | undefined
   readonly draintimeout?: number | undefined
   readonly headers?: Record<string, string[]> | undefined
-  readonly tls?: Readonly<Record<string, unknown>> | undefined
   readonly debug?: DebugInput | undefined
+  readonly tls?: HttpTlsInput | undefined
+  readonly limits?: HttpLimitsInput | undefined
+  readonly trustedproxies?: HttpConfig['trustedProxies'][number][] | undefined
 }
 
 const prefix = leaf('a path that begins and ends with /', (value) =>
@@ -29,24 +36,22 @@ const headerValue = leaf('the text of a header, without line breaks', (value) =>
   /^[\t\x20-\x7e]*$/.test(value) ? value : undefined,
 )
 
+const proxyPlace = leaf('an address or a network such as 10.0.0.0/8, or unix', (value) =>
+  value === 'unix' ? value : findNetwork(value),
+)
+
 export const httpSchema: z.ZodType<HttpInput> = section({
-  addr: leaf('an address to listen on, such as :5000, 127.0.0.1:5000 or [::1]:5000', (value) => findAddress(value)),
-  net: oneOf(['tcp'], 'tcp; unix sockets are not supported yet'),
+  addr: text,
+  net: oneOf(['tcp', 'unix']),
   prefix,
   host: plainUrl,
   secret: text,
   relativeurls: flag,
   draintimeout: leaf('a duration of at most 24 days, such as 30s', drainTimeout),
   headers: mapOf(list(headerValue)),
-  tls: section({
-    certificate: text,
-    key: text,
-    clientcas: list(text),
-    clientauth: later(text),
-    minimumtls: later(text),
-    ciphersuites: later(list(text)),
-    letsencrypt: section({ cachefile: text, email: text, hosts: list(text), directoryurl: text }),
-  }),
+  tls: httpTlsSchema,
+  limits: httpLimitsSchema,
+  trustedproxies: list(proxyPlace),
   debug: debugSchema,
   // HTTP/1.1 is all we speak, so there is nothing to switch off.
   http2: section({ disabled: flag }),
@@ -61,9 +66,8 @@ function drainTimeout(value: string): number | undefined {
 
 const defaultDrainTimeout = 30_000
 
-/** @throws ConfigError where TLS was asked for: plain HTTP in its place would be a surprise */
-export function resolveHttp(input: HttpInput): HttpConfig {
-  refuseTls(input.tls ?? {})
+/** @throws ConfigError */
+export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConfig {
   const headers = input.headers ?? {}
   for (const name of Object.keys(headers)) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
@@ -71,8 +75,7 @@ export function resolveHttp(input: HttpInput): HttpConfig {
     }
   }
   return {
-    host: input.addr?.host ?? '',
-    port: input.addr?.port ?? 5000,
+    ...resolvePlace(input, context),
     prefix: input.prefix ?? '/',
     externalUrl: input.host,
     secret: input.secret,
@@ -80,13 +83,22 @@ export function resolveHttp(input: HttpInput): HttpConfig {
     drainTimeout: input.draintimeout ?? defaultDrainTimeout,
     headers,
     debug: resolveDebug(input.debug ?? {}),
+    tls: resolveHttpTls(input.tls ?? {}, context),
+    limits: resolveHttpLimits(input.limits ?? {}),
+    trustedProxies: input.trustedproxies ?? [],
   }
 }
 
-function refuseTls(tls: Readonly<Record<string, unknown>>): void {
-  const key = ['certificate', 'key', 'clientcas', 'letsencrypt'].find((one) => !isEmpty(tls[one]))
-  if (key === undefined) return
-  throw new ConfigError(
-    `http.tls.${key}: serving TLS is not supported yet, and entrepot does not serve plain HTTP where TLS was asked for`,
-  )
+/** What `addr` is depends on `net`. */
+function resolvePlace({ net, addr }: HttpInput, context: ResolveContext): Pick<HttpConfig, 'host' | 'port' | 'socket'> {
+  if (net !== 'unix') {
+    const found = addr === undefined ? { host: '', port: 5000 } : findAddress(addr)
+    if (found !== undefined) return { host: found.host, port: found.port, socket: undefined }
+    throw misfit(['http', 'addr'], addr, 'an address to listen on, such as :5000, 127.0.0.1:5000 or [::1]:5000')
+  }
+  // Linux has room for no more (sockaddr_un), and would cut the rest off.
+  if (addr === undefined || Buffer.byteLength(resolvePath(addr, context)) > 107) {
+    throw misfit(['http', 'addr'], addr, 'the path of a unix socket, of at most 107 bytes, beside net: unix')
+  }
+  return { host: '', port: 0, socket: resolvePath(addr, context) }
 }

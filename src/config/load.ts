@@ -8,6 +8,7 @@ import type { Config, ProxyConfig, StorageConfig } from './config.ts'
 import { defaultMirror } from './default-mirror.ts'
 import { applyEnvironment, type Environment } from './environment.ts'
 import { resolveHealth } from './health-section.ts'
+import { environmentProxy } from './http-proxy.ts'
 import { resolveHttp } from './http-section.ts'
 import { describeIssue } from './issue.ts'
 import { unbuiltWarnings } from './keys.ts'
@@ -46,10 +47,12 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const warnings = applyEnvironment(tree, configSchema, options.env)
   const input = validate(blankEmpty(tree))
   warnings.push(...unbuiltWarnings(configSchema, input))
+  const warn = (line: string): void => void warnings.push(line)
   const config = resolveConfig(input, {
     cwd: options.cwd,
     home: options.env['HOME'] || homedir(),
-    warn: (line) => warnings.push(line),
+    httpProxy: environmentProxy(options.env, warn),
+    warn,
     env: options.env,
   })
   return { config: deepFreeze(config), warnings }
@@ -100,7 +103,7 @@ function resolveConfig(input: ConfigInput, context: ResolveContext & { readonly 
   const maxEntries = input.catalog?.maxentries ?? defaultMaxEntries
   return {
     log: resolveLog(input.log ?? {}, input.loglevel, context),
-    http: resolveHttp(input.http ?? {}),
+    http: resolveHttp(input.http ?? {}, context),
     storage,
     redis,
     auth: resolveAuth(input.auth ?? {}, context),

@@ -4,6 +4,7 @@ import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import type { ProxyConfig, UpstreamConfig } from './config.ts'
+import { resolveHttpProxy } from './http-proxy.ts'
 import { count, duration, flag, goDuration, integer, leaf, patience, size, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
 import { parseSize } from './size.ts'
@@ -92,6 +93,7 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
     freshness: input.freshness ?? defaultFreshness,
     onGone: input.ongone ?? 'serve',
     onDenied: input.ondenied ?? 'serve',
+    httpProxy: resolveHttpProxy(input, ['proxy'], context.httpProxy, context),
   }
   const upstreams = resolveUpstreams(input, defaults, context)
   if (upstreams.length === 0) {

@@ -1,5 +1,6 @@
 // How a section of the file is written down: a map of known keys, each optional, some of them known but not built yet.
 import { z } from 'zod'
+import type { HttpProxyConfig } from './config.ts'
 
 /** What resolving a section may use. */
 export interface ResolveContext {
@@ -7,6 +8,8 @@ export interface ResolveContext {
   readonly cwd: string
   /** What `~` stands for. */
   readonly home: string
+  /** What the environment says of proxies. */
+  readonly httpProxy: HttpProxyConfig | undefined
   /** Takes one line about a key that we cope with. */
   readonly warn: (line: string) => void
 }

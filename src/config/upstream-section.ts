@@ -1,7 +1,8 @@
 // One upstream: its URL, the credentials for it, and its names. `remoteurl` is the short form of one without a name.
 import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
-import type { MirrorConfig, UpstreamConfig, UpstreamCredentials } from './config.ts'
+import type { HttpProxyConfig, MirrorConfig, UpstreamConfig, UpstreamCredentials } from './config.ts'
+import { resolveHttpProxy, type HttpProxyInput } from './http-proxy.ts'
 import { count, duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
 import { readPassword, resolvePath } from './named-file.ts'
 import { list, section, type ResolveContext } from './section.ts'
@@ -24,7 +25,7 @@ export interface CredentialsInput {
 }
 
 /** What it takes to be let in, and to know that it is the right door. */
-export interface AccessInput extends CredentialsInput {
+export interface AccessInput extends CredentialsInput, HttpProxyInput {
   readonly tls?: UpstreamTlsInput | undefined
   readonly realms?: URL[] | undefined
 }
@@ -59,6 +60,8 @@ export const accessKeys: {
   readonly exec: z.ZodType<ExecInput>
   readonly tls: z.ZodType<UpstreamTlsInput>
   readonly realms: z.ZodType<URL[]>
+  readonly httpproxy: z.ZodType<string>
+  readonly httpproxyfile: z.ZodType<string>
 } = {
   username: text,
   password: text,
@@ -67,6 +70,8 @@ export const accessKeys: {
   exec: section({ command: text, lifetime: goDuration }),
   tls: upstreamTlsSchema,
   realms: list(plainUrl),
+  httpproxy: text,
+  httpproxyfile: text,
 }
 
 export const mirrorsSchema: z.ZodType<MirrorInput[]> = list(section({ url, trusted: flag, ...accessKeys }))
@@ -90,7 +95,7 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
 })
 
 /** What an upstream has from `proxy` where it does not say. */
-export type UpstreamDefaults = Pick<UpstreamConfig, 'freshness' | 'onGone' | 'onDenied'>
+export type UpstreamDefaults = Pick<UpstreamConfig, 'freshness' | 'onGone' | 'onDenied' | 'httpProxy'>
 
 /** `at` is where `url` lies; the other keys are its siblings. Built-in aliases are for the caller to hand out. */
 export function resolveUpstream(
@@ -100,8 +105,9 @@ export function resolveUpstream(
   defaults: UpstreamDefaults,
   context: ResolveContext,
 ): UpstreamConfig {
+  const access = resolveAccess(input, at, defaults.httpProxy, context)
   return {
-    ...resolveAccess(input, at, context),
+    ...access,
     name,
     default: input.default ?? false,
     freshness: input.freshness ?? defaults.freshness,
@@ -112,22 +118,28 @@ export function resolveUpstream(
     reserve: input.reserve ?? 0,
     library: input.library ?? isDockerHub(name, input.url),
     mirrors: (input.mirrors ?? []).map((mirror, index) =>
-      resolveMirror(mirror, [...at.slice(0, -1), 'mirrors', index, 'url'], context),
+      resolveMirror(mirror, [...at.slice(0, -1), 'mirrors', index, 'url'], access.httpProxy, context),
     ),
   }
 }
 
-function resolveMirror({ url: target, ...input }: MirrorInput, at: KeyPath, context: ResolveContext): MirrorConfig {
+function resolveMirror(
+  { url: target, ...input }: MirrorInput,
+  at: KeyPath,
+  httpProxy: HttpProxyConfig | undefined,
+  context: ResolveContext,
+): MirrorConfig {
   if (target === undefined) throw misfit(at, undefined, 'an http or https URL')
-  return { ...resolveAccess({ ...input, url: target }, at, context), trusted: input.trusted ?? false }
+  return { ...resolveAccess({ ...input, url: target }, at, httpProxy, context), trusted: input.trusted ?? false }
 }
 
 /** Where it is, and who we are there. */
 function resolveAccess(
   input: AccessInput & { readonly url: URL },
   at: KeyPath,
+  httpProxy: HttpProxyConfig | undefined,
   context: ResolveContext,
-): Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'realms'> {
+): Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'httpProxy' | 'realms'> {
   if (hasUserinfo(input.url)) {
     throw new ConfigError(
       `${formatPath(at)}: holds a user name or password; write them as username and password or passwordfile`,
@@ -137,6 +149,7 @@ function resolveAccess(
     url: input.url,
     credentials: resolveCredentials(input, at.slice(0, -1), context),
     tls: resolveTls(input.tls ?? {}, input.url, [...at.slice(0, -1), 'tls'], context),
+    httpProxy: resolveHttpProxy(input, at.slice(0, -1), httpProxy, context),
     realms: uniqueUrls([...(input.realms ?? []), findRealm(input.url)]),
   }
 }

@@ -9,9 +9,14 @@ export interface Request {
   readonly query: URLSearchParams
   /** Path and query exactly as they were sent. */
   readonly target: string
+  /** The client's, as far as we know: what a trusted proxy says, else who has connected. Empty at a unix socket. */
+  readonly address: string
+  /** How the client speaks to us, or to the trusted proxy in front. */
+  readonly scheme: 'http' | 'https'
+  /** The host, and port, that the client asked for: its own word, for its own answer alone. */
+  readonly host: string | undefined
+
   readonly headers: IncomingHttpHeaders
-  /** Who it comes from, without port; `undefined` once the connection is gone. */
-  readonly address: string | undefined
   /** The other end of the connection: `address:port`; empty where it has none. */
   readonly peer: string
 

@@ -1,21 +1,40 @@
 // Listens, hands requests to one handler, writes one log line for each at its end, and closes without cutting answers.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { chmod } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import type { Server as SecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
+import type { ClientLimits } from './client-limits.ts'
+import { limitConnections } from './connection-limit.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
+import { plainAddress, type Sender, type TrustedProxies } from './forwarded.ts'
 import { pacedBody } from './paced-body.ts'
 import { sendReply } from './send.ts'
+import type { TlsFiles } from './tls-files.ts'
+import { removeDeadSocket } from './unix-socket.ts'
 
 export interface ListenerOptions {
   readonly host: string
   /** 0 takes a free port. */
   readonly port: number
+  /** Instead of host and port: where a unix socket is made, for our own user and group. */
+  readonly socket?: string | undefined
   readonly logger: Logger
   /** Milliseconds a socket may make no progress, in either direction, before it is cut. */
   readonly idleTimeout?: number | undefined
   /** Milliseconds the headers of a request may take, from the first byte or the connection on; looked at as often. */
   readonly headersTimeout?: number | undefined
+  /** Milliseconds a connection may wait for its next request. */
+  readonly keepAliveTimeout?: number | undefined
+  /** Connections at once; 0: as many as the system gives us. */
+  readonly connections?: number | undefined
+  /** What one client may ask for, and what it hears beyond that, with the seconds after which it may come again. */
+  readonly perClient?: { readonly limits: ClientLimits; readonly refuse: (retryAfter: number) => Reply } | undefined
+  /** Proxies in front whose word on the client counts; none without. */
+  readonly trustedProxies?: TrustedProxies | undefined
+  /** Plain HTTP without. It stays the caller's to dispose. */
+  readonly tls?: TlsFiles | undefined
   readonly observer?: ExchangeObserver | undefined
 }
 
@@ -37,8 +56,9 @@ export interface ExchangeOutcome {
 }
 
 export interface Listener extends AsyncDisposable {
+  /** 0 where it is a unix socket. */
   readonly port: number
-  /** `http://host:port`, for people and tests. */
+  /** `http://host:port`, https, or `unix:///path`, for people and tests. */
   readonly url: string
   /**
    * Accepts nothing new, lets running answers end for at most `drainTimeout` milliseconds, then cuts the rest. Resolves
@@ -50,20 +70,24 @@ export interface Listener extends AsyncDisposable {
 /** @throws Node's listen error (EADDRINUSE, EACCES …) */
 export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
   // A body may take as long as it likes while it moves (paced-body.ts); with no limit on it, Node wants one on headers said.
-  const { headersTimeout = 60_000 } = options
-  const server = createServer({
+  const { headersTimeout = 60_000, keepAliveTimeout = 75_000, connections = 0, tls, logger } = options
+  const server = await openServer(tls, {
     requestTimeout: 0,
     headersTimeout,
     connectionsCheckingInterval: Math.min(30_000, headersTimeout),
-    keepAliveTimeout: 75_000,
+    keepAliveTimeout,
     highWaterMark: 256 * 1024,
   })
   server.timeout = options.idleTimeout ?? 120_000
+  if (connections > 0) limitConnections(server, connections, logger)
+  if (options.socket !== undefined) await removeDeadSocket(options.socket)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options.port, options.host, resolve)
+    if (options.socket === undefined) server.listen(options.port, options.host, resolve)
+    else server.listen(options.socket, resolve)
   })
-  server.on('error', (error) => options.logger.error({ error }, 'listener failed'))
+  if (options.socket !== undefined) await chmod(options.socket, 0o660)
+  server.on('error', (error) => logger.error({ error }, 'listener failed'))
   const running = new RunningListener(server, handler, options)
   // Node answers what expects anything but 100-continue by itself, past the handler, the log and the drain.
   for (const event of ['request', 'checkExpectation'] as const) {
@@ -72,10 +96,20 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
   return running
 }
 
+async function openServer(tls: TlsFiles | undefined, options: ServerOptions): Promise<Server | SecureServer> {
+  if (tls === undefined) return createServer(options)
+  const https = await import('node:https')
+  const server = https.createServer({ ...options, ...tls.serverOptions(), handshakeTimeout: options.headersTimeout })
+  tls.attach(server)
+  return server
+}
+
 class RunningListener implements Listener {
   readonly port: number
   readonly url: string
-  readonly #server: Server
+  readonly #server: Server | SecureServer
+  readonly #place: Place
+  readonly #perClient: ListenerOptions['perClient']
   readonly #handler: Handler
   readonly #logger: Logger
   readonly #observer: ExchangeObserver | undefined
@@ -83,15 +117,17 @@ class RunningListener implements Listener {
   readonly #exchanges = new Set<Promise<void>>()
   #draining = false
 
-  constructor(server: Server, handler: Handler, { logger, observer }: ListenerOptions) {
+  constructor(server: Server | SecureServer, handler: Handler, options: ListenerOptions) {
+    const scheme = options.tls === undefined ? 'http' : 'https'
     this.#server = server
+    this.#place = { scheme, patience: server.timeout, trustedProxies: options.trustedProxies }
+    this.#perClient = options.perClient
     this.#handler = handler
-    this.#logger = logger
-    this.#observer = observer
-    const { address, family, port } = addressOf(server)
-    const host = address === '::' || address === '0.0.0.0' ? 'localhost' : family === 'IPv6' ? `[${address}]` : address
-    this.port = port
-    this.url = `http://${host}:${port}`
+    this.#logger = options.logger
+    const place = server.address()
+    this.port = place === null || typeof place === 'string' ? 0 : place.port
+    this.url = urlOf(scheme, place)
+    this.#observer = options.observer
   }
 
   answer(incoming: IncomingMessage, response: ServerResponse): void {
@@ -106,13 +142,19 @@ class RunningListener implements Listener {
 
   async #exchange(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = performance.now()
-    const request = new IncomingRequest(incoming, response, this.#server.timeout)
+    const request = new IncomingRequest(incoming, response, this.#place)
     let status = 500
     let bytes = 0
     let failure: unknown
     this.#observer?.begin(request)
+    const perClient = this.#perClient
+    const retryAfter = perClient?.limits.enter(request.address)
+
     try {
-      const reply = await this.#reply(request, response)
+      const reply =
+        perClient === undefined || retryAfter === undefined
+          ? await this.#reply(request, response)
+          : perClient.refuse(retryAfter)
       status = reply.status
       const isRead = reply.status < 400 || (await discardBody(incoming))
       if (this.#draining || !isRead) response.setHeader('connection', 'close')
@@ -120,6 +162,8 @@ class RunningListener implements Listener {
     } catch (error) {
       failure = error
       response.destroy()
+    } finally {
+      if (retryAfter === undefined) perClient?.limits.leave(request.address)
     }
     const ms = Math.round((performance.now() - startedAt) * 10) / 10
     this.#observer?.end(request, { status, bytes, ms, failure })
@@ -137,7 +181,7 @@ class RunningListener implements Listener {
   }
 
   #log(request: Request, outcome: { status: number; bytes: number; ms: number }, failure: unknown): void {
-    const fields = { method: request.method, ...request.log, ...outcome }
+    const fields = { method: request.method, client: request.address, ...request.log, ...outcome }
     if (failure instanceof ClientGoneError) this.#logger.info({ ...fields, aborted: true }, 'request aborted')
     else if (failure !== undefined) this.#logger.warn({ ...fields, error: failure }, 'answer broken off')
     else if (outcome.status === 500) this.#logger.error(fields, 'request failed')
@@ -196,6 +240,14 @@ async function discardBody(incoming: IncomingMessage): Promise<boolean> {
   }
 }
 
+/** What is the same for all requests of a listener. */
+interface Place {
+  readonly scheme: 'http' | 'https'
+  /** Milliseconds. */
+  readonly patience: number
+  readonly trustedProxies: TrustedProxies | undefined
+}
+
 class IncomingRequest implements Request {
   readonly method: string
   readonly target: string
@@ -204,10 +256,13 @@ class IncomingRequest implements Request {
   readonly #incoming: IncomingMessage
   readonly #response: ServerResponse
   readonly #search: string
-  readonly #patience: number
+  readonly #place: Place
+  /** Read at once: a socket that is closed does not know it any more. */
+  readonly #peer: string
+  #sender: Sender | undefined
   #signal: AbortSignal | undefined
 
-  constructor(incoming: IncomingMessage, response: ServerResponse, patience: number) {
+  constructor(incoming: IncomingMessage, response: ServerResponse, place: Place) {
     const target = incoming.url ?? '/'
     const mark = target.indexOf('?')
     this.method = incoming.method ?? 'GET'
@@ -216,7 +271,25 @@ class IncomingRequest implements Request {
     this.#search = mark < 0 ? '' : target.slice(mark + 1)
     this.#incoming = incoming
     this.#response = response
-    this.#patience = patience
+    this.#place = place
+    this.#peer = plainAddress(incoming.socket.remoteAddress ?? '')
+  }
+
+  get address(): string {
+    return this.#forwarded?.address ?? this.#peer
+  }
+
+  get scheme(): 'http' | 'https' {
+    return this.#forwarded?.scheme ?? this.#place.scheme
+  }
+
+  get host(): string | undefined {
+    return this.#forwarded?.host ?? this.#incoming.headers.host
+  }
+
+  get #forwarded(): Sender | undefined {
+    this.#sender ??= this.#place.trustedProxies?.senderOf(this.#peer, this.#incoming.headers)
+    return this.#sender
   }
 
   get query(): URLSearchParams {
@@ -227,22 +300,16 @@ class IncomingRequest implements Request {
     return this.#incoming.headers
   }
 
-  get address(): string | undefined {
-    return this.#incoming.socket.remoteAddress
-  }
-
   get peer(): string {
-    const { remoteAddress, remotePort } = this.#incoming.socket
-    if (remoteAddress === undefined || remotePort === undefined) return ''
-    const address = remoteAddress.replace(/^::ffff:(?=[\d.]+$)/, '') // IPv4, on a socket of both
-    return `${address.includes(':') ? `[${address}]` : address}:${remotePort}`
-
+    const { remotePort } = this.#incoming.socket
+    if (this.#peer === '' || remotePort === undefined) return ''
+    return `${this.#peer.includes(':') ? `[${this.#peer}]` : this.#peer}:${remotePort}`
   }
 
   /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
   get body(): AsyncIterable<Uint8Array> {
     const chunks = this.#incoming.iterator({ destroyOnReturn: false })
-    return pacedBody(chunks, { period: this.#patience, cut: async () => await this.#cut() })
+    return pacedBody(chunks, { period: this.#place.patience, cut: async () => await this.#cut() })
   }
 
   /** As a client that leaves, which is what the handler hears of it. */
@@ -266,8 +333,9 @@ class IncomingRequest implements Request {
   }
 }
 
-function addressOf(server: Server): AddressInfo {
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('not listening on a port')
-  return address
+function urlOf(scheme: string, place: AddressInfo | string | null): string {
+  if (place === null || typeof place === 'string') return `unix://${place}`
+  const { address, family, port } = place
+  const host = address === '::' || address === '0.0.0.0' ? 'localhost' : family === 'IPv6' ? `[${address}]` : address
+  return `${scheme}://${host}:${port}`
 }

@@ -55,14 +55,14 @@ export interface EvictionReading {
 /** An endpoint that events are sent to. */
 export interface EndpointReading {
   /** As configured. */
-  readonly endpoint: string
+  readonly name: string
   readonly pending: number
   readonly events: number
   readonly successes: number
   readonly failures: number
   readonly errors: number
   /** By status, as in `200 OK`. */
-  readonly statuses: ReadonlyMap<string, number>
+  readonly statuses: Readonly<Record<string, number>>
 }
 
 export function readingsOf(sources: Sources): readonly Reading[] {
@@ -174,7 +174,7 @@ function evictionReadings({ maxSize }: Sources, eviction: () => EvictionReading)
 function notificationReadings(endpoints: () => readonly EndpointReading[]): readonly Reading[] {
   return [
     counter('registry_notifications_events_total', 'Events, and how their sending went', ['type', 'endpoint'], () =>
-      endpoints().flatMap(({ endpoint, events, successes, failures, errors }) => [
+      endpoints().flatMap(({ name: endpoint, events, successes, failures, errors }) => [
         one(events, { type: 'Events', endpoint }),
         one(successes, { type: 'Successes', endpoint }),
         one(failures, { type: 'Failures', endpoint }),
@@ -182,10 +182,12 @@ function notificationReadings(endpoints: () => readonly EndpointReading[]): read
       ]),
     ),
     gauge('registry_notifications_pending_total', 'Events that wait to be sent', ['endpoint'], () =>
-      endpoints().map(({ endpoint, pending }) => one(pending, { endpoint })),
+      endpoints().map(({ name: endpoint, pending }) => one(pending, { endpoint })),
     ),
     counter('registry_notifications_status_total', 'Answers of endpoints', ['code', 'endpoint'], () =>
-      endpoints().flatMap(({ endpoint, statuses }) => [...statuses].map(([code, n]) => one(n, { code, endpoint }))),
+      endpoints().flatMap(({ name: endpoint, statuses }) =>
+        Object.entries(statuses).map(([code, n]) => one(n, { code, endpoint })),
+      ),
     ),
   ]
 }

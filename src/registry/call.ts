@@ -40,7 +40,6 @@ export interface RequestFacts {
   readonly userAgent: string | undefined
   /** What URLs begin with that lead this client to us again, up to and without `v2/`. */
   readonly base: string
-
 }
 
 /** Notes where an answer came from; the farthest place wins. */

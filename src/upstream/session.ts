@@ -11,6 +11,7 @@ import { Breaker } from './breaker.ts'
 import { Budget } from './budget.ts'
 import { anonymousAccess, type CredentialSource } from './credentials.ts'
 import { Holds, type RequestClass } from './holds.ts'
+import type { HttpProxies } from './http-proxy.ts'
 import { isRedirect, maxRedirects, nextHop } from './redirect.ts'
 import { Refusals } from './refusals.ts'
 import { parseRetryAfter } from './retry-after.ts'
@@ -26,6 +27,8 @@ export interface SessionOptions {
   readonly realms: readonly URL[]
   readonly timeouts: Timeouts
   readonly tls?: TlsOptions | undefined
+  /** What requests go out through; without, by themselves. */
+  readonly proxies?: HttpProxies | undefined
   /** Looks names up; the system's way without it. */
   readonly resolve?: Resolve | undefined
   /** How many of the pulls that it grants us are kept for what cannot wait. */

@@ -1,6 +1,5 @@
 // Single requests to an upstream and to wherever it sends us: HTTP/1.1 connections of this upstream alone, with limits on
 // every wait. No redirects, no decompression, no retries but one: a connection that was idle too long is not an error.
-import { Agent, Pool } from 'undici'
 import { waitFor } from '../async/wait.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { RequestTracer } from '../registry/request-tracer.ts'
@@ -8,6 +7,8 @@ import type { Logger } from '../telemetry/logger.ts'
 import { Answer } from './answer.ts'
 import type { Bounds } from './bounds.ts'
 import { failConnection, isStaleConnection } from './connection-error.ts'
+import { Dispatchers, type DispatchersOptions } from './dispatchers.ts'
+import type { HttpProxies } from './http-proxy.ts'
 import { Tls, type TlsOptions } from './tls.ts'
 
 export interface Timeouts {
@@ -26,6 +27,8 @@ export interface TransportOptions {
   readonly bounds: Bounds
   readonly tls?: TlsOptions | undefined
   readonly tracer?: RequestTracer | undefined
+  /** What requests go out through; without, by themselves. */
+  readonly proxies?: HttpProxies | undefined
 }
 
 export interface OutgoingRequest {
@@ -56,8 +59,8 @@ const keepAlive = 15_000
 
 /** Two pools: a second try must not meet another connection that is stale, so the second never reuses one. */
 interface Pools {
-  readonly kept: Agent
-  readonly fresh: Agent
+  readonly kept: Dispatchers
+  readonly fresh: Dispatchers
   /** How many bodies of each origin still take a connection of `kept`. */
   readonly reading: Map<string, number>
 }
@@ -76,27 +79,21 @@ export class Transport implements AsyncDisposable {
   readonly #answers = [0, 0, 0, 0, 0, 0]
   readonly #received = { short: { bytes: 0 }, long: { bytes: 0 } }
 
-  constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions, tracer }: TransportOptions) {
+  constructor({ timeouts, userAgent, logger, bounds, tls: tlsOptions, proxies, tracer }: TransportOptions) {
     this.timeouts = timeouts
     this.#userAgent = userAgent
     this.#logger = logger
     this.#tracer = tracer
     const tls = new Tls(tlsOptions ?? {}, (origin) => bounds.isNamed(origin))
-    const options: Pool.Options = {
+    const options: DispatchersOptions['pool'] = {
       allowH2: false,
       connections: maxConnections,
       headersTimeout: timeouts.firstByte,
       bodyTimeout: timeouts.idle,
       keepAliveTimeout: keepAlive,
     }
-    const connect = { timeout: timeouts.connect, lookup: bounds.lookup }
-    const agent = (pipelining: number): Agent =>
-      new Agent({
-        factory(origin) {
-          const secured = tls.connectionTo(new URL(origin).origin)
-          return new Pool(origin, { ...options, pipelining, connect: { ...connect, ...secured } })
-        },
-      })
+    const common = { connect: timeouts.connect, tls, bounds, proxies }
+    const agent = (pipelining: number): Dispatchers => new Dispatchers({ ...common, pool: { ...options, pipelining } })
     const open = (): Pools => ({ kept: agent(1), fresh: agent(0), reading: new Map() })
     this.#short = open()
     this.#long = open()
@@ -174,11 +171,11 @@ export class Transport implements AsyncDisposable {
     }
   }
 
-  async #dispatch(agent: Agent, request: OutgoingRequest, late: AbortSignal, isLast = false): Promise<Answer> {
+  async #dispatch(agent: Dispatchers, request: OutgoingRequest, late: AbortSignal, isLast = false): Promise<Answer> {
     const { method, url, headers, body, signal } = request
     const either = signal === undefined ? late : AbortSignal.any([signal, late])
     either.throwIfAborted()
-    const answered = agent.request({
+    const answered = agent.to(url).request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
       method,

@@ -57,8 +57,8 @@ async function send(handler: Handler, method: string, target: string, headers = 
     },
   }
   const query = new URLSearchParams(search)
-  const known = { method, path, target: path, query, headers, address: '192.0.2.1', peer: '' }
-  return await handler({ ...known, body, signal, log: {} })
+  const known = { method, path, target: path, query, headers, address: '192.0.2.1', peer: '', host: undefined }
+  return await handler({ ...known, scheme: 'http', body, signal, log: {} })
 }
 
 const requests = [

@@ -198,8 +198,8 @@ async function exchange(handler: Handler, sent: Sent): Promise<Reply> {
   const { method, path, search, headers, body } = sent
   const query = new URLSearchParams(search)
   const { signal } = new AbortController()
-  const known = { method, path, target: path, query, headers, address: undefined, peer: '' }
-  return await handler({ ...known, body: streamOf(body), signal, log: {} })
+  const known = { method, path, target: path, query, headers, address: '', peer: '', host: headers['host'] }
+  return await handler({ ...known, scheme: 'http', body: streamOf(body), signal, log: {} })
 }
 
 suite('malformed requests', async () => {

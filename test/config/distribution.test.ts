@@ -32,6 +32,7 @@ test('the file of the registry:2 image is read', () => {
     http: {
       host: '',
       port: 5000,
+      socket: undefined,
       prefix: '/',
       externalUrl: undefined,
       secret: undefined,
@@ -39,6 +40,9 @@ test('the file of the registry:2 image is read', () => {
       drainTimeout: 30_000,
       headers: { 'X-Content-Type-Options': ['nosniff'] },
       debug: undefined,
+      tls: undefined,
+      limits: { connections: 0, requests: 0, rate: 0, headerTime: 60_000, idle: 120_000, keepAlive: 75_000 },
+      trustedProxies: [],
     },
     storage: {
       driver: 'filesystem',
@@ -173,7 +177,7 @@ auth: none
     warnings.slice(0, -1),
     [
       'log.reportcaller',
-      'http.tls.minimumtls',
+
       'http.h2c.enabled',
       'redis.tls.rootcas',
       'redis.poolsize',

@@ -32,6 +32,7 @@ test('remoteurl makes one default upstream without a name', () => {
         onDenied: 'serve',
         credentials: { kind: 'anonymous' },
         tls: { ca: undefined, identity: undefined },
+        httpProxy: undefined,
         realms: [],
         aliases: [],
         reserve: 0,

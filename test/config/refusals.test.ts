@@ -38,8 +38,13 @@ refuses('a value of the wrong kind is refused', [
   ['version: 0.1\nstorage:', 'storage: missing, expected one storage driver: filesystem or inmemory'],
   ['version: 0.1\nstorage: [inmemory]', 'storage: found a list, expected a map'],
   [`${minimal}http: 5000`, 'http: found text, expected a map'],
-  [`${minimal}http: { addr: { host: a } }`, `http.addr: found a map, expected ${listen}`],
+  [`${minimal}http: { addr: { host: a } }`, 'http.addr: found a map, expected text'],
   [`${minimal}http: { addr: 5000 }`, `http.addr: found "5000", expected ${listen}`],
+  [`${minimal}http: { net: udp }`, 'http.net: found "udp", expected tcp or unix'],
+  [
+    `${minimal}http: { net: unix }`,
+    'http.addr: missing, expected the path of a unix socket, of at most 107 bytes, beside net: unix',
+  ],
   [`${minimal}http: { headers: { X-A: b } }`, 'http.headers.X-A: found text, expected a list'],
   [`${minimal}http: { headers: { "X A": [b] } }`, 'http.headers: found "X A", expected the name of a header'],
   [
@@ -79,15 +84,6 @@ refuses('what would be unsafe or elsewhere than asked is refused, not ignored', 
     'version: 0.1\nstorage: { filesystem: , inmemory: }',
     'storage: found filesystem and inmemory, expected exactly one storage driver',
   ],
-  [
-    `${minimal}http: { tls: { certificate: /a.pem, key: /b.pem } }`,
-    'http.tls.certificate: serving TLS is not supported yet, and entrepot does not serve plain HTTP where TLS was asked for',
-  ],
-  [
-    `${minimal}http: { tls: { letsencrypt: { email: a@b.c } } }`,
-    'http.tls.letsencrypt: serving TLS is not supported yet, and entrepot does not serve plain HTTP where TLS was asked for',
-  ],
-  [`${minimal}http: { net: unix }`, 'http.net: found "unix", expected tcp; unix sockets are not supported yet'],
   [
     'version: 0.1\nstorage: { inmemory: , cache: { blobdescriptor: redis } }',
     'storage.cache.blobdescriptor: found "redis", but redis.addr is missing',

@@ -280,10 +280,13 @@ test('a blob is mounted without a word of where it is, as long as a repository s
   await start(app, 'three', `?mount=${digestOf('no')}`)
 })
 
-test('Location is absolute by the Host, or as http.host, http.prefix and http.relativeurls have it', async () => {
+test('T-89: Location is absolute by the Host, or as a trusted proxy, http.host, prefix and relativeurls have it', async () => {
+  const forwarded = { 'x-forwarded-proto': 'https', 'x-forwarded-host': 'r.example' }
   const cases: [Record<string, unknown>, Record<string, string>, RegExp][] = [
     [{}, {}, /^http:\/\/127\.0\.0\.1:\d+\/v2\/app\/blobs\/uploads\//],
-    [{}, { 'x-forwarded-proto': 'https', 'x-forwarded-host': 'r.example' }, /^https:\/\/r\.example\/v2\/app\//],
+    [{}, forwarded, /^http:\/\/127\.0\.0\.1:\d+\/v2\/app\//],
+    [{ trustedproxies: ['127.0.0.1'] }, forwarded, /^https:\/\/r\.example\/v2\/app\//],
+    [{ trustedproxies: ['127.0.0.1'], host: 'https://b.example' }, forwarded, /^https:\/\/b\.example\/v2\/app\//],
     [{}, { host: 'bad host/evil' }, /^\/v2\/app\//],
     [{ relativeurls: true }, {}, /^\/v2\/app\/blobs\/uploads\//],
     [{ prefix: '/mirror/' }, {}, /^http:\/\/[^/]+\/mirror\/v2\/app\/blobs\/uploads\//],

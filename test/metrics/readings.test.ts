@@ -19,9 +19,9 @@ test('endpoints of events are told in the words of distribution, where there are
   without.read({ descriptors, damaged: () => 0, places: [] })
   assert.doesNotMatch(await textOf(without), /registry_notifications|entrepot_cache_bytes/)
   const metrics = new Metrics()
-  const statuses = new Map([['200 OK', 3]])
+  const statuses = { '200 OK': 3 }
   const counts = { pending: 2, events: 7, successes: 3, failures: 1, errors: 1, statuses }
-  metrics.read({ descriptors, damaged: () => 0, places: [], notifications: () => [{ endpoint: 'alice', ...counts }] })
+  metrics.read({ descriptors, damaged: () => 0, places: [], notifications: () => [{ name: 'alice', ...counts }] })
   const { sum, types } = parseExposition(await textOf(metrics))
   assert.equal(sum('registry_notifications_events_total', { endpoint: 'alice', type: 'Events' }), 7)
   assert.equal(sum('registry_notifications_events_total', { endpoint: 'alice', type: 'Failures' }), 1)

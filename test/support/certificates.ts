@@ -1,5 +1,6 @@
 // Certificates for tests (X.509 v3, RFC 5280), written by hand: no machine needs a program to make them.
 import { createPrivateKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto'
+import { isIPv4 } from 'node:net'
 
 export interface Certified {
   /** In PEM. */
@@ -13,7 +14,7 @@ export interface Authority extends Certified {
 }
 
 export interface CertificateOptions {
-  /** Its DNS names. */
+  /** Its DNS names and IPv4 addresses. */
   readonly names?: readonly string[]
   /** Days from now on, or back from now. */
   readonly validFrom?: number
@@ -52,7 +53,7 @@ export function issuedBy(by: Certified, options: CertificateOptions = {}): Certi
 function issue(options: CertificateOptions, signer: Signer | undefined): Certified {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const subject = nameOf('server')
-  const names = sequence(...(options.names ?? []).map((name) => tagged(0x82, Buffer.from(name, 'latin1'))))
+  const names = sequence(...(options.names ?? []).map(alternativeName))
   const by = signer ?? { name: subject, key: privateKey }
   const extensions = [extension(oids.subjectAltName, names)]
   if (options.isAuthority === true) extensions.push(extension(oids.basicConstraints, sequence(boolean(true))))
@@ -60,6 +61,12 @@ function issue(options: CertificateOptions, signer: Signer | undefined): Certifi
     certificate: certify(subject, publicKey, by, options, ...extensions),
     key: pemOf(privateKey),
   }
+}
+
+function alternativeName(name: string): Buffer {
+  return isIPv4(name)
+    ? tagged(0x87, Buffer.from(name.split('.').map(Number)))
+    : tagged(0x82, Buffer.from(name, 'latin1'))
 }
 
 function certify(

@@ -1,0 +1,34 @@
+// `http.limits`: how much clients may take of us; ours, distribution has none.
+import type { z } from 'zod'
+import type { HttpLimits } from './config.ts'
+import { count, timeout } from './leaf.ts'
+import { section } from './section.ts'
+
+export interface HttpLimitsInput {
+  readonly connections?: number | undefined
+  readonly requests?: number | undefined
+  readonly rate?: number | undefined
+  readonly headertime?: number | undefined
+  readonly idle?: number | undefined
+  readonly keepalive?: number | undefined
+}
+
+export const httpLimitsSchema: z.ZodType<HttpLimitsInput> = section({
+  connections: count,
+  requests: count,
+  rate: count,
+  headertime: timeout,
+  idle: timeout,
+  keepalive: timeout,
+})
+
+export function resolveHttpLimits(input: HttpLimitsInput): HttpLimits {
+  return {
+    connections: input.connections ?? 0,
+    requests: input.requests ?? 0,
+    rate: input.rate ?? 0,
+    headerTime: input.headertime ?? 60_000,
+    idle: input.idle ?? 120_000,
+    keepAlive: input.keepalive ?? 75_000,
+  }
+}

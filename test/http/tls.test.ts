@@ -1,0 +1,211 @@
+// `http.tls`: what is shown, what is asked of clients, and files that change while we serve.
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import { rename, writeFile } from 'node:fs/promises'
+import { request } from 'node:https'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
+import { listen, type Listener } from '../../src/http/listener.ts'
+import { TlsFiles, type TlsFilesOptions } from '../../src/http/tls-files.ts'
+import { makeAuthority, selfSigned, type Certified } from '../support/certificates.ts'
+import { temporaryFolder } from '../support/app-under-test.ts'
+import { recordingLogger, type Recording } from '../support/recording-logger.ts'
+
+const authority = makeAuthority()
+const names = ['registry.test']
+const shown = authority.issue({ names })
+
+interface Secured extends AsyncDisposable {
+  readonly listener: Listener
+  readonly lines: Recording['lines']
+  readonly until: Recording['until']
+  /** Writes a file beside, and then in the place of the old, as careful tools do. */
+  write(name: string, text: string): Promise<void>
+  renew(certified: Certified): Promise<void>
+}
+
+async function serve(options: Partial<TlsFilesOptions> & { clients?: string } = {}): Promise<Secured> {
+  await using opening = new AsyncDisposableStack()
+  const folder = opening.use(await temporaryFolder())
+  const path = (name: string): string => join(folder.path, name)
+  const write = async (name: string, text: string): Promise<void> => {
+    await writeFile(path(`${name}.new`), text)
+    await rename(path(`${name}.new`), path(name))
+  }
+  const renew = async ({ certificate, key }: Certified): Promise<void> => {
+    await write('a.pem', certificate)
+    await write('a.key', key)
+  }
+  await renew(shown)
+  const { clients, ...others } = options
+  if (clients !== undefined) await write('clients.pem', clients)
+  const { logger, lines, until } = recordingLogger()
+  const files = opening.use(
+    await TlsFiles.open({
+      certificate: path('a.pem'),
+      key: path('a.key'),
+      clientAuthorities: clients === undefined ? [] : [path('clients.pem')],
+      clientAuth: 'require-and-verify-client-cert',
+      minimumVersion: 'TLSv1.2',
+      logger,
+      ...others,
+    }),
+  )
+  const listener = opening.use(
+    await listen(async ({ scheme }) => ({ status: 200, headers: {}, body: Buffer.from(scheme) }), {
+      host: '127.0.0.1',
+      port: 0,
+      tls: files,
+      logger,
+    }),
+  )
+  const resources = opening.move()
+  return { listener, lines, until, write, renew, [Symbol.asyncDispose]: async () => await resources.disposeAsync() }
+}
+
+/** Resolves with the answer's body; fails where the connection does. */
+async function ask({ listener }: Secured, options: ConnectionOptions = {}): Promise<string> {
+  const trust = { ca: authority.certificate, servername: 'registry.test', agent: false }
+  const outgoing = request({ host: '127.0.0.1', port: listener.port, ...trust, ...options }).end()
+  const [response] = await once(outgoing, 'response')
+  let body = ''
+  for await (const chunk of response) body += String(chunk)
+  return body
+}
+
+async function shake({ listener }: Secured, options: ConnectionOptions = {}): Promise<TLSSocket> {
+  const trust = { ca: authority.certificate, servername: 'registry.test' }
+  const socket = connect({ host: '127.0.0.1', port: listener.port, ...trust, ...options })
+  socket.on('error', () => {}) // it is seen by whoever waits
+  await once(socket, 'secureConnect')
+  return socket
+}
+
+async function serialShown(secured: Secured): Promise<string | undefined> {
+  const socket = await shake(secured)
+  const serial = socket.getPeerX509Certificate()?.serialNumber
+  socket.destroy()
+  return serial
+}
+
+function serialOf({ certificate }: Certified): string {
+  return new X509Certificate(certificate).serialNumber
+}
+
+test('a listener with a certificate serves https, and says so', async () => {
+  await using secured = await serve()
+  assert.equal(await ask(secured), 'https')
+  assert.match(secured.listener.url, /^https:\/\/127\.0\.0\.1:\d+$/)
+  await assert.rejects(ask(secured, { ca: makeAuthority().certificate }), /unable to verify|self-signed|issuer/)
+})
+
+test('HTTP/1.1 is what ALPN agrees on, and a client that knows only h2 is told so', async () => {
+  await using secured = await serve()
+  const socket = await shake(secured, { ALPNProtocols: ['h2', 'http/1.1'] })
+  assert.equal(socket.alpnProtocol, 'http/1.1')
+  socket.destroy()
+  await assert.rejects(shake(secured, { ALPNProtocols: ['h2'] }), /no application protocol/)
+})
+
+test('TLS 1.1 is never spoken, and 1.2 not where 1.3 is the least', async () => {
+  await using usual = await serve()
+  const old = { ciphers: 'DEFAULT@SECLEVEL=0' }
+  await assert.rejects(shake(usual, { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ...old }))
+  const socket = await shake(usual, { maxVersion: 'TLSv1.2' })
+  assert.equal(socket.getProtocol(), 'TLSv1.2')
+  socket.destroy()
+  await using modern = await serve({ minimumVersion: 'TLSv1.3' })
+  await assert.rejects(shake(modern, { maxVersion: 'TLSv1.2' }))
+  assert.equal(await ask(modern), 'https')
+})
+
+test('the ciphers that are named are those of TLS 1.2', async () => {
+  await using secured = await serve({ ciphers: 'TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES256-GCM-SHA384' })
+  const socket = await shake(secured, { maxVersion: 'TLSv1.2' })
+  assert.equal(socket.getCipher().name, 'ECDHE-ECDSA-AES256-GCM-SHA384')
+  socket.destroy()
+  await assert.rejects(shake(secured, { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }))
+})
+
+const clients = makeAuthority()
+const known = clients.issue()
+const stranger = selfSigned()
+
+const welcome: Readonly<
+  Record<TlsFilesOptions['clientAuth'], Readonly<Record<'none' | 'stranger' | 'known', boolean>>>
+> = {
+  'request-client-cert': { none: true, stranger: true, known: true },
+  'require-any-client-cert': { none: false, stranger: true, known: true },
+  'verify-client-cert-if-given': { none: true, stranger: false, known: true },
+  'require-and-verify-client-cert': { none: false, stranger: false, known: true },
+}
+
+for (const clientAuth of Object.keys(welcome) as TlsFilesOptions['clientAuth'][]) {
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    test(`P8: ${clientAuth} with ${version} lets in whom it should, the first time and again`, async () => {
+      await using secured = await serve({ clientAuth, clients: clients.certificate })
+      const identities = { none: {}, stranger: identity(stranger), known: identity(known) }
+      for (const who of ['none', 'stranger', 'known', 'stranger', 'none'] as const) {
+        const asked = ask(secured, { ...identities[who], maxVersion: version })
+        if (welcome[clientAuth][who]) assert.equal(await asked, 'https', who)
+        else await assert.rejects(asked, who)
+      }
+      const allowed = Object.values(welcome[clientAuth]).filter(Boolean).length
+      assert.ok(secured.lines.length <= 5 && allowed > 0, 'handshakes that fail are no lines above debug')
+    })
+  }
+}
+
+function identity({ certificate, key }: Certified): ConnectionOptions {
+  return { cert: certificate, key }
+}
+
+test('P8: a session of a client opens nothing when its authority counts no more', async () => {
+  await using secured = await serve({ clients: clients.certificate, interval: 5 })
+  const socket = await shake(secured, { ...identity(known), maxVersion: 'TLSv1.2' })
+  const session = socket.getSession()
+  socket.destroy()
+  await secured.write('clients.pem', makeAuthority().certificate)
+  await secured.until(({ msg }) => msg === 'new certificate in use')
+  await assert.rejects(ask(secured, { ...identity(known), maxVersion: 'TLSv1.2', ...(session && { session }) }))
+})
+
+test('a certificate that is renewed is shown from the next connection on, and those that stand stay', async () => {
+  await using secured = await serve({ interval: 5 })
+  const standing = await shake(secured)
+  assert.equal(await serialShown(secured), serialOf(shown))
+  const renewed = authority.issue({ names })
+  await secured.renew(renewed)
+  await secured.until(({ msg }) => msg === 'new certificate in use')
+  assert.equal(await serialShown(secured), serialOf(renewed))
+  standing.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  assert.match(String((await once(standing, 'data'))[0]), /^HTTP\/1\.1 200 /)
+  standing.destroy()
+})
+
+const useless: Readonly<Record<string, Partial<Certified>>> = {
+  'no certificate': { certificate: 'words' },
+  'a torn certificate': { certificate: shown.certificate.slice(0, 200) },
+  'no key': { key: '' },
+  'the key of another': { key: authority.issue({ names }).key },
+}
+
+for (const [what, files] of Object.entries(useless)) {
+  test(`P9: ${what} in the place of what we have changes nothing, is said once, and is mended later`, async () => {
+    await using secured = await serve({ interval: 5 })
+    for (const [name, text] of Object.entries(files)) {
+      await secured.write(name === 'key' ? 'a.key' : 'a.pem', text)
+    }
+    const isTrouble = ({ msg }: Record<string, unknown>): boolean => /cannot be used/.test(String(msg))
+    await secured.until(isTrouble)
+    assert.equal(await serialShown(secured), serialOf(shown))
+    const renewed = authority.issue({ names })
+    await secured.renew(renewed)
+    await secured.until(({ msg }) => msg === 'new certificate in use')
+    assert.equal(await serialShown(secured), serialOf(renewed))
+    assert.ok(secured.lines.filter(isTrouble).length <= 2, 'once for each change of the files')
+    assert.doesNotMatch(JSON.stringify(secured.lines), /BEGIN|words/)
+  })
+}
