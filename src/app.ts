@@ -106,6 +106,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const registry = await tellingRegistry(asked, config, publisher)
   const access = await openGuard(config, logger)
   const tls = opening.use(await openTls(config, logger))
+  const hotReplies = isAskedEachTime(config) ? undefined : new HotReplies()
   const listener = opening.use(
     await listen(
       instruments.around(
@@ -117,7 +118,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
           secret: config.http.secret ?? (await uploadSecret(driver, logger)),
           readOnly: config.storage.readOnly,
           describesRequests: publisher !== undefined,
-          hotReplies: isAskedEachTime(config) ? undefined : new HotReplies(),
+          hotReplies,
           access,
           schema1: await openSchema1(config),
           rules: manifestRules(config.validation, config.policy),
@@ -150,6 +151,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     url: config.http.socket === undefined ? withPath(listener.url, config.http.prefix) : listener.url,
     reload(next) {
       reload(next)
+      hotReplies?.clear()
       return changedSections(config, next)
     },
     summary: async () => await store.summary(),

@@ -59,7 +59,7 @@ async function serve(folder: string, sections: Record<string, unknown>): Promise
       const from = lines.length
       hangUp.dispatchEvent(new Event('reload'))
       await until(from, /^configuration (?:read again|is wrong)/)
-      return lines.slice(from)
+      return lines.slice(from).filter(({ msg }) => msg !== 'request')
     },
     async [Symbol.asyncDispose]() {
       stop.abort('SIGTERM')
