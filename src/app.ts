@@ -9,10 +9,10 @@ import { api, tooManyRequests } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
-import type { Config, MirrorConfig, UpstreamConfig } from './config/config.ts'
+import type { Config } from './config/config.ts'
 import type { DebugListener, DebugParts } from './debug-listener.ts'
 import { descriptorCache } from './cache/descriptors.ts'
-import { Facts, type FactStore } from './cache/facts.ts'
+import type { FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
 import { PathNotFoundError, type Redirect, type StorageDriver } from './drivers/driver.ts'
 import { filesystemDriver } from './drivers/filesystem.ts'
@@ -24,18 +24,14 @@ import { listen, type ListenerOptions } from './http/listener.ts'
 import type { TlsFiles } from './http/tls-files.ts'
 import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
-import type { PlaceSource } from './metrics/readings.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
-import { parseConfirmation } from './proxy/freshness.ts'
-import { ProxyRegistry } from './proxy/registry.ts'
-import { copyTest, Selector, titleOf, type Upstream } from './proxy/selection.ts'
-import { openInstruments, type Instruments } from './instruments.ts'
-import { changedSections, LiveUpstreams, policyOf } from './reload.ts'
+import { copyTest, Selector } from './proxy/selection.ts'
+import { openInstruments } from './instruments.ts'
+import { openRegistry } from './pull-through.ts'
+import { changedSections } from './reload.ts'
 import type { AccessController } from './registry/access.ts'
-import type { CacheLog } from './registry/cache-log.ts'
 import type { Registry } from './registry/registry.ts'
-import type { UpstreamSource } from './registry/upstream-source.ts'
-import type { UsageLog } from './registry/usage.ts'
+import type { CacheLog } from './registry/cache-log.ts'
 import {
   collectGarbage as collect,
   GarbageError,
@@ -47,12 +43,6 @@ import { verifyStorage as verify, VerifyError, type VerifyOptions, type VerifyRe
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
 import type { Logger } from './telemetry/logger.ts'
-import { AuthFile } from './upstream/auth-file.ts'
-import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
-import { anonymousAccess, ConfiguredCredentials, type CredentialSource } from './upstream/credentials.ts'
-import { helperServer } from './upstream/docker-config.ts'
-import { mirrored, type Mirror } from './upstream/mirrored.ts'
-import { UpstreamRegistry } from './upstream/upstream-registry.ts'
 
 export const version: string = readVersion()
 
@@ -99,7 +89,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   })
   if (!config.storage.readOnly) await store.checkWritable()
   const publisher = await openPublisher(config, opening, logger)
-  const parts = { store, facts, usage, instruments, cacheLog: publisher }
+  const parts = { store, facts, usage, instruments, cacheLog: publisher, userAgent: `entrepot/${version}` }
   const opened = openRegistry(config, parts, opening, logger)
   const { proxy, places, reload } = opened
   const asked = await withMiddleware(config, opened.registry, logger)
@@ -306,92 +296,6 @@ async function uploadSecret(driver: StorageDriver, logger: Logger): Promise<stri
   return fresh
 }
 
-interface RegistryParts {
-  readonly store: LocalStore
-  readonly facts: FactStore
-  readonly usage: UsageLog | undefined
-  readonly instruments: Instruments
-  readonly cacheLog: CacheLog | undefined
-}
-
-interface OpenedRegistry {
-  /** Without a proxy, the store itself. */
-  readonly registry: Registry
-  readonly proxy: ProxyRegistry | undefined
-  /** Upstreams and their mirrors, for those who watch them. */
-  readonly places: readonly PlaceSource[]
-  readonly reload: (config: Config) => void
-}
-
-function openRegistry(
-  config: Config,
-  { store, facts, usage, instruments, cacheLog }: RegistryParts,
-  opening: AsyncDisposableStack,
-  logger: Logger,
-): OpenedRegistry {
-  const { proxy } = config
-  if (proxy === undefined) return { registry: store, proxy: undefined, places: [], reload: () => {} }
-  const places: PlaceSource[] = []
-  const live = new LiveUpstreams()
-  const openSource = (title: string, access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource => {
-    const source = opening.use(
-      new UpstreamRegistry({
-        url: access.url,
-        credentials: live.credentials(title, access, () => credentialsOf(access, logger)),
-        tls: access.tls,
-        proxies: access.httpProxy,
-        realms: access.realms,
-        timeouts: proxy.timeouts,
-        reserve,
-        tracer: instruments.tracerOf(access.url.origin),
-        userAgent: `entrepot/${version}`,
-        logger,
-      }),
-    )
-    places.push({
-      upstream: title,
-      host: access.url.host,
-      traffic: () => source.traffic(),
-      condition: () => source.condition(),
-    })
-    return source
-  }
-  const upstreams = proxy.upstreams.map((upstream): Upstream => {
-    const title = titleOf({ name: upstream.name, host: upstream.url.host })
-    const main = openSource(title, upstream, upstream.reserve)
-    const mirrors = upstream.mirrors.map((mirror): Mirror => {
-      return { source: openSource(title, mirror, 0), trusted: mirror.trusted }
-    })
-    const { name, aliases, library } = upstream
-    return live.upstream({
-      name,
-      aliases,
-      library,
-      ...policyOf(upstream),
-      reserve: upstream.reserve,
-      default: upstream.default,
-      host: upstream.url.host,
-      source: mirrors.length === 0 ? main : mirrored(main, mirrors, logger),
-    })
-  })
-  const { hosted, offline, timeouts, negative } = proxy
-  const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
-  const confirmations = new Facts(facts, 'tag', parseConfirmation)
-  const limits = { patience: timeouts.stale, negative, fill }
-  const options = { upstreams, hosted, offline, confirmations, usage, cacheLog, ...limits, logger }
-  const registry = opening.use(new ProxyRegistry(store, options))
-  return {
-    registry,
-    proxy: registry,
-    places,
-    reload({ proxy: next }) {
-      if (next === undefined) return
-      live.reload(next)
-      registry.adjust({ patience: next.timeouts.stale, negative: next.negative })
-    },
-  }
-}
-
 /** Not while an operator wants the tree to hold still. */
 function evicts({ storage, proxy }: Config): boolean {
   return proxy !== undefined && !storage.readOnly && (proxy.cache.maxSize !== undefined || proxy.cache.ttl > 0)
@@ -415,21 +319,6 @@ function openEvictor(
     cacheLog,
     logger,
   })
-}
-
-function credentialsOf({ url, credentials }: MirrorConfig | UpstreamConfig, logger: Logger): CredentialSource {
-  switch (credentials.kind) {
-    case 'anonymous':
-      return anonymousAccess()
-    case 'password':
-      return new ConfiguredCredentials(credentials)
-    case 'exec': {
-      const { command, lifetime } = credentials
-      return new CredentialHelper({ command: parseCommand(command), server: helperServer(url.host), lifetime })
-    }
-    case 'authfile':
-      return new AuthFile({ path: credentials.path, host: url.host, logger })
-  }
 }
 
 /** Descriptors and confirmations of tags: in redis where replicas share them, else in memory. */
