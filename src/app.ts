@@ -207,6 +207,8 @@ async function openTls({ http }: Config, logger: Logger): Promise<TlsFiles | und
 function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
   const { host, port, socket, limits, trustedProxies } = http
   const { connections, requests, rate } = limits
+  // An empty address is a unix socket's there, and that of a client who has gone elsewhere.
+  const trusted = trustedProxies.filter((place) => place !== 'unix' || socket !== undefined)
   return {
     host,
     port,
@@ -219,7 +221,7 @@ function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
       requests === 0 && rate === 0
         ? undefined
         : { limits: new ClientLimits({ requests, rate }), refuse: tooManyRequests(http) },
-    trustedProxies: trustedProxies.length === 0 ? undefined : new TrustedProxies(trustedProxies),
+    trustedProxies: trusted.length === 0 ? undefined : new TrustedProxies(trusted),
   }
 }
 

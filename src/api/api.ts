@@ -67,14 +67,14 @@ export function api(registry: Registry, options: ApiOptions): Handler {
       answered = await answer(registry, options, guard, request, trace)
     } finally {
       trace.answered?.(answered?.status)
+      if (!readingMethods.includes(request.method)) hot?.clear() // also where the client did not wait for the answer
     }
     for (const field of ['from', 'upstream', 'warning', 'user'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
     }
     const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
     const reply = { ...answered, headers: { ...common, ...warning, ...answered.headers } }
-    if (readingMethods.includes(request.method)) hot?.keep(request, reply, trace, generation)
-    else hot?.clear()
+    hot?.keep(request, reply, trace, generation)
     return reply
   }
   return (request) => hot?.find(request) ?? find(request)

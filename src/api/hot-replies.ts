@@ -4,8 +4,11 @@ import { WholeStream } from '../bytes/stream.ts'
 import type { Reply, Request } from '../http/exchange.ts'
 import type { Trace } from '../registry/call.ts'
 
-/** Milliseconds for which an answer is given again. So long another process may have changed what it says. */
-const lifetime = 1000
+/**
+ * Milliseconds for which an answer is given again. It may come of what was seen that long ago already (`trust` of links), and
+ * what another process changes shows within the second that both make.
+ */
+const lifetime = 500
 
 /** Bytes of all answers; most of their bodies lie in memory anyway. */
 const maxSize = 16 * 1024 * 1024
@@ -14,7 +17,10 @@ const maxSize = 16 * 1024 * 1024
 const maxBody = 64 * 1024
 
 /** What an answer costs besides its body. */
-const overhead = 1024
+const overhead = 2048
+
+/** Characters of a target and an `Accept` that clients send; longer ones are made to fill memory. */
+const maxKey = 1024
 
 interface HotReply {
   readonly reply: Reply
@@ -48,7 +54,7 @@ export class HotReplies {
     if (request.method !== 'GET') return undefined
     const hot = this.#replies.get(keyOf(request))
     if (hot === undefined || this.#now() >= hot.until || isParticular(request)) return undefined
-    Object.assign(request.log, hot.log)
+    for (const field in hot.log) request.log[field] ??= hot.log[field] // what is its own already stays: a trace, a client
     return hot.reply
   }
 
@@ -59,8 +65,10 @@ export class HotReplies {
     if (!isLasting(request, trace)) return
     const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
     if (!(body instanceof Uint8Array) || body.byteLength > maxBody) return
+    const key = keyOf(request)
+    if (key.length > maxKey) return
     const entry = { reply: { ...reply, body }, log: { ...request.log }, until: this.#now() + lifetime }
-    this.#replies.set(keyOf(request), { ...entry, size: body.byteLength + overhead })
+    this.#replies.set(key, { ...entry, size: body.byteLength + overhead })
   }
 
   /** Forgets them all: a client has changed something. */

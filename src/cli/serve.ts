@@ -16,10 +16,17 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     const { level, format, fields, hooks } = config.log
     const text = io.stdout.isTTY === true ? 'text' : 'json'
     using lines = new BatchedLines(io.stdout)
+    const shown = format ?? text
     const sayUnsent = (error: unknown): void => logger.warn({ error }, 'mail about the log cannot be sent')
     await using mail = await openMail(hooks, sayUnsent)
     const onLine = mail && ((line: string): void => mail.take(line))
-    const logger = createLogger({ level, format: format ?? text, fields, destination: lines, onLine })
+    const logger = createLogger({
+      level,
+      format: shown,
+      fields,
+      destination: shown === 'json' ? lines : io.stdout,
+      onLine,
+    })
     sayFailure(io.failed, logger)
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)

@@ -31,7 +31,7 @@ export class FileStream implements OpenFile {
     this.#options = options
     this.size = options.size
     this.version = options.version
-    this.#shared = options.blocks.join(options.identity, options.size, async (into, at) => await this.#fill(into, at))
+    this.#shared = options.blocks.join(options.identity, options, async (into, at) => await this.#fill(into, at))
     this.#chunks = this.#read()
   }
 

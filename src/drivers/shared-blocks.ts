@@ -22,10 +22,19 @@ export interface Lease {
   readonly end: () => void
 }
 
+/** Of a file that is open. */
+export interface FileState {
+  readonly version: string
+  readonly size: number
+}
+
 interface Block {
   readonly buffer: Buffer
   /** Bytes that the file had for it when it was read. */
   readonly length: number
+  /** Of the file, as its reader opened it. */
+  readonly version: string
+  readonly size: number
   readonly filled: Promise<number>
   holders: number
 }
@@ -54,16 +63,17 @@ export class SharedBlocks {
   }
 
   /**
-   * Joins the readers of a file. `identity` is another one for any other file, and stays while a file only grows; `size`
-   * is what it has now. Whoever joins also leaves.
+   * Joins the readers of a file. `identity` is another one for any other file; `version` changes whenever it is written to.
+   * One that has another size now has grown, and what was read of it still holds; one of the same size was changed where it
+   * is, and nothing of it is shared with those who opened it before. Whoever joins also leaves.
    */
-  join(identity: string, size: number, read: ReadFrom): SharedReader {
+  join(identity: string, { version, size }: FileState, read: ReadFrom): SharedReader {
     const file = this.#files.get(identity) ?? { blocks: new Map(), readers: 0 }
     this.#files.set(identity, file)
     file.readers += 1
     let hasLeft = false
     return {
-      take: (at, end) => this.#take(file, { size, read, at, end }),
+      take: (at, end) => this.#take(file, { version, size, read, at, end }),
       leave: () => {
         if (hasLeft) return
         hasLeft = true
@@ -75,15 +85,16 @@ export class SharedBlocks {
     }
   }
 
-  #take(file: SharedFile, wanted: { size: number; read: ReadFrom; at: number; end: number }): Lease {
+  #take(file: SharedFile, wanted: FileState & { read: ReadFrom; at: number; end: number }): Lease {
     const { size: blockSize } = this.#options
-    const { size, read, at, end } = wanted
+    const { version, size, read, at, end } = wanted
     const index = Math.floor(at / blockSize)
     const start = index * blockSize
     const length = Math.min(blockSize, size - start)
     if (end - at > this.#small && length > 0) {
       const known = file.blocks.get(index)
-      const block = known !== undefined && known.length >= length ? known : this.#begin(file, index, length, read)
+      const holds = known !== undefined && (known.version === version || known.size !== size)
+      const block = holds && known.length >= length ? known : this.#begin(file, index, { version, size, length, read })
       if (block !== undefined) return this.#lend(file, index, block, { from: at - start, to: end - start })
     }
     const buffer = this.#pool.take(end - at)
@@ -96,7 +107,8 @@ export class SharedBlocks {
   }
 
   /** Reads a block; `undefined` where there is no room, or somebody holds an older reading of it. */
-  #begin(file: SharedFile, index: number, length: number, read: ReadFrom): Block | undefined {
+  #begin(file: SharedFile, index: number, wanted: FileState & { length: number; read: ReadFrom }): Block | undefined {
+    const { version, size, length, read } = wanted
     const older = file.blocks.get(index)
     if (older !== undefined) {
       if (older.holders > 0) return undefined
@@ -105,7 +117,7 @@ export class SharedBlocks {
     const buffer = this.#room()
     if (buffer === undefined) return undefined
     const filled = read(buffer.subarray(0, length), index * this.#options.size)
-    const block: Block = { buffer, length, filled, holders: 0 }
+    const block: Block = { buffer, length, version, size, filled, holders: 0 }
     file.blocks.set(index, block)
     // Whoever holds it hears of it; whoever comes later tries anew.
     filled.catch(() => {

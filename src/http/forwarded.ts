@@ -35,7 +35,8 @@ export class TrustedProxies {
     const { 'x-forwarded-for': addresses, 'x-forwarded-proto': scheme, 'x-forwarded-host': host, forwarded } = headers
     // Both at once: most proxies set these three, and pass on whatever else a client has made up.
     if (forwarded !== undefined && addresses === undefined && scheme === undefined && host === undefined) {
-      return this.#nearest(peer, parseForwarded(forwarded))
+      // A quote that a client leaves open would swallow what the proxy has added: then nothing is known of it.
+      return wellFormed.test(forwarded) ? this.#nearest(peer, parseForwarded(forwarded)) : { address: '' }
     }
     const hops = listOf(addresses).map((text) => ({ address: findNode(text) }))
     return { ...this.#nearest(peer, hops), scheme: findScheme(listOf(scheme)[0]), host: listOf(host)[0] }
@@ -83,6 +84,11 @@ function findScheme(text: string | undefined): Sender['scheme'] {
   const lower = text?.toLowerCase()
   return lower === 'https' || lower === 'http' ? lower : undefined
 }
+
+const token = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+const pairForm = String.raw`${token}=(?:${token}|"(?:[^"\\]|\\.)*")`
+const elementForm = String.raw`${pairForm}(?:[ \t]*;[ \t]*${pairForm})*`
+const wellFormed = new RegExp(String.raw`^[ \t]*${elementForm}(?:[ \t]*,[ \t]*${elementForm})*[ \t]*$`)
 
 /** RFC 7239 §4: `for=192.0.2.1;proto=https;host=a, for="[2001:db8::1]:80"` */
 function parseForwarded(header: string): Hop[] {

@@ -70,7 +70,8 @@ export class TlsFiles implements Disposable {
   attach(server: Server): void {
     const { clientAuthorities, clientAuth, logger } = this.#options
     if (clientAuthorities.length > 0) {
-      server.on('secureConnection', (socket: TLSSocket) => {
+      // Before Node's own listener: its parser would take what came in one piece with the end of the handshake.
+      server.prependListener('secureConnection', (socket: TLSSocket) => {
         if (!isWelcome(socket, clientAuth)) socket.destroy()
       })
     }

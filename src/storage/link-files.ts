@@ -20,7 +20,7 @@ export const youth: number = 15 * 60_000
  * How long a link that was seen on storage is believed to be there, in milliseconds: so long another process may have
  * removed it before we notice.
  */
-export const trust: number = 1000
+export const trust: number = 500
 
 /** Links that are remembered to have been seen, or written; the least used one that is forgotten costs a stat, or a write. */
 const maxSeen = 20_000

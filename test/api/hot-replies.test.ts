@@ -34,11 +34,11 @@ function kept(asked: Request, given: Reply = reply, trace: Trace = local): boole
   return hot.find({ ...asked, log: {} }) !== undefined
 }
 
-test('an answer is given again for a second, with its log fields', () => {
+test('an answer is given again for half a second, with its log fields', () => {
   let now = 5
   const hot = new HotReplies(() => now)
   hot.keep(request(), reply, local, hot.generation)
-  now += 999
+  now += 499
   const again = request({ log: {} })
   assert.deepEqual(hot.find(again), reply)
   assert.deepEqual(again.log, { kind: 'blob', repository: 'app', reference: digest })
@@ -95,7 +95,17 @@ test('after a push or a deletion nothing is given again, nor kept of what was as
   assert.equal(hot.find(request()), undefined)
 })
 
-test('P7: memory is bounded', () => {
+test('what a request knows of itself stays', () => {
+  const hot = new HotReplies()
+  hot.keep(request({ log: { kind: 'blob', reference: digest, trace: 'one' } }), reply, local, hot.generation)
+  const again = request({ log: { trace: 'two' } })
+  assert.ok(hot.find(again))
+  assert.deepEqual(again.log, { kind: 'blob', reference: digest, trace: 'two' })
+})
+
+test('P7: memory is bounded, also where clients make up queries', () => {
+  assert.ok(!kept(request({ target: `/v2/app/blobs/x?${'q'.repeat(1024)}` })))
+  assert.ok(!kept(request({ headers: { accept: 'a'.repeat(1024) } })))
   const hot = new HotReplies()
   const large = { ...reply, body: Buffer.alloc(60_000) }
   for (let at = 0; at < 1000; at += 1) hot.keep(request({ target: `/${at}` }), large, local, hot.generation)

@@ -33,7 +33,7 @@ async function textOf({ bytes }: Lease): Promise<string> {
 test('readers of one file share what is read of it', async () => {
   const source = new Source(40)
   const blocks = sharedBlocks()
-  const readers = Array.from({ length: 5 }, () => blocks.join('file', 40, source.read))
+  const readers = Array.from({ length: 5 }, () => blocks.join('file', { version: 'a', size: 40 }, source.read))
   const leases = readers.map((reader, at) => reader.take(at, 40))
   for (const [at, lease] of leases.entries()) {
     assert.equal(await textOf(lease), source.bytes.subarray(at, size).toString('hex'))
@@ -56,7 +56,7 @@ test('files do not share, and a file that nobody reads any more is forgotten', a
     ['other', other],
     ['one', other],
   ] as const) {
-    const reader = blocks.join(name, 40, source.read)
+    const reader = blocks.join(name, { version: 'a', size: 40 }, source.read)
     const lease = reader.take(0, 40)
     assert.equal(await textOf(lease), source.bytes.subarray(0, size).toString('hex'))
     lease.end()
@@ -67,7 +67,7 @@ test('files do not share, and a file that nobody reads any more is forgotten', a
 
 test('a lone reader gets the same memory again and again', async () => {
   const source = new Source(1000)
-  const reader = sharedBlocks().join('file', 1000, source.read)
+  const reader = sharedBlocks().join('file', { version: 'a', size: 1000 }, source.read)
   const seen = new Set<ArrayBufferLike>()
   for (let at = 0; at < 960; at += size) {
     const lease = reader.take(at, 1000)
@@ -80,11 +80,11 @@ test('a lone reader gets the same memory again and again', async () => {
 test('a block that was read when the file was shorter is read again', async () => {
   const source = new Source(10)
   const blocks = sharedBlocks()
-  const early = blocks.join('file', 10, source.read)
+  const early = blocks.join('file', { version: 'a', size: 10 }, source.read)
   const first = early.take(0, 10)
   assert.equal((await first.bytes).byteLength, 10)
   source.bytes = new Source(40).bytes
-  const late = blocks.join('file', 40, source.read)
+  const late = blocks.join('file', { version: 'a', size: 40 }, source.read)
   const second = late.take(5, 40) // while the short reading is held: by itself
   assert.equal(await textOf(second), source.bytes.subarray(5, 9).toString('hex'))
   first.end()
@@ -94,10 +94,32 @@ test('a block that was read when the file was shorter is read again', async () =
   third.end()
 })
 
+test('P1: nothing is shared with those who opened the file before it was changed where it is', async () => {
+  const source = new Source(40)
+  const blocks = sharedBlocks()
+  const early = blocks.join('file', { version: 'a', size: 40 }, source.read)
+  const first = early.take(0, 40)
+  const old = await textOf(first)
+  source.bytes = Buffer.alloc(40, 7)
+  const late = blocks.join('file', { version: 'b', size: 40 }, source.read)
+  const second = late.take(0, 40)
+  assert.equal(await textOf(second), '07070707')
+  assert.equal(await textOf(first), old)
+  first.end()
+  second.end()
+  const third = late.take(0, 40)
+  assert.equal((await third.bytes).byteLength, size)
+  assert.equal(Buffer.from(await third.bytes)[0], 7)
+  third.end()
+})
+
 test('what fails is heard by all who wait for it, and tried anew by the next', async () => {
   const source = new Source(40)
   const blocks = sharedBlocks()
-  const readers = [blocks.join('file', 40, source.read), blocks.join('file', 40, source.read)]
+  const readers = [
+    blocks.join('file', { version: 'a', size: 40 }, source.read),
+    blocks.join('file', { version: 'a', size: 40 }, source.read),
+  ]
   source.failure = new Error('EIO')
   const leases = readers.map((reader) => reader.take(0, 40))
   for (const lease of leases) {
@@ -113,7 +135,7 @@ test('what fails is heard by all who wait for it, and tried anew by the next', a
 test('P7: memory is bounded: beyond the budget each reads by itself, a little at a time', async () => {
   const source = new Source(1000)
   const blocks = sharedBlocks(4 * size)
-  const readers = Array.from({ length: 20 }, () => blocks.join('file', 1000, source.read))
+  const readers = Array.from({ length: 20 }, () => blocks.join('file', { version: 'a', size: 1000 }, source.read))
   const leases = readers.map((reader, index) => reader.take(index * size, 1000))
   const held = await Promise.all(leases.map(async ({ bytes }) => (await bytes).buffer.byteLength))
   assert.deepEqual(
@@ -136,7 +158,7 @@ test('P1: whoever reads whatever part, together with whomever, gets the bytes of
     const blocks = sharedBlocks(size * (1 + below(6)), size * below(3))
     const readOne = async (): Promise<void> => {
       const known = source.bytes.byteLength
-      const reader = blocks.join('file', known, source.read)
+      const reader = blocks.join('file', { version: 'a', size: known }, source.read)
       const start = below(known)
       const end = start + 1 + below(known - start)
       const held: { lease: Lease; bytes: Uint8Array; from: number }[] = []

@@ -43,7 +43,8 @@ const rows: readonly Row[] = [
   ['Forwarded of two', '10.0.0.1', { forwarded: 'for=192.0.2.1;proto=https, for=10.0.0.2' }, ['192.0.2.1', 'https']],
   ['Forwarded that hides', '10.0.0.1', { forwarded: 'for=1.1.1.1, for=_hidden;proto=https' }, ['10.0.0.1', 'https']],
   ['Forwarded with a comma', '10.0.0.1', { forwarded: 'for=192.0.2.1;by="a,b;for=1.1.1.1"' }, ['192.0.2.1']],
-  ['Forwarded that is rubbish', '10.0.0.1', { forwarded: ';;=,,"' }, ['10.0.0.1']],
+  ['Forwarded that is rubbish', '10.0.0.1', { forwarded: ';;=,,"' }, ['']],
+  ['a quote that a client leaves open', '10.0.0.1', { forwarded: 'for=10.1.1.1;x=", for="[2001:db8::1]"' }, ['']],
   [
     'a client’s Forwarded beside what the proxy says',
     '10.0.0.1',

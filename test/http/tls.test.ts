@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { rename, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
+import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
@@ -26,7 +27,10 @@ interface Secured extends AsyncDisposable {
   renew(certified: Certified): Promise<void>
 }
 
-async function serve(options: Partial<TlsFilesOptions> & { clients?: string } = {}): Promise<Secured> {
+async function serve(
+  options: Partial<TlsFilesOptions> & { clients?: string } = {},
+  onRequest?: () => void,
+): Promise<Secured> {
   await using opening = new AsyncDisposableStack()
   const folder = opening.use(await temporaryFolder())
   const path = (name: string): string => join(folder.path, name)
@@ -54,12 +58,18 @@ async function serve(options: Partial<TlsFilesOptions> & { clients?: string } = 
     }),
   )
   const listener = opening.use(
-    await listen(async ({ scheme }) => ({ status: 200, headers: {}, body: Buffer.from(scheme) }), {
-      host: '127.0.0.1',
-      port: 0,
-      tls: files,
-      logger,
-    }),
+    await listen(
+      async ({ scheme }) => {
+        onRequest?.()
+        return { status: 200, headers: {}, body: Buffer.from(scheme) }
+      },
+      {
+        host: '127.0.0.1',
+        port: 0,
+        tls: files,
+        logger,
+      },
+    ),
   )
   const resources = opening.move()
   return { listener, lines, until, write, renew, [Symbol.asyncDispose]: async () => await resources.disposeAsync() }
@@ -127,6 +137,57 @@ test('the ciphers that are named are those of TLS 1.2', async () => {
   assert.equal(socket.getCipher().name, 'ECDHE-ECDSA-AES256-GCM-SHA384')
   socket.destroy()
   await assert.rejects(shake(secured, { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }))
+})
+
+/** What a client sends after its first words reaches the server in one piece: its last of the handshake, and a request. */
+async function relay(port: number): Promise<AsyncDisposable & { readonly port: number }> {
+  const sockets = new Set<Socket>()
+  const server = createServer((client) => {
+    const behind = createConnection({ host: '127.0.0.1', port })
+    let isFirst = true
+    let held = Buffer.alloc(0)
+    client.on('data', (bytes) => {
+      held = Buffer.concat([held, bytes])
+      if (!isFirst && held.byteLength < 4096) return
+      isFirst = false
+      behind.write(held)
+      held = Buffer.alloc(0)
+    })
+    behind.on('data', (bytes) => client.write(bytes))
+    for (const [one, other] of [
+      [client, behind],
+      [behind, client],
+    ] as const) {
+      sockets.add(one)
+      one.on('error', () => other.destroy()).on('close', () => other.destroy())
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port: own } = server.address() as AddressInfo
+  return {
+    port: own,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+test('P8: a client that may not in is not heard, also where its request comes with the end of the handshake', async () => {
+  for (const clientAuth of ['require-any-client-cert', 'verify-client-cert-if-given'] as const) {
+    let heard = 0
+    await using secured = await serve({ clientAuth, clients: clients.certificate }, () => heard++)
+    await using between = await relay(secured.listener.port)
+    const given = clientAuth === 'verify-client-cert-if-given' ? identity(stranger) : {}
+    const trust = { ca: authority.certificate, servername: 'registry.test' }
+    const socket = connect({ host: '127.0.0.1', port: between.port, ...trust, ...given, minVersion: 'TLSv1.3' })
+    socket.on('error', () => {}) // it is cut
+    socket.write(`GET / HTTP/1.1\r\nhost: registry.test\r\nx: ${'x'.repeat(8192)}\r\n\r\n`)
+    await once(socket, 'close')
+    assert.equal(heard, 0, clientAuth)
+  }
 })
 
 const clients = makeAuthority()

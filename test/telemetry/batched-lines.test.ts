@@ -42,3 +42,37 @@ test('nothing is left behind at the end', () => {
   }
   assert.deepEqual(target.written, ['last\n'])
 })
+
+test('P7: a log that nobody reads is not kept in memory, and how much is missing is said', () => {
+  const written: string[] = []
+  const target = { writableLength: 0, write: (text: string) => written.push(text) }
+  {
+    using lines = new BatchedLines(target)
+    lines.write('{"msg":"one"}\n')
+    target.writableLength = 5 * 1024 * 1024
+    for (let count = 0; count < 1000; count += 1) lines.write('{"msg":"lost"}\n')
+    target.writableLength = 0
+    lines.write('{"msg":"two"}\n')
+  }
+  const told = written
+    .join('')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { msg: string; lines?: number })
+  assert.deepEqual(
+    told.map(({ msg, lines }) => [msg, lines]),
+    [
+      ['one', undefined],
+      ['log lines dropped', 1000],
+      ['two', undefined],
+    ],
+  )
+})
+
+test('what is written after the end is written at once', () => {
+  const target = gathered()
+  const lines = new BatchedLines(target)
+  lines[Symbol.dispose]()
+  lines.write('late\n')
+  assert.deepEqual(target.written, ['late\n'])
+})
