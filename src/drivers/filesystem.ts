@@ -59,7 +59,7 @@ class FilesystemDriver implements StorageDriver {
   readonly #limit: LimitFunction
   readonly #folders: Folders
   readonly #owner: Owner
-  readonly #blocks = new SharedBlocks({ size: 512 * kibibyte, budget: 32 * mebibyte, kept: 8 * mebibyte }, [
+  readonly #blocks = new SharedBlocks({ size: 512 * kibibyte, budget: 32 * mebibyte, kept: 8 * mebibyte, crowd: 16 }, [
     { size: 64 * kibibyte, most: 16 * mebibyte, kept: 2 * mebibyte },
     { size: 16 * kibibyte, most: Infinity, kept: mebibyte },
   ])

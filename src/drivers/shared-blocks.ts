@@ -8,6 +8,11 @@ export interface SharedBlocksOptions {
   readonly budget: number
   /** Bytes of blocks that are kept when no file is read that they belong to. */
   readonly kept: number
+  /**
+   * Readers of a file from which on its blocks stay when nobody holds them. Fewer seldom meet, and are faster through the same
+   * few buffers, which the processor has at hand.
+   */
+  readonly crowd: number
 }
 
 /** Reads a file from `position` on until `into` is full or the file ends. @throws what the read fails with */
@@ -136,7 +141,8 @@ export class SharedBlocks {
         block.holders -= 1
         if (block.holders > 0) return
         const isKnown = file.blocks.get(index) === block
-        if (isKnown && file.readers > 1) this.#resting.set(block, () => this.#forget(file, index, block))
+        if (isKnown && file.readers >= this.#options.crowd)
+          this.#resting.set(block, () => this.#forget(file, index, block))
         else this.#forget(file, index, block)
       },
     }

@@ -23,7 +23,7 @@ class Source {
 }
 
 function sharedBlocks(budget = 4 * size, kept = size): SharedBlocks {
-  return new SharedBlocks({ size, budget, kept }, [{ size: 4, most: Infinity, kept: 4 }])
+  return new SharedBlocks({ size, budget, kept, crowd: 2 }, [{ size: 4, most: Infinity, kept: 4 }])
 }
 
 async function textOf({ bytes }: Lease): Promise<string> {
