@@ -12,11 +12,8 @@ import { ConfigError } from './config/config-error.ts'
 import type { Config } from './config/config.ts'
 import type { DebugListener, DebugParts } from './debug-listener.ts'
 import { descriptorCache } from './cache/descriptors.ts'
-import type { FactStore } from './cache/facts.ts'
 import { openFactStore } from './cache/store.ts'
 import { PathNotFoundError, type Redirect, type StorageDriver } from './drivers/driver.ts'
-import { filesystemDriver } from './drivers/filesystem.ts'
-import { inMemoryDriver } from './drivers/inmemory.ts'
 import type { Publisher } from './events/publisher.ts'
 import { ClientLimits } from './http/client-limits.ts'
 import { TrustedProxies } from './http/forwarded.ts'
@@ -25,22 +22,16 @@ import type { TlsFiles } from './http/tls-files.ts'
 import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
-import { copyTest, Selector } from './proxy/selection.ts'
+import { copyTest } from './proxy/selection.ts'
 import { openInstruments } from './instruments.ts'
 import { openRegistry } from './pull-through.ts'
 import { changedSections } from './reload.ts'
 import type { AccessController } from './registry/access.ts'
 import type { Registry } from './registry/registry.ts'
 import type { CacheLog } from './registry/cache-log.ts'
-import {
-  collectGarbage as collect,
-  GarbageError,
-  type GarbageOptions,
-  type GarbageReport,
-} from './storage/garbage/collect.ts'
 import { UploadPurger } from './storage/purge.ts'
-import { verifyStorage as verify, VerifyError, type VerifyOptions, type VerifyReport } from './storage/verify/verify.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
+import { openDriver, openFacts } from './stores.ts'
 import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
 import type { Logger } from './telemetry/logger.ts'
 
@@ -229,11 +220,6 @@ function withPath(url: string, path: string): string {
   return new URL(path, url).href.replace(/\/$/, '')
 }
 
-function openDriver({ storage }: Config): StorageDriver {
-  if (storage.driver === 'inmemory') return inMemoryDriver()
-  return filesystemDriver({ rootDirectory: storage.rootDirectory, maxThreads: storage.maxThreads })
-}
-
 async function openRedirect({ middleware }: Config): Promise<Redirect | undefined> {
   if (middleware.storage.length === 0) return undefined
   const { redirectBy } = await import('./middleware/redirect.ts')
@@ -323,15 +309,6 @@ function openEvictor(
   })
 }
 
-/** Descriptors and confirmations of tags: in redis where replicas share them, else in memory. */
-function openFacts({ storage, redis }: Config, logger: Logger): FactStore {
-  const { kind, size } = storage.descriptorCache
-  return openFactStore(
-    kind === 'redis' && redis !== undefined ? { kind, redis } : { kind: 'memory', entries: size },
-    logger,
-  )
-}
-
 function sweepNowAndThen({ proxy }: Config, store: LocalStore, opening: AsyncDisposableStack, logger: Logger): void {
   const maxSize = proxy?.cache.maxSize
   const leftovers = maxSize === undefined ? leftoverSize : maxSize / 10
@@ -356,47 +333,6 @@ function purgeNowAndThen(
 ): void {
   const { enabled, age, interval, dryRun } = storage.uploadPurging
   if (enabled) opening.use(new UploadPurger({ driver, age, interval, dryRun, logger }))
-}
-
-/** Collects the garbage of a configured storage, beside whatever serves it. @throws GarbageError where nothing was done */
-export async function collectGarbage(
-  config: Config,
-  options: Omit<GarbageOptions, 'driver' | 'descriptors'>,
-  logger: Logger,
-): Promise<GarbageReport> {
-  if (config.storage.driver === 'inmemory') {
-    throw new GarbageError('storage is in memory: it ends with its process, so there is nothing to collect')
-  }
-  await using facts = openSharedFacts(config, logger)
-  return await collect({ ...options, driver: openDriver(config), descriptors: descriptorCache(facts) })
-}
-
-/** Looks at the whole of a configured storage, beside whatever serves it. @throws VerifyError where nothing was done */
-export async function verifyStorage(
-  config: Config,
-  options: Omit<VerifyOptions, 'driver' | 'descriptors' | 'isHosted' | 'areChildrenNeeded'>,
-  logger: Logger,
-): Promise<VerifyReport> {
-  if (config.storage.driver === 'inmemory') {
-    throw new VerifyError('storage is in memory: it ends with its process, so there is nothing to verify')
-  }
-  await using facts = openSharedFacts(config, logger)
-  const { proxy, validation } = config
-  const selector = new Selector(proxy?.upstreams ?? [], proxy?.hosted ?? [])
-  return await verify({
-    ...options,
-    driver: openDriver(config),
-    descriptors: descriptorCache(facts),
-    isHosted: (name) => selector.select(name, undefined).kind === 'ours',
-    areChildrenNeeded: !validation.disabled && validation.indexes.platforms === 'all',
-  })
-}
-
-/** What other processes hold in memory is theirs; redis they share. */
-function openSharedFacts(config: Config, logger: Logger): FactStore {
-  return config.storage.descriptorCache.kind === 'redis'
-    ? openFacts(config, logger)
-    : openFactStore({ kind: 'none' }, logger)
 }
 
 function readVersion(): string {

@@ -45,8 +45,10 @@ const plan: Readonly<Record<string, readonly string[]>> = {
     'upstream',
   ],
   'reload.ts': ['config', 'proxy', 'upstream'],
+  'stores.ts': ['cache', 'config', 'drivers', 'telemetry'],
+  'maintenance.ts': ['cache', 'config', 'proxy', 'storage', 'stores.ts', 'telemetry'],
   'app.ts': ['*'],
-  cli: ['app.ts', 'config', 'telemetry'],
+  cli: ['app.ts', 'maintenance.ts', 'config', 'telemetry'],
   'main.ts': ['cli'],
 }
 

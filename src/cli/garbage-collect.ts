@@ -1,6 +1,6 @@
 // `entrepot garbage-collect [CONFIG]`: removes what nothing needs from a storage, while it is served.
 import { InvalidArgumentError } from 'commander'
-import { collectGarbage } from '../app.ts'
+import { collectGarbage } from '../maintenance.ts'
 import { ConfigError } from '../config/config-error.ts'
 import { parseDuration } from '../config/duration.ts'
 import { loadConfig } from '../config/load.ts'

@@ -1,5 +1,5 @@
 // `entrepot verify [CONFIG]`: says what of a storage is damaged, while it is served.
-import { verifyStorage } from '../app.ts'
+import { verifyStorage } from '../maintenance.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { failureLine } from './failure.ts'
