@@ -8,6 +8,7 @@ import { BatchedLines } from '../telemetry/batched-lines.ts'
 import { createLogger, type AdjustableLogger, type Logger } from '../telemetry/logger.ts'
 import type { LogMail } from '../telemetry/log-mail.ts'
 import { banner } from './banner.ts'
+import { collectWhenIdle } from './idle-heap.ts'
 import type { Io } from './io.ts'
 
 export async function serve(path: string | undefined, io: Io): Promise<number> {
@@ -51,6 +52,7 @@ async function openMail(
 }
 
 async function runUntilStopped(app: App, config: Config, logger: Logger, signal: AbortSignal): Promise<number> {
+  using _ = collectWhenIdle()
   logger.info({ url: app.url, version }, 'listening')
   if (!signal.aborted) await once(signal, 'abort')
   logger.info({ signal: String(signal.reason), draintimeout: config.http.drainTimeout }, 'draining')
