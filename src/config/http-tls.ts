@@ -1,10 +1,25 @@
 // `http.tls`: the certificate that we show, and whom we let in by theirs.
 import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import type { HttpTlsConfig } from './config.ts'
 import { leaf, oneOf, text } from './leaf.ts'
 import { parseCertificates, readPem, resolveIdentity, type PemFile } from './pem.ts'
 import { isEmpty, list, section, type ResolveContext } from './section.ts'
+
+/** Files are named, not held: they are read again when they change. All paths are absolute. */
+export interface HttpTlsConfig {
+  readonly certificate: string
+  readonly key: string
+  /** Who signs the certificates of clients; none: clients are not asked for one. */
+  readonly clientAuthorities: readonly string[]
+  readonly clientAuth:
+    | 'request-client-cert'
+    | 'require-any-client-cert'
+    | 'verify-client-cert-if-given'
+    | 'require-and-verify-client-cert'
+  readonly minimumVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** In OpenSSL's words; `undefined`: Node's choice. */
+  readonly ciphers: string | undefined
+}
 
 export interface HttpTlsInput {
   readonly certificate?: string | undefined
