@@ -2,7 +2,7 @@
 import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
-import { flag, integer, leaf, oneOf, text } from './leaf.ts'
+import { flag, integer, leaf, mailAddress, oneOf, text } from './leaf.ts'
 import type { LogLevel } from './log-level.ts'
 import { readPassword, resolvePath } from './named-file.ts'
 import { list, section, type ResolveContext } from './section.ts'
@@ -70,11 +70,6 @@ const server = leaf(mailServer, (value) => {
   const found = findAddress(value)
   return found === undefined || found.host === '' || found.port === 0 ? undefined : found
 })
-
-/** One address, without a name: what could end a header or begin another address is in none. */
-const mailAddress = leaf('a mail address, such as ops@example.com', (value) =>
-  /^[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+$/.test(value) ? value : undefined,
-)
 
 export const mailHooksSchema: z.ZodType<MailHookInput[]> = list(
   section({
