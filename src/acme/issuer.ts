@@ -56,6 +56,7 @@ export class Issuer implements IssuedIdentity, AsyncDisposable {
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> | undefined
   #failures: Failures = { kind: 'refused', count: 0 }
+  /** Why there was none, and whether what there is had expired: what was said last. */
   #lastReason: string | undefined
   /** When a certificate is asked for next. */
   #due: number
@@ -193,12 +194,14 @@ export class Issuer implements IssuedIdentity, AsyncDisposable {
     const { first, longest } = waits[kind]
     const wait = Math.min(first * 2 ** (count - 1), longest) * (1 + jitter * this.#random())
     this.#due = this.#clock() + wait
-    const reason = error instanceof Error ? error.message : String(error)
+    const expires = this.current && new X509Certificate(this.current.certificate).validToDate
+    const hasExpired = expires !== undefined && expires.getTime() <= this.#clock()
+    const reason = `${hasExpired} ${error instanceof Error ? error.message : String(error)}`
     if (reason === this.#lastReason) return
     this.#lastReason = reason
     const { hosts, logger } = this.#options
     const again = new Date(this.#due)
-    logger.error({ error, hosts, again }, 'no certificate was issued: what there is stays in use')
+    logger.error({ error, hosts, expires, again }, 'no certificate was issued: what there is stays in use')
   }
 }
 

@@ -219,6 +219,20 @@ test('the old certificate stays in use while it cannot be renewed', async (t) =>
   assert.equal(issuer.current, current)
 })
 
+test('a failure that was said already is said again when the old certificate expires', async (t) => {
+  await using site = await openSite(t)
+  await keep(site, selfSigned({ names: hosts, validFrom: -60, validTo: 1 }))
+  const issuer = await site.open()
+  issuer.begin(() => {})
+  const refused = new Error('refused')
+  await waits(site, refused, 4) // 15 hours
+  const said = (): unknown[] => site.lines.filter(({ level }) => level === 'error').map(({ expires }) => expires)
+  const first = said()
+  assert.equal(first.length, 1)
+  await waits(site, refused, 3)
+  assert.deepEqual(said(), [first[0], first[0]])
+})
+
 test('P1: a certificate for other names is not taken, and not asked for again within the hour', async (t) => {
   await using site = await openSite(t)
   const issuer = await site.open()
