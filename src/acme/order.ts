@@ -1,7 +1,7 @@
 // Asks an authority for a certificate, by acme-client, which is loaded only then (RFC 8555).
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Identity } from '../http/issued-identity.ts'
-import { Transport, type Answer, type Outgoing, type TransportOptions } from './transport.ts'
+import { Transport, UnreachableError, type Answer, type Outgoing, type TransportOptions } from './transport.ts'
 
 export interface CertificateRequest {
   readonly directory: string
@@ -15,7 +15,7 @@ export interface CertificateRequest {
   readonly signal: AbortSignal
 }
 
-/** @throws UnreachableError, or what the authority has against it */
+/** @throws UnreachableError where the authority has heard nothing of it; else what it has against it */
 export type Order = (request: CertificateRequest) => Promise<Identity>
 
 type Send = (outgoing: Outgoing) => Promise<Answer>
@@ -29,8 +29,18 @@ const polling = { backoffMin: 1000, backoffMax: 15_000, backoffAttempts: 15 }
 export function orderBy(options: TransportOptions): Order {
   return async (request) => {
     await using transport = new Transport(options)
-    const send: Send = async (outgoing) => await transport.send(outgoing, request.signal)
-    return await sending.run(send, async () => await order(request))
+    let hasBegun = false
+    const send: Send = async (outgoing) => {
+      const answer = await transport.send(outgoing, request.signal)
+      hasBegun ||= outgoing.method === 'POST' // it knows us now, and may count what comes
+      return answer
+    }
+    try {
+      return await sending.run(send, async () => await order(request))
+    } catch (cause) {
+      if (!hasBegun || !(cause instanceof UnreachableError)) throw cause
+      throw new Error(`the authority was lost on the way: ${cause.message}`, { cause })
+    }
   }
 }
 

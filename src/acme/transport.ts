@@ -22,7 +22,7 @@ export interface Answer {
   readonly body: string
 }
 
-/** Nobody has answered: whatever was asked for has not begun. */
+/** Nobody has answered, or not to the end. */
 export class UnreachableError extends Error {
   override readonly name = 'UnreachableError'
 }

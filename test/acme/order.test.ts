@@ -69,6 +69,28 @@ test('an authority that is at its limits, or broken, is asked once, and says who
   }
 })
 
+test('an authority that is lost on the way is one that may have counted us', async () => {
+  const asked: string[] = []
+  await using lost = await authority((request, response) => {
+    const { method = '', url = '', headers } = request
+    asked.push(`${method} ${url}`)
+    const base = `http://${headers.host}`
+    const directory = { newNonce: `${base}/nonce`, newAccount: `${base}/account`, newOrder: `${base}/order` }
+    response.setHeader('replay-nonce', 'once').setHeader('location', `${base}/account/1`)
+    if (url === '/order') request.socket.destroy()
+    else
+      response
+        .writeHead(url === '/account' ? 201 : 200, { 'content-type': 'application/json' })
+        .end(JSON.stringify(directory))
+  })
+  await assert.rejects(direct(ask(lost.url)), (error: unknown) => {
+    assert.ok(error instanceof Error && !(error instanceof UnreachableError))
+    assert.match(error.message, /^the authority was lost on the way: 127\.0\.0\.1:\d+ cannot be reached: /)
+    return true
+  })
+  assert.deepEqual(asked, ['GET /dir', 'HEAD /nonce', 'POST /account', 'HEAD /nonce', 'POST /order'])
+})
+
 test('P7: an answer without an end is broken off', async () => {
   await using endless = await authority((_request, response) => {
     const more = (): void => void (response.destroyed || response.write(Buffer.alloc(64 * 1024), more))
