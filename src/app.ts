@@ -18,7 +18,6 @@ import type { Publisher } from './events/publisher.ts'
 import { ClientLimits } from './http/client-limits.ts'
 import { TrustedProxies } from './http/forwarded.ts'
 import { listen, type ListenerOptions } from './http/listener.ts'
-import type { TlsFiles } from './http/tls-files.ts'
 import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
@@ -33,6 +32,7 @@ import { UploadPurger } from './storage/purge.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { openDriver, openFacts } from './stores.ts'
 import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
+import { openTls } from './tls.ts'
 import type { Logger } from './telemetry/logger.ts'
 
 export const version: string = readVersion()
@@ -86,7 +86,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const asked = await withMiddleware(config, opened.registry, logger)
   const registry = await tellingRegistry(asked, config, publisher)
   const access = await openGuard(config, logger)
-  const tls = opening.use(await openTls(config, logger))
+  const tls = await openTls(config.http, opening, `entrepot/${version}`, logger)
   const hotReplies = isAskedEachTime(config) ? undefined : new HotReplies()
   const listener = opening.use(
     await listen(
@@ -187,12 +187,6 @@ async function tellingRegistry(
   const { events } = await import('./events/registry.ts')
   const { includeReferences } = notifications
   return events(registry, { includeReferences, publish: (event) => publisher.publish(event) })
-}
-
-async function openTls({ http }: Config, logger: Logger): Promise<TlsFiles | undefined> {
-  if (http.tls === undefined) return undefined
-  const { TlsFiles: Files } = await import('./http/tls-files.ts')
-  return await Files.open({ ...http.tls, logger })
 }
 
 function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {

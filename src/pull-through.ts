@@ -1,6 +1,7 @@
 // The registry that is served: our own storage, with the configured upstreams behind it.
 import { Facts, type FactStore } from './cache/facts.ts'
-import type { Config, MirrorConfig, UpstreamConfig } from './config/config.ts'
+import type { Config } from './config/config.ts'
+import type { MirrorConfig, UpstreamConfig } from './config/upstream-section.ts'
 import type { Instruments } from './instruments.ts'
 import type { PlaceSource } from './metrics/readings.ts'
 import { parseConfirmation } from './proxy/freshness.ts'

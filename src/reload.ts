@@ -1,5 +1,7 @@
 // What of a configuration can change while the server runs. Beside app.ts, which wires it.
-import type { Config, MirrorConfig, ProxyConfig, UpstreamConfig } from './config/config.ts'
+import type { Config } from './config/config.ts'
+import type { ProxyConfig } from './config/proxy-section.ts'
+import type { MirrorConfig, UpstreamConfig } from './config/upstream-section.ts'
 import { titleOf, type Upstream, type UpstreamPolicy } from './proxy/selection.ts'
 import { ConfiguredCredentials, type CredentialSource } from './upstream/credentials.ts'
 

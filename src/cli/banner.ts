@@ -1,5 +1,6 @@
 // The block that a person sees at start: where we are, what we mirror, what is stored, and what to copy into a client.
-import type { Config, UpstreamConfig } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
+import type { UpstreamConfig } from '../config/upstream-section.ts'
 
 export interface BannerFacts {
   readonly version: string

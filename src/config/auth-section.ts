@@ -2,10 +2,54 @@
 import { isIP } from 'node:net'
 import type { z } from 'zod'
 import { ConfigError, misfit } from './config-error.ts'
-import type { AccessPolicyConfig, AnonymousConfig, AuthConfig, AuthController, TokenConfig } from './config.ts'
 import { flag, leaf, oneOf, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
 import { freeMap, list, mapOf, section, type ResolveContext } from './section.ts'
+
+/** Who may do what. */
+export interface AuthConfig {
+  readonly controller: AuthController
+  readonly anonymous: readonly AnonymousConfig[]
+  /** `undefined`: what the controller grants is granted. */
+  readonly policy: readonly AccessPolicyConfig[] | undefined
+}
+
+export type AuthController =
+  | { readonly kind: 'silly'; readonly realm: string; readonly service: string }
+  /** The path is absolute. */
+  | { readonly kind: 'htpasswd'; readonly realm: string; readonly path: string }
+  | ({ readonly kind: 'token' } & TokenConfig)
+
+export interface TokenConfig {
+  readonly realm: string
+  readonly service: string
+  readonly issuer: string
+  /** A file of certificates in PEM, absolute; this or `jwks` is there. */
+  readonly rootCertBundle: string | undefined
+  /** A file, absolute, or a URL. */
+  readonly jwks: string | URL | undefined
+  /** `undefined`: those that the keys allow. */
+  readonly signingAlgorithms: readonly string[] | undefined
+  /** The path below our own address that clients are sent to instead of `realm`. */
+  readonly autoRedirectPath: string | undefined
+}
+
+export interface AnonymousConfig {
+  /** Globs, of names in our storage. */
+  readonly repositories: readonly string[]
+  /** CIDR; `undefined`: anywhere. */
+  readonly networks: readonly string[] | undefined
+  readonly actions: readonly 'pull'[]
+}
+
+export interface AccessPolicyConfig {
+  /** `*`: everybody; `undefined`: the claims decide. */
+  readonly users: readonly string[] | undefined
+  readonly claims: Readonly<Record<string, readonly string[]>>
+  readonly actions: readonly ('pull' | 'push' | 'delete' | 'catalog' | '*')[]
+  /** Globs, of names in our storage. */
+  readonly repositories: readonly string[]
+}
 
 interface SillyInput {
   readonly realm?: string | undefined

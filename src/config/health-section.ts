@@ -2,10 +2,42 @@
 import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
-import type { DebugConfig, HealthConfig, PeriodicCheckConfig } from './config.ts'
 import { count, flag, integer, leaf, plainUrl, text } from './leaf.ts'
 import { parseDuration } from './duration.ts'
 import { list, mapOf, section } from './section.ts'
+
+export interface DebugConfig {
+  /** Without brackets; empty: every interface. */
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  /** Where Prometheus finds the metrics; `undefined`: nothing is measured. */
+  readonly metricsPath: string | undefined
+}
+
+/** What is looked at again and again, and told at `/debug/health`. */
+export interface HealthConfig {
+  /** `undefined`: it is not looked at. */
+  readonly storage: PeriodicCheckConfig | undefined
+  /** Well as long as the file is not there. */
+  readonly files: readonly (PeriodicCheckConfig & { readonly path: string })[]
+  readonly http: readonly HttpCheckConfig[]
+  readonly tcp: readonly (PeriodicCheckConfig & Address & { readonly timeout: number })[]
+}
+
+export interface PeriodicCheckConfig {
+  readonly interval: number
+  /** Failures in a row from which on it counts as failing; 0: from the first. */
+  readonly threshold: number
+}
+
+export interface HttpCheckConfig extends PeriodicCheckConfig {
+  readonly url: URL
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  /** Expected. */
+  readonly status: number
+  readonly timeout: number
+}
 
 interface PeriodicInput {
   readonly interval?: number | undefined

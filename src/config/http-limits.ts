@@ -1,8 +1,23 @@
 // `http.limits`: how much clients may take of us; ours, distribution has none.
 import type { z } from 'zod'
-import type { HttpLimits } from './config.ts'
 import { count, timeout } from './leaf.ts'
 import { section } from './section.ts'
+
+/** How much clients may take of us. */
+export interface HttpLimits {
+  /** At once; 0: as many as the system gives us. */
+  readonly connections: number
+  /** Of one client at once; 0: any number. */
+  readonly requests: number
+  /** Requests of one client in a second; 0: any number. */
+  readonly rate: number
+  /** How long the headers of a request may take. */
+  readonly headerTime: number
+  /** How long a connection may make no progress while a request runs. */
+  readonly idle: number
+  /** How long it may wait for the next request. */
+  readonly keepAlive: number
+}
 
 export interface HttpLimitsInput {
   readonly connections?: number | undefined

@@ -1,9 +1,9 @@
 // Proxies that upstreams are reached through: `httpproxy`, or what HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment say,
 // as Go reads them for other registries. Their URLs may hold a password, and are never shown.
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import type { HttpProxyConfig } from './config.ts'
 import type { Environment } from './environment.ts'
 import { readText, resolvePath } from './named-file.ts'
+import { findProxyUrl, type HttpProxyConfig } from './proxy-url.ts'
 import type { ResolveContext } from './section.ts'
 
 export interface HttpProxyInput {
@@ -48,14 +48,4 @@ export function environmentProxy(env: Environment, warn: (line: string) => void)
   if (http === undefined && https === undefined) return undefined
   const except = (env['no_proxy'] || env['NO_PROXY'] || '').split(/[\s,]+/).filter((one) => one !== '')
   return { http, https, except: [...ownHosts, ...except] }
-}
-
-function findProxyUrl(text: string): URL | undefined {
-  const url = /^https?:\/\/[^\s/\\?#]+\/?$/i.test(text) ? URL.parse(text) : null
-  try {
-    decodeURIComponent(`${url?.username}${url?.password}`)
-    return url ?? undefined
-  } catch {
-    return undefined // a lone % means nothing
-  }
 }

@@ -2,15 +2,40 @@
 import type { z } from 'zod'
 import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
-import type { HttpConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
-import { debugSchema, resolveDebug, type DebugInput } from './health-section.ts'
-import { httpLimitsSchema, resolveHttpLimits, type HttpLimitsInput } from './http-limits.ts'
-import { httpTlsSchema, resolveHttpTls, type HttpTlsInput } from './http-tls.ts'
+import { debugSchema, resolveDebug, type DebugConfig, type DebugInput } from './health-section.ts'
+import { httpLimitsSchema, resolveHttpLimits, type HttpLimits, type HttpLimitsInput } from './http-limits.ts'
+import { httpTlsSchema, resolveHttpTls, type HttpTlsConfig, type HttpTlsInput } from './http-tls.ts'
 import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
-import { findNetwork } from './network.ts'
+import { findNetwork, type Network } from './network.ts'
 import { later, list, mapOf, section, type ResolveContext } from './section.ts'
+
+export interface HttpConfig {
+  /** The address to listen on, without brackets; empty: every interface. */
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  /** The absolute path of a unix socket, which is listened on instead; `undefined`: none. */
+  readonly socket: string | undefined
+  /** Begins and ends with `/`. */
+  readonly prefix: string
+  /** How clients reach us, where it cannot be read off their requests. */
+  readonly externalUrl: URL | undefined
+  readonly secret: string | undefined
+  readonly relativeUrls: boolean
+  /** How long running requests may go on after a stop signal. */
+  readonly drainTimeout: number
+  /** Added to every reply. */
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  /** A second listener, for whoever operates us; `undefined`: there is none. */
+  readonly debug: DebugConfig | undefined
+  /** `undefined`: plain HTTP. */
+  readonly tls: HttpTlsConfig | undefined
+  readonly limits: HttpLimits
+  /** Proxies in front whose word on the client counts; `unix`: whoever reaches us by a unix socket. */
+  readonly trustedProxies: readonly (Network | 'unix')[]
+}
 
 export interface HttpInput {
   readonly addr?: string | undefined

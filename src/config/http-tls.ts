@@ -1,10 +1,32 @@
-// `http.tls`: the certificate that we show, and whom we let in by theirs.
+// `http.tls`: the certificate that we show, from files or from an authority, and whom we let in by theirs.
 import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import type { HttpTlsConfig } from './config.ts'
 import { leaf, oneOf, text } from './leaf.ts'
+import {
+  letsEncryptSchema,
+  resolveLetsEncrypt,
+  type LetsEncryptConfig,
+  type LetsEncryptInput,
+} from './letsencrypt-section.ts'
 import { parseCertificates, readPem, resolveIdentity, type PemFile } from './pem.ts'
 import { isEmpty, list, section, type ResolveContext } from './section.ts'
+
+/** Files are named, not held: they are read again when they change. All paths are absolute. */
+export interface HttpTlsConfig {
+  readonly identity:
+    | { readonly kind: 'files'; readonly certificate: string; readonly key: string }
+    | ({ readonly kind: 'letsencrypt' } & LetsEncryptConfig)
+  /** Who signs the certificates of clients; none: clients are not asked for one. */
+  readonly clientAuthorities: readonly string[]
+  readonly clientAuth:
+    | 'request-client-cert'
+    | 'require-any-client-cert'
+    | 'verify-client-cert-if-given'
+    | 'require-and-verify-client-cert'
+  readonly minimumVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** In OpenSSL's words; `undefined`: Node's choice. */
+  readonly ciphers: string | undefined
+}
 
 export interface HttpTlsInput {
   readonly certificate?: string | undefined
@@ -13,7 +35,7 @@ export interface HttpTlsInput {
   readonly clientauth?: HttpTlsConfig['clientAuth'] | undefined
   readonly minimumtls?: 'tls1.2' | 'tls1.3' | undefined
   readonly ciphersuites?: string[] | undefined
-  readonly letsencrypt?: Readonly<Record<string, unknown>> | undefined
+  readonly letsencrypt?: LetsEncryptInput | undefined
 }
 
 /** Go's names of what TLS 1.2 may be encrypted with → OpenSSL's. */
@@ -57,7 +79,7 @@ export const httpTlsSchema: z.ZodType<HttpTlsInput> = section({
   ]),
   minimumtls: oneOf(['tls1.2', 'tls1.3'], 'tls1.2 or tls1.3: older ones are broken'),
   ciphersuites: list(suite),
-  letsencrypt: section({ cachefile: text, email: text, hosts: list(text), directoryurl: text }),
+  letsencrypt: letsEncryptSchema,
 })
 
 const at: KeyPath = ['http', 'tls']
@@ -67,33 +89,38 @@ const at: KeyPath = ['http', 'tls']
  * @throws ConfigError where TLS was asked for and cannot be had: plain HTTP in its place would be a surprise
  */
 export function resolveHttpTls(input: HttpTlsInput, context: ResolveContext): HttpTlsConfig | undefined {
-  if (!isEmpty(input.letsencrypt)) {
-    throw new ConfigError(
-      'http.tls.letsencrypt: not supported yet, and entrepot does not serve plain HTTP where TLS was asked for',
-    )
-  }
-  const read = (path: string, ...inner: KeyPath): PemFile => readPem(path, [...at, ...inner], context)
-  const { certificate, key, clientcas = [], clientauth, minimumtls, ciphersuites = [] } = input
-  const identity = resolveIdentity(
-    certificate === undefined ? undefined : read(certificate, 'certificate'),
-    key === undefined ? undefined : read(key, 'key'),
-    at,
-  )
+  const { clientcas = [], clientauth, minimumtls, ciphersuites = [] } = input
+  const identity = resolveOwn(input, context)
   if (identity === undefined) {
     if (clientcas.length === 0) return undefined
     throw new ConfigError(`${formatPath([...at, 'certificate'])}: missing, expected beside clientcas`)
   }
-  const authorities = clientcas.map((path, index) => read(path, 'clientcas', index))
+  const authorities = clientcas.map((path, index) => readPem(path, [...at, 'clientcas', index], context))
   for (const authority of authorities) parseCertificates(authority)
   if (clientauth !== undefined && authorities.length === 0) {
     context.warn('http.tls.clientauth has no effect without clientcas') // as with distribution
   }
   return {
-    certificate: identity.certificate.path,
-    key: identity.key.path,
+    identity,
     clientAuthorities: authorities.map(({ path }) => path),
     clientAuth: clientauth ?? 'require-and-verify-client-cert',
     minimumVersion: minimumtls === 'tls1.3' ? 'TLSv1.3' : 'TLSv1.2',
     ciphers: ciphersuites.length === 0 ? undefined : [...new Set([...modern, ...ciphersuites])].join(':'),
   }
+}
+
+/** What we are known by. */
+function resolveOwn(
+  { certificate, key, letsencrypt = {} }: HttpTlsInput,
+  context: ResolveContext,
+): HttpTlsConfig['identity'] | undefined {
+  if (!isEmpty(letsencrypt)) {
+    const other = certificate === undefined ? (key === undefined ? undefined : 'key') : 'certificate'
+    if (other === undefined) return { kind: 'letsencrypt', ...resolveLetsEncrypt(letsencrypt, context) }
+    throw new ConfigError(`${formatPath([...at, 'letsencrypt'])}: found beside ${other}, expected one of the two`)
+  }
+  const read = (path: string | undefined, name: string): PemFile | undefined =>
+    path === undefined ? undefined : readPem(path, [...at, name], context)
+  const files = resolveIdentity(read(certificate, 'certificate'), read(key, 'key'), at)
+  return files && { kind: 'files', certificate: files.certificate.path, key: files.key.path }
 }

@@ -103,3 +103,8 @@ function findUrl(value: string): URL | undefined {
 export function hasUserinfo(value: URL): boolean {
   return value.username !== '' || value.password !== ''
 }
+
+/** One address, without a name: what could end a header or begin another address is in none. */
+export const mailAddress: z.ZodType<string> = leaf('a mail address, such as ops@example.com', (value) =>
+  /^[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+$/.test(value) ? value : undefined,
+)

@@ -1,18 +1,26 @@
 // `log`, and its deprecated short form `loglevel`.
 import type { z } from 'zod'
-import type { LogConfig } from './config.ts'
 import { flag, oneOf } from './leaf.ts'
-import { mailHooksSchema, resolveMailHooks, type MailHookInput } from './mail-hook.ts'
+import { logLevelSchema, type LogLevel } from './log-level.ts'
+import { mailHooksSchema, resolveMailHooks, type MailHookConfig, type MailHookInput } from './mail-hook.ts'
 import { freeMap, later, section, type ResolveContext } from './section.ts'
 
+export interface LogConfig {
+  readonly level: LogLevel
+  /** `undefined`: not configured; whoever opens the output decides. */
+  readonly format: 'json' | 'text' | undefined
+  /** Fields that every line carries. */
+  readonly fields: Readonly<Record<string, unknown>>
+  /** Who gets a mail about which lines. */
+  readonly hooks: readonly MailHookConfig[]
+}
+
 export interface LogInput {
-  readonly level?: LogConfig['level'] | undefined
+  readonly level?: LogLevel | undefined
   readonly formatter?: 'text' | 'json' | 'logstash' | undefined
   readonly fields?: Record<string, unknown> | undefined
   readonly hooks?: MailHookInput[] | undefined
 }
-
-export const logLevelSchema: z.ZodType<LogConfig['level']> = oneOf(['error', 'warn', 'info', 'debug'])
 
 export const logSchema: z.ZodType<LogInput> = section({
   level: logLevelSchema,
@@ -23,11 +31,7 @@ export const logSchema: z.ZodType<LogInput> = section({
   hooks: mailHooksSchema,
 })
 
-export function resolveLog(
-  input: LogInput,
-  loglevel: LogConfig['level'] | undefined,
-  context: ResolveContext,
-): LogConfig {
+export function resolveLog(input: LogInput, loglevel: LogLevel | undefined, context: ResolveContext): LogConfig {
   if (input.formatter === 'logstash') context.warn('log.formatter: logstash is not supported yet; json is used')
   return {
     level: input.level ?? loglevel ?? 'info',

@@ -2,10 +2,29 @@
 import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
-import type { LogConfig, MailHookConfig, SmtpConfig } from './config.ts'
-import { flag, integer, leaf, oneOf, text } from './leaf.ts'
+import { flag, integer, leaf, mailAddress, oneOf, text } from './leaf.ts'
+import type { LogLevel } from './log-level.ts'
 import { readPassword, resolvePath } from './named-file.ts'
 import { list, section, type ResolveContext } from './section.ts'
+
+export interface MailHookConfig {
+  readonly levels: readonly LogLevel[]
+  readonly smtp: SmtpConfig
+  /** `undefined`: whoever sends it, in this machine's name. */
+  readonly from: string | undefined
+  /** At least one. */
+  readonly to: readonly string[]
+  /** Mails an hour; one at least. */
+  readonly perHour: number
+}
+
+export interface SmtpConfig {
+  readonly host: string
+  readonly port: number
+  readonly credentials: { readonly username: string; readonly password: string } | undefined
+  /** Any certificate will do, and the password may be sent in the clear. */
+  readonly insecure: boolean
+}
 
 interface SmtpInput {
   readonly addr?: Address | undefined
@@ -34,7 +53,7 @@ const levelNames = ['panic', 'fatal', 'error', 'warning', 'warn', 'info', 'debug
 type LevelName = (typeof levelNames)[number]
 
 /** distribution's levels, and which of ours they are. */
-const levels: Readonly<Record<LevelName, LogConfig['level']>> = {
+const levels: Readonly<Record<LevelName, LogLevel>> = {
   panic: 'error',
   fatal: 'error',
   error: 'error',
@@ -51,11 +70,6 @@ const server = leaf(mailServer, (value) => {
   const found = findAddress(value)
   return found === undefined || found.host === '' || found.port === 0 ? undefined : found
 })
-
-/** One address, without a name: what could end a header or begin another address is in none. */
-const mailAddress = leaf('a mail address, such as ops@example.com', (value) =>
-  /^[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+$/.test(value) ? value : undefined,
-)
 
 export const mailHooksSchema: z.ZodType<MailHookInput[]> = list(
   section({

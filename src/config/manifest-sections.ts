@@ -2,9 +2,33 @@
 import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { misfit } from './config-error.ts'
-import type { PolicyConfig, Schema1Config, ValidationConfig } from './config.ts'
 import { flag, leaf, oneOf, text } from './leaf.ts'
 import { list, section, type ResolveContext } from './section.ts'
+
+/** What a pushed manifest is looked at for. */
+export interface ValidationConfig {
+  /** Neither URLs nor the children of indexes are looked at. */
+  readonly disabled: boolean
+  /** Patterns for URLs of foreign layers, for `RegExp` in `u` mode, each on its own and unanchored. */
+  readonly urls: { readonly allow: readonly string[]; readonly deny: readonly string[] }
+  readonly indexes: {
+    /** Which children of an index must be here; `list`: those in `platformList`. */
+    readonly platforms: 'all' | 'none' | 'list'
+    readonly platformList: readonly { readonly architecture: string; readonly os: string }[]
+  }
+}
+
+export interface PolicyConfig {
+  /** Classes of manifests that may be pushed; empty: all. */
+  readonly classes: readonly string[]
+}
+
+export interface Schema1Config {
+  /** Whether schema 1 manifests may be pushed. */
+  readonly enabled: boolean
+  /** The private key that they are signed with, absolute; `undefined`: a new one in each process. */
+  readonly keyFile: string | undefined
+}
 
 interface PlatformInput {
   readonly architecture?: string | undefined

@@ -2,18 +2,54 @@
 import { createPrivateKey } from 'node:crypto'
 import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
-import type {
-  MiddlewareConfig,
-  ModuleConfig,
-  RepositoryModuleConfig,
-  StorageConfig,
-  StorageMiddlewareConfig,
-} from './config.ts'
 import { parseDuration } from './duration.ts'
 import { describeIssue } from './issue.ts'
 import { flag, goDuration, leaf, oneOf, plainUrl, text, timeout } from './leaf.ts'
 import { readText, resolvePath } from './named-file.ts'
 import { freeMap, list, section, type ResolveContext } from './section.ts'
+import type { StorageConfig } from './storage-section.ts'
+
+/** What stands before the registry, its repositories and its storage, each list in its order. */
+export interface MiddlewareConfig {
+  readonly registry: readonly ModuleConfig[]
+  readonly repository: readonly RepositoryModuleConfig[]
+  /** Empty where nothing may be redirected. */
+  readonly storage: readonly StorageMiddlewareConfig[]
+}
+
+/** A JavaScript or TypeScript module of the operator's. */
+export interface ModuleConfig {
+  /** Where it stands in the file: `middleware.registry[0]`. */
+  readonly key: string
+  /** Absolute. */
+  readonly path: string
+  /** How long one of its hooks is waited for. */
+  readonly timeout: number
+}
+
+export interface RepositoryModuleConfig extends ModuleConfig {
+  /** Globs of repositories, as the catalogue has them, that it is asked about; `undefined`: all. */
+  readonly repositories: readonly string[] | undefined
+}
+
+export type StorageMiddlewareConfig =
+  | { readonly kind: 'redirect'; readonly baseUrl: URL }
+  | {
+      readonly kind: 'cloudfront'
+      readonly baseUrl: URL
+      /** In PEM. */
+      readonly privateKey: string
+      readonly keyPairId: string
+      /** How long a signed URL can be used. */
+      readonly duration: number
+    }
+  | {
+      readonly kind: 'rewrite'
+      readonly scheme: 'http' | 'https' | undefined
+      /** With its port, if it has one. */
+      readonly host: string | undefined
+      readonly trimPathPrefix: string | undefined
+    }
 
 interface ItemInput {
   readonly name?: string | undefined

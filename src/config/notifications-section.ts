@@ -1,10 +1,36 @@
 // `notifications`: whom we tell what happens. As in distribution, a 0 is as if it were not there.
 import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import type { EndpointConfig, NotificationsConfig } from './config.ts'
 import { count, flag, goDuration, integer, size, text } from './leaf.ts'
 import { list, mapOf, section } from './section.ts'
 import { parseSize } from './size.ts'
+
+/** Whom we tell what happens. */
+export interface NotificationsConfig {
+  /** Whether events of manifests say what these refer to. */
+  readonly includeReferences: boolean
+  /** Of the events that wait for one endpoint. */
+  readonly queue: { readonly maxEvents: number; readonly maxSize: number }
+  /** Those that are not disabled. */
+  readonly endpoints: readonly EndpointConfig[]
+}
+
+export interface EndpointConfig {
+  /** No two endpoints share one. */
+  readonly name: string
+  /** May hold secrets anywhere behind its host, and a user name and password. */
+  readonly url: URL
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  /** Of one delivery. */
+  readonly timeout: number
+  /** Failures in a row after which each next try waits for `backoff`. */
+  readonly threshold: number
+  readonly backoff: number
+  readonly ignoredMediaTypes: readonly string[]
+  readonly ignoredActions: readonly string[]
+  /** Whether it is told what becomes of the cache. */
+  readonly cache: boolean
+}
 
 interface EndpointInput {
   readonly name?: string | undefined

@@ -3,7 +3,6 @@ import type { z } from 'zod'
 import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
-import type { ProxyConfig, UpstreamConfig } from './config.ts'
 import { resolveHttpProxy } from './http-proxy.ts'
 import { count, duration, flag, goDuration, integer, leaf, patience, size, timeout, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
@@ -18,10 +17,55 @@ import {
   upstreamSchema,
   type AccessInput,
   type MirrorInput,
+  type UpstreamConfig,
   type UpstreamDefaults,
   type UpstreamInput,
 } from './upstream-section.ts'
 import { isDockerHub } from './well-known.ts'
+
+export interface ProxyConfig {
+  /** At least one, in the order they were written. `remoteurl` makes one without a name. */
+  readonly upstreams: readonly UpstreamConfig[]
+  /** Globs of repository names that are ours: never asked upstream. */
+  readonly hosted: readonly string[]
+  /** How long a tag counts as fresh; 0: revalidated each time. */
+  readonly freshness: number
+  /** Never dial out. */
+  readonly offline: boolean
+  readonly timeouts: ProxyTimeouts
+  /** How long it is remembered that an upstream does not have, or refuses us, what is not here; 0: not at all. */
+  readonly negative: number
+  readonly fill: FillConfig
+  readonly cache: ProxyCacheConfig
+}
+
+/** How a blob is fetched. */
+export interface FillConfig {
+  /** Range requests that run at once for one large blob; 1: none are needed. */
+  readonly connections: number
+  /** From which size on a blob is large. */
+  readonly minSize: number
+  /** How often in all what broke is asked for again. */
+  readonly retries: number
+}
+
+/** When copies of what upstreams have are taken away again. */
+export interface ProxyCacheConfig {
+  /** Bytes of all blobs that are stored; `undefined`: any number. */
+  readonly maxSize: number | undefined
+  /** Time without use; 0: they stay. */
+  readonly ttl: number
+  /** Globs of repositories, or of `repository:tag`, that stay. */
+  readonly pins: readonly string[]
+}
+
+export interface ProxyTimeouts {
+  readonly connect: number
+  readonly firstByte: number
+  readonly idle: number
+  /** How long a client is kept waiting where something stale can be served; 0: as long as the others allow. */
+  readonly stale: number
+}
 
 interface TimeoutsInput {
   readonly connect?: number | undefined

@@ -2,9 +2,20 @@
 import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
-import type { RedisConfig } from './config.ts'
 import { count, flag, goDuration, integer, leaf, text } from './leaf.ts'
 import { isEmpty, later, list, section, type ResolveContext } from './section.ts'
+
+export interface RedisConfig {
+  readonly host: string
+  readonly port: number
+  readonly username: string | undefined
+  readonly password: string | undefined
+  readonly db: number
+  readonly tls: boolean
+  readonly dialTimeout: number
+  /** How long an answer is waited for. */
+  readonly patience: number
+}
 
 interface TlsInput {
   readonly enabled?: boolean | undefined

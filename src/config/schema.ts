@@ -1,11 +1,11 @@
 // The whole file: every key of distribution's config.yml, versions 2 and 3, and our own.
 import type { z } from 'zod'
 import { authSchema, type AuthInput } from './auth-section.ts'
-import type { LogConfig } from './config.ts'
 import { healthSchema, type HealthInput } from './health-section.ts'
 import { httpSchema, type HttpInput } from './http-section.ts'
 import { count, integer, oneOf } from './leaf.ts'
-import { logLevelSchema, logSchema, type LogInput } from './log-section.ts'
+import { logLevelSchema, type LogLevel } from './log-level.ts'
+import { logSchema, type LogInput } from './log-section.ts'
 import {
   compatibilitySchema,
   policySchema,
@@ -25,7 +25,7 @@ import { reportingSchema } from './unbuilt-sections.ts'
 export interface ConfigInput {
   readonly version?: '0.1' | undefined
   readonly log?: LogInput | undefined
-  readonly loglevel?: LogConfig['level'] | undefined
+  readonly loglevel?: LogLevel | undefined
   readonly storage?: StorageInput | undefined
   readonly auth?: AuthInput | undefined
   readonly http?: HttpInput | undefined

@@ -1,6 +1,6 @@
 // How a section of the file is written down: a map of known keys, each optional, some of them known but not built yet.
 import { z } from 'zod'
-import type { HttpProxyConfig } from './config.ts'
+import type { HttpProxyConfig } from './proxy-url.ts'
 
 /** What resolving a section may use. */
 export interface ResolveContext {

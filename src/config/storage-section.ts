@@ -2,11 +2,50 @@
 import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
-import type { DescriptorCacheConfig, ScrubConfig, StorageConfig, UploadPurgingConfig } from './config.ts'
 import { parseDuration } from './duration.ts'
 import { count, duration, flag, goDuration, oneOf, size, text } from './leaf.ts'
 import { parseSize } from './size.ts'
 import { freeMap, later, section, type ResolveContext } from './section.ts'
+
+export interface StorageConfig {
+  readonly driver: 'filesystem' | 'inmemory'
+  /** Absolute. Means nothing to `inmemory`. */
+  readonly rootDirectory: string
+  /** How many file operations may run at once. */
+  readonly maxThreads: number
+  readonly deleteEnabled: boolean
+  readonly readOnly: boolean
+  /** When content is proven against its digest: on its first reading after a start, on every reading, or never. */
+  readonly verify: 'first' | 'always' | 'never'
+  readonly scrub: ScrubConfig
+  readonly uploadPurging: UploadPurgingConfig
+  readonly descriptorCache: DescriptorCacheConfig
+}
+
+/** Reading all that is stored in the background, to find what is damaged. */
+export interface ScrubConfig {
+  readonly enabled: boolean
+  /** From the beginning of one round to that of the next; an hour at least. */
+  readonly interval: number
+  /** Bytes a second; 64 KiB at least. */
+  readonly rate: number
+}
+
+export interface UploadPurgingConfig {
+  readonly enabled: boolean
+  /** Uploads that were begun, and last written to, longer ago are removed. */
+  readonly age: number
+  /** A minute at least. */
+  readonly interval: number
+  /** Only says what it would remove. */
+  readonly dryRun: boolean
+}
+
+export interface DescriptorCacheConfig {
+  readonly kind: 'inmemory' | 'redis' | 'none'
+  /** Entries held in memory. */
+  readonly size: number
+}
 
 interface CacheInput {
   readonly blobdescriptor?: string | undefined

@@ -1,9 +1,14 @@
 // Rules for single tags of an upstream: how long those that match a pattern are served without asking.
 import type { z } from 'zod'
 import { misfit, type KeyPath } from './config-error.ts'
-import type { TagRule } from './config.ts'
 import { duration, leaf } from './leaf.ts'
 import { list, section } from './section.ts'
+
+export interface TagRule {
+  /** A pattern for `RegExp` in `u` mode, unanchored. */
+  readonly match: string
+  readonly freshness: number
+}
 
 export interface TagRuleInput {
   readonly match?: string | undefined

@@ -1,6 +1,19 @@
 // Traces are asked for by OpenTelemetry's own variables, which every program of a fleet understands alike.
-import type { TracingConfig } from './config.ts'
 import type { Environment } from './environment.ts'
+
+/** As OpenTelemetry's own variables have it. */
+export interface TracingConfig {
+  /** Where spans are sent, whole. */
+  readonly endpoint: URL
+  /** They may hold a secret. */
+  readonly headers: Readonly<Record<string, string>>
+  /** What we are called there. */
+  readonly service: string
+  /** Whether a client's word counts for whether its request is recorded. */
+  readonly followsClients: boolean
+  /** The part of all others that is recorded, from 0 to 1. */
+  readonly ratio: number
+}
 
 const usualEndpoint = 'http://localhost:4318'
 

@@ -1,14 +1,57 @@
 // One upstream: its URL, the credentials for it, and its names. `remoteurl` is the short form of one without a name.
 import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
-import type { HttpProxyConfig, MirrorConfig, UpstreamConfig, UpstreamCredentials } from './config.ts'
 import { resolveHttpProxy, type HttpProxyInput } from './http-proxy.ts'
 import { count, duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
 import { readPassword, resolvePath } from './named-file.ts'
+import type { HttpProxyConfig } from './proxy-url.ts'
 import { list, section, type ResolveContext } from './section.ts'
-import { resolveTagRules, tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
-import { resolveTls, upstreamTlsSchema, type UpstreamTlsInput } from './upstream-tls.ts'
+import { resolveTagRules, tagRulesSchema, type TagRule, type TagRuleInput } from './tag-rules.ts'
+import { resolveTls, upstreamTlsSchema, type UpstreamTls, type UpstreamTlsInput } from './upstream-tls.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
+
+export interface UpstreamConfig {
+  /** The name clients know it by, and the first component of its repositories; `undefined` for `remoteurl` only. */
+  readonly name: string | undefined
+  readonly url: URL
+  /** Whether names that no upstream claims go here; true for at most one. */
+  readonly default: boolean
+  readonly freshness: number
+  /** For single tags, instead of `freshness`; the first that matches counts. */
+  readonly tags: readonly TagRule[]
+  /** Whether a cached tag that the upstream has no more is taken away here. */
+  readonly onGone: 'serve' | 'forget'
+  /** Whether a cached tag that the upstream refuses us is refused to clients. */
+  readonly onDenied: 'serve' | 'deny'
+  readonly credentials: UpstreamCredentials
+  readonly tls: UpstreamTls
+  /** What it is reached through; `undefined`: nothing. */
+  readonly httpProxy: HttpProxyConfig | undefined
+  /** Token servers, beyond the rule of the upstream's own host, that credentials may go to. */
+  readonly realms: readonly URL[]
+  /** Other names that mean this upstream in `?ns=`; no two upstreams share one. */
+  readonly aliases: readonly string[]
+  /** How many of the pulls that it grants us are kept for what cannot wait. */
+  readonly reserve: number
+  /** Whether `library/` is added to names of one component, as Docker Hub's clients do. */
+  readonly library: boolean
+  /** Other places with the same content, in the order in which they are asked. */
+  readonly mirrors: readonly MirrorConfig[]
+}
+
+/** A place that holds the same repositories as an upstream, under the same names. */
+export interface MirrorConfig extends Pick<UpstreamConfig, 'url' | 'credentials' | 'tls' | 'httpProxy' | 'realms'> {
+  /** Whether it may also say what a name means: tags, referrers. */
+  readonly trusted: boolean
+}
+
+export type UpstreamCredentials =
+  | { readonly kind: 'anonymous' }
+  | { readonly kind: 'password'; readonly username: string; readonly password: string }
+  /** A credential helper; `lifetime` undefined: its answer holds for ever, 0: it is asked every time. */
+  | { readonly kind: 'exec'; readonly command: string; readonly lifetime: number | undefined }
+  /** A docker `config.json`; the path is absolute. */
+  | { readonly kind: 'authfile'; readonly path: string }
 
 interface ExecInput {
   readonly command?: string | undefined

@@ -1,10 +1,17 @@
 // `tls` of an upstream: a private authority that has signed its certificate, and a certificate of ours that it asks for.
 import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import type { UpstreamTls } from './config.ts'
 import { text } from './leaf.ts'
 import { parseCertificates, readPem, resolveIdentity, type PemFile } from './pem.ts'
 import { isEmpty, section, type ResolveContext } from './section.ts'
+
+/** What files held when they were read, in PEM. */
+export interface UpstreamTls {
+  /** Trusted beside those that Node trusts. */
+  readonly ca: string | undefined
+  /** Shown to the upstream, and to the token servers that are named. */
+  readonly identity: { readonly certificate: string; readonly key: string } | undefined
+}
 
 export interface UpstreamTlsInput {
   readonly ca?: string | undefined

@@ -248,6 +248,9 @@ interface Place {
   readonly trustedProxies: TrustedProxies | undefined
 }
 
+/** What a client sends that takes us for its proxy, or is one (RFC 9112 §3.2.2). */
+const absoluteForm = /^https?:\/\/([^/?#]+)/i
+
 class IncomingRequest implements Request {
   readonly method: string
   readonly target: string
@@ -257,13 +260,19 @@ class IncomingRequest implements Request {
   readonly #response: ServerResponse
   readonly #search: string
   readonly #place: Place
+  readonly #targetHost: string | undefined
   /** Read at once: a socket that is closed does not know it any more. */
   readonly #peer: string
   #sender: Sender | undefined
   #signal: AbortSignal | undefined
 
   constructor(incoming: IncomingMessage, response: ServerResponse, place: Place) {
-    const target = incoming.url ?? '/'
+    let target = incoming.url ?? '/'
+    if (!target.startsWith('/')) {
+      const [whole, host] = absoluteForm.exec(target) ?? []
+      this.#targetHost = host
+      if (whole !== undefined) target = target.slice(whole.length).replace(/^(?!\/)/, '/')
+    }
     const mark = target.indexOf('?')
     this.method = incoming.method ?? 'GET'
     this.target = target
@@ -284,7 +293,7 @@ class IncomingRequest implements Request {
   }
 
   get host(): string | undefined {
-    return this.#forwarded?.host ?? this.#incoming.headers.host
+    return this.#forwarded?.host ?? this.#targetHost ?? this.#incoming.headers.host
   }
 
   get #forwarded(): Sender | undefined {

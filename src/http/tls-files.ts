@@ -1,14 +1,15 @@
 // The certificate and key that we are known by, in files that others renew: looked at now and then, and used for the next
-// connection when they have changed and fit. What does not fit changes nothing and is said once.
+// connection when they have changed and fit. What does not fit changes nothing and is said once. Instead of files there may
+// be somebody who asks an authority for them.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { Logger } from '../telemetry/logger.ts'
+import { hasShownProof, protocolSelector, type Identity, type IssuedIdentity } from './issued-identity.ts'
 
 export interface TlsFilesOptions {
-  /** Paths of files in PEM. */
-  readonly certificate: string
-  readonly key: string
+  /** Paths of files in PEM, or who has got them from an authority; that stays the caller's to dispose. */
+  readonly identity: { readonly certificate: string; readonly key: string } | IssuedIdentity
   /** Who signs the certificates of clients; none: clients are not asked for one. */
   readonly clientAuthorities: readonly string[]
   /** What clients must show, in distribution's words. */
@@ -37,7 +38,9 @@ export class TlsFiles implements Disposable {
 
   /** @throws what reading the files, or OpenSSL, says */
   static async open(options: TlsFilesOptions): Promise<TlsFiles> {
-    const paths = [options.certificate, options.key, ...options.clientAuthorities]
+    const { identity, clientAuthorities } = options
+    const own = 'begin' in identity ? [] : [identity.certificate, identity.key]
+    const paths = [...own, ...clientAuthorities]
     const stamps = await stampsOf(paths)
     return new TlsFiles(options, paths, await readContext(options), stamps)
   }
@@ -56,11 +59,11 @@ export class TlsFiles implements Disposable {
 
   /** For `createServer`. HTTP/1.1 is all that is agreed on: h2 is for a proxy in front. */
   serverOptions(): TlsOptions {
-    const { clientAuthorities, clientAuth } = this.#options
+    const { identity, clientAuthorities, clientAuth } = this.#options
     const asks = clientAuthorities.length > 0
     return {
       ...this.#context,
-      ALPNProtocols: ['http/1.1'],
+      ...('begin' in identity ? { ALPNCallback: protocolSelector(identity) } : { ALPNProtocols: ['http/1.1'] }),
       requestCert: asks,
       rejectUnauthorized: asks && clientAuth === 'require-and-verify-client-cert',
     }
@@ -68,16 +71,19 @@ export class TlsFiles implements Disposable {
 
   /** Until we are disposed of, keeps a server's context as new as the files are, and clients out that may not in. */
   attach(server: Server): void {
-    const { clientAuthorities, clientAuth, logger } = this.#options
-    if (clientAuthorities.length > 0) {
+    const { identity, clientAuthorities, clientAuth, logger } = this.#options
+    const isIssued = 'begin' in identity
+    if (isIssued || clientAuthorities.length > 0) {
       // Before Node's own listener: its parser would take what came in one piece with the end of the handshake.
       server.prependListener('secureConnection', (socket: TLSSocket) => {
-        if (!isWelcome(socket, clientAuth)) socket.destroy()
+        if (isIssued && hasShownProof(socket)) socket.destroySoon()
+        else if (clientAuthorities.length > 0 && !isWelcome(socket, clientAuth)) socket.destroy()
       })
     }
     server.on('tlsClientError', (error: Error) => logger.debug({ error }, 'a TLS handshake failed'))
     this.#server = server
     this.#lookLater()
+    if (isIssued) server.once('listening', () => identity.begin(() => void this.#takeOver()))
   }
 
   #lookLater(): void {
@@ -85,18 +91,25 @@ export class TlsFiles implements Disposable {
   }
 
   async #look(): Promise<void> {
-    const { certificate, logger } = this.#options
     try {
       const stamps = await stampsOf(this.#paths) // before they are read: what changes meanwhile is read again
       if (stamps === this.#stamps) return
       this.#stamps = stamps
-      this.#context = await readContext(this.#options)
-      this.#server?.setSecureContext(this.#context)
-      logger.info({ certificate }, 'new certificate in use')
-    } catch (error) {
-      logger.error({ error, certificate }, 'certificate files cannot be used: the old ones stay in use')
+      await this.#takeOver()
     } finally {
       this.#lookLater()
+    }
+  }
+
+  async #takeOver(): Promise<void> {
+    const { identity, logger } = this.#options
+    const shown = 'begin' in identity ? {} : { certificate: identity.certificate }
+    try {
+      this.#context = await readContext(this.#options)
+      this.#server?.setSecureContext(this.#context)
+      logger.info(shown, 'new certificate in use')
+    } catch (error) {
+      logger.error({ error, ...shown }, 'certificate files cannot be used: the old ones stay in use')
     }
   }
 
@@ -121,19 +134,24 @@ function isWelcome(socket: TLSSocket, clientAuth: TlsFilesOptions['clientAuth'])
 
 async function readContext(options: TlsFilesOptions): Promise<SecureContextOptions> {
   const { minimumVersion, ciphers } = options
-  const [cert, key] = await Promise.all([readFile(options.certificate, 'utf8'), readFile(options.key, 'utf8')])
   const ca = await Promise.all(options.clientAuthorities.map(async (path) => await readFile(path, 'utf8')))
+  const own = await readIdentity(options.identity)
   const context: SecureContextOptions = {
-    cert,
-    key,
+    ...(own === undefined ? {} : { cert: own.certificate, key: own.key }),
     minVersion: minimumVersion,
     ...(ciphers === undefined ? {} : { ciphers }),
     ...(ca.length === 0 ? {} : { ca }),
   }
   for (const authority of ca) void new X509Certificate(authority) // OpenSSL would pass over what it cannot read
-  createPrivateKey(key) // and Node over an empty one
+  if (own !== undefined) createPrivateKey(own.key) // and Node over an empty one
   createSecureContext(context) // throws on what is torn, and on a key of another certificate
   return context
+}
+
+async function readIdentity(identity: TlsFilesOptions['identity']): Promise<Identity | undefined> {
+  if ('begin' in identity) return identity.current
+  const [certificate, key] = await Promise.all([readFile(identity.certificate, 'utf8'), readFile(identity.key, 'utf8')])
+  return { certificate, key }
 }
 
 /** Changes with any of the files, also where a link leads elsewhere. A file that is gone for a moment is one of its states. */

@@ -45,6 +45,23 @@ async function configFile(folder: string, text: string): Promise<string> {
   return path
 }
 
+test('a damaged file of certificates is one line at start, and check says what can be seen without it', async () => {
+  await using folder = await temporaryFolder()
+  const kept = join(folder.path, 'kept.json')
+  await writeFile(kept, '{')
+  const tls = (cachefile: string, hosts: string): string =>
+    `version: 0.1\nstorage: inmemory\nhttp: { addr: 127.0.0.1:0, tls: { letsencrypt: { cachefile: ${cachefile}, hosts: [${hosts}] } } }`
+  const started = await command(['serve', await configFile(folder.path, tls(kept, 'a.test'))])
+  assert.equal(started.code, 1)
+  assert.match(
+    started.stderr,
+    /^configuration error: http\.tls\.letsencrypt\.cachefile: .*kept\.json is damaged, [^\n]*\n$/,
+  )
+  const checked = await command(['check', await configFile(folder.path, tls(kept, ''))])
+  assert.equal(checked.code, 1)
+  assert.match(checked.stderr, /^configuration error: http\.tls\.letsencrypt\.hosts: missing/)
+})
+
 test('serve prints one readable block, logs that it listens, drains and ends with 0', async () => {
   await using folder = await temporaryFolder()
   const config = `

@@ -1,7 +1,7 @@
 // `auth`: exactly one controller, wholly described; anything less is refused, for the doors would be open (T-88).
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { AuthConfig } from '../../src/config/config.ts'
+import type { AuthConfig } from '../../src/config/auth-section.ts'
 import { load, minimal, refusal } from './given.ts'
 
 function authOf(yaml: string): AuthConfig | undefined {

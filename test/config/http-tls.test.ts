@@ -33,8 +33,7 @@ const identity = 'certificate: ours.pem, key: ours.key'
 test('a certificate and its key are enough', () => {
   const { config, warnings } = loadTls(identity)
   assert.deepEqual(config.http.tls, {
-    certificate: path('ours.pem'),
-    key: path('ours.key'),
+    identity: { kind: 'files', certificate: path('ours.pem'), key: path('ours.key') },
     clientAuthorities: [],
     clientAuth: 'require-and-verify-client-cert',
     minimumVersion: 'TLSv1.2',
@@ -70,6 +69,34 @@ test('clientauth alone asks nobody, which is said', () => {
   assert.deepEqual(warnings, ['http.tls.clientauth has no effect without clientcas'])
 })
 
+test('a certificate of an authority: who it is for, and where it is kept', () => {
+  const { config, warnings } = loadTls(
+    'letsencrypt: { cachefile: /tmp/kept.json, hosts: [Registry.Example.com, b.test] }',
+  )
+  const letsencrypt = {
+    kind: 'letsencrypt',
+    cacheFile: '/tmp/kept.json',
+    email: undefined,
+    hosts: ['registry.example.com', 'b.test'],
+    directory: 'https://acme-v02.api.letsencrypt.org/directory',
+    httpProxy: undefined,
+  }
+  assert.deepEqual(config.http.tls?.identity, letsencrypt)
+  assert.deepEqual(warnings, [])
+  const others = 'email: ops@a.test, directoryurl: https://a.test/dir'
+  const { identity: chosen } =
+    load(yaml(`letsencrypt: { cachefile: /tmp/k, hosts: [a.test, a.test], ${others} }, clientcas: [ca.pem]`), {
+      HTTPS_PROXY: 'proxy.test:3128',
+    }).config.http.tls ?? {}
+  assert.ok(chosen?.kind === 'letsencrypt')
+  assert.deepEqual([chosen.email, chosen.directory, chosen.hosts], ['ops@a.test', 'https://a.test/dir', ['a.test']])
+  assert.equal(chosen.httpProxy?.https?.href, 'http://proxy.test:3128/')
+})
+
+test('letsencrypt without a key inside asks for nothing', () => {
+  assert.equal(loadTls('letsencrypt: { cachefile: , hosts: }').config.http.tls, undefined)
+})
+
 const refused: ReadonlyArray<[tls: string, message: RegExp]> = [
   ['certificate: ours.pem', /^http\.tls\.key: missing, expected beside certificate$/],
   ['key: ours.key', /^http\.tls\.certificate: missing, expected beside key$/],
@@ -84,7 +111,51 @@ const refused: ReadonlyArray<[tls: string, message: RegExp]> = [
   [`${identity}, clientauth: none`, /^http\.tls\.clientauth: found "none", expected request-client-cert, /],
   [`${identity}, minimumtls: tls1.0`, /^http\.tls\.minimumtls: found "tls1\.0", expected tls1\.2 or tls1\.3: older/],
   [`${identity}, ciphersuites: [TLS_RSA_WITH_RC4_128_SHA]`, /^http\.tls\.ciphersuites\[0\]: found "TLS_RSA_WITH_RC4/],
-  ['letsencrypt: { email: a@b.c }', /^http\.tls\.letsencrypt: not supported yet/],
+  [
+    `${identity}, letsencrypt: { hosts: [a.test], cachefile: /tmp/kept }`,
+    /^http\.tls\.letsencrypt: found beside certificate, expected one of the two$/,
+  ],
+  ['key: ours.key, letsencrypt: { hosts: [a.test] }', /^http\.tls\.letsencrypt: found beside key, expected one of/],
+  [
+    'letsencrypt: { cachefile: /tmp/kept }',
+    /^http\.tls\.letsencrypt\.hosts: missing, expected the names that we are reached by: without them anybody could/,
+  ],
+  ['letsencrypt: { cachefile: /tmp/kept, hosts: [] }', /^http\.tls\.letsencrypt\.hosts: missing, /],
+  ['letsencrypt: { hosts: [a.test] }', /^http\.tls\.letsencrypt\.cachefile: missing, expected a file to keep/],
+  [
+    'letsencrypt: { hosts: [a.test], cachefile: /tmp }',
+    /^http\.tls\.letsencrypt\.cachefile: \/tmp is a folder, as distribution keeps one, expected a file$/,
+  ],
+  [
+    'letsencrypt: { hosts: [a.test], cachefile: /nowhere/kept }',
+    /^http\.tls\.letsencrypt\.cachefile: \/nowhere is no folder, expected one to keep the file in$/,
+  ],
+  [
+    'letsencrypt: { hosts: [a.test], cachefile: words.txt/kept }',
+    /^http\.tls\.letsencrypt\.cachefile: .*words\.txt is no folder/,
+  ],
+  [
+    "letsencrypt: { hosts: ['*.a.test'] }",
+    /^http\.tls\.letsencrypt\.hosts\[0\]: found "\*\.a\.test", expected a DNS name/,
+  ],
+  [
+    'letsencrypt: { hosts: [192.0.2.1] }',
+    /^http\.tls\.letsencrypt\.hosts\[0\]: found "192\.0\.2\.1", expected a DNS name/,
+  ],
+  ["letsencrypt: { hosts: ['[::1]'] }", /^http\.tls\.letsencrypt\.hosts\[0\]: /],
+  ['letsencrypt: { hosts: [https://a.test] }', /^http\.tls\.letsencrypt\.hosts\[0\]: /],
+  [
+    'letsencrypt: { hosts: [a.test], email: me }',
+    /^http\.tls\.letsencrypt\.email: found "me", expected a mail address/,
+  ],
+  [
+    'letsencrypt: { hosts: [a.test], directoryurl: http://a.test/dir }',
+    /^http\.tls\.letsencrypt\.directoryurl: found "http:\/\/a\.test\/dir", expected the https URL of an authority/,
+  ],
+  [
+    `letsencrypt: { cachefile: /tmp/kept, hosts: [${Array.from({ length: 101 }, (_, index) => `a${index}.test`).join()}] }`,
+    /^http\.tls\.letsencrypt\.hosts: found 101, expected 100 at most$/,
+  ],
 ]
 
 for (const [tls, message] of refused) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { NotificationsConfig } from '../../src/config/config.ts'
+import type { NotificationsConfig } from '../../src/config/notifications-section.ts'
 import { load, minimal, refusal } from './given.ts'
 
 function notifications(keys: string): NotificationsConfig {

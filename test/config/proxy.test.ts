@@ -1,7 +1,8 @@
 // Whom we ask, and with which credentials.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ProxyConfig, UpstreamConfig } from '../../src/config/config.ts'
+import type { ProxyConfig } from '../../src/config/proxy-section.ts'
+import type { UpstreamConfig } from '../../src/config/upstream-section.ts'
 import { cwd, folder, load, minimal, refusal } from './given.ts'
 
 function proxyOf(yaml: string): ProxyConfig {

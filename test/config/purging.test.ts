@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { UploadPurgingConfig } from '../../src/config/config.ts'
+import type { UploadPurgingConfig } from '../../src/config/storage-section.ts'
 import { load } from './given.ts'
 
 const hour = 3_600_000

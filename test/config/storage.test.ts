@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { StorageConfig } from '../../src/config/config.ts'
+import type { StorageConfig } from '../../src/config/storage-section.ts'
 import { load, refusal } from './given.ts'
 
 function storage(keys: string): StorageConfig {

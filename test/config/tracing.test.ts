@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { TracingConfig } from '../../src/config/config.ts'
+import type { TracingConfig } from '../../src/config/tracing-section.ts'
 import { load, minimal, type Env } from './given.ts'
 
 function tracing(env: Env): { readonly tracing: TracingConfig | undefined; readonly warnings: readonly string[] } {

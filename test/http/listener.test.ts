@@ -34,6 +34,25 @@ test('a handler sees the path as it was sent, undecoded', async () => {
   assert.deepEqual(seen, ['/v2/a/%2e%2e//b', 'x/y'])
 })
 
+test('a target with scheme and host means its path, and its host counts instead of the header', async () => {
+  const seen: unknown[] = []
+  await using listener = await serve(async ({ target, path, query, host }) => {
+    seen.push([target, path, query.get('n'), host])
+    return { status: 200, headers: {} }
+  })
+  const targets = ['http://b.test:5000/v2/a?n=1', 'HTTPS://b.test', 'http://b.test?n=2', '*', 'ftp://b.test/v2/']
+  for (const target of targets) {
+    await request(listener, `GET ${target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`)
+  }
+  assert.deepEqual(seen, [
+    ['/v2/a?n=1', '/v2/a', '1', 'b.test:5000'],
+    ['/', '/', null, 'b.test'],
+    ['/?n=2', '/', '2', 'b.test'],
+    ['*', '*', null, 'a'],
+    ['ftp://b.test/v2/', 'ftp://b.test/v2/', null, 'a'],
+  ])
+})
+
 test('a handler hears who is at the other end, by its own address', async () => {
   const { logger } = recordingLogger()
   const hosts = ['127.0.0.1', ...(networkInterfaces()['lo']?.some(({ family }) => family === 'IPv6') ? ['::'] : [])]

@@ -48,8 +48,7 @@ async function serve(
   const { logger, lines, until } = recordingLogger()
   const files = opening.use(
     await TlsFiles.open({
-      certificate: path('a.pem'),
-      key: path('a.key'),
+      identity: { certificate: path('a.pem'), key: path('a.key') },
       clientAuthorities: clients === undefined ? [] : [path('clients.pem')],
       clientAuth: 'require-and-verify-client-cert',
       minimumVersion: 'TLSv1.2',

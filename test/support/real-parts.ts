@@ -22,15 +22,20 @@ const forRootOnly = ['buildah', 'podman', 'containerd']
 
 /**
  * Why a test that needs these programs cannot run here, or `false`: made for `test(name, { skip: without(…) })`.
- * `ENTREPOT_REQUIRE_PEERS=1` makes it run all the same, and fail.
+ * `ENTREPOT_REQUIRE_PEERS=1` makes it run all the same, and fail; `ENTREPOT_REQUIRE_PEBBLE=1` does so for pebble, which
+ * Debian has not.
  */
 export function without(...programs: readonly string[]): string | false {
-  if (process.env['ENTREPOT_REQUIRE_PEERS'] === '1') return false
-  const missing = programs.filter((program) => findProgram(program) === undefined)
+  const asked = programs.filter((program) => process.env[`ENTREPOT_REQUIRE_${partOf(program)}`] !== '1')
+  const missing = asked.filter((program) => findProgram(program) === undefined)
   if (missing.length > 0) return `not installed here: ${missing.join(', ')}`
-  const refused = programs.filter((program) => forRootOnly.includes(program))
+  const refused = asked.filter((program) => forRootOnly.includes(program))
   if (refused.length > 0 && process.getuid?.() !== 0) return `only root may run ${refused.join(', ')}`
   return false
+}
+
+function partOf(program: string): 'PEBBLE' | 'PEERS' {
+  return program === 'pebble' ? 'PEBBLE' : 'PEERS'
 }
 
 function findProgram(name: string): string | undefined {
@@ -277,14 +282,18 @@ export interface Entrepot extends Registry {
 }
 
 /** `text` is its config.yml; it should listen on `127.0.0.1:0`. */
-export async function startEntrepot(folder: Folder, text: string): Promise<Entrepot> {
+export async function startEntrepot(
+  folder: Folder,
+  text: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Entrepot> {
   const file = await folder.write(`entrepot-${randomUUID()}.yml`, text)
-  return await entrepotAt(await startProcess(process.execPath, ['src/main.ts', 'serve', file], { cwd: checkout }))
+  return await entrepotAt(await startProcess(process.execPath, ['src/main.ts', 'serve', file], { cwd: checkout, env }))
 }
 
 /** Waits until a process that is entrepot listens. */
 export async function entrepotAt(running: Running): Promise<Entrepot> {
-  const [, host = ''] = await running.waitFor(/"url":"http:\/\/([^"/]+)[^\n]*"listening"/)
+  const [, host = ''] = await running.waitFor(/"url":"https?:\/\/([^"/]+)[^\n]*"listening"/)
   const lines = (): Record<string, unknown>[] =>
     running
       .stdout()
