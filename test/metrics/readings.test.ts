@@ -20,7 +20,7 @@ test('endpoints of events are told in the words of distribution, where there are
   assert.doesNotMatch(await textOf(without), /registry_notifications|entrepot_cache_bytes/)
   const metrics = new Metrics()
   const statuses = { '200 OK': 3 }
-  const counts = { pending: 2, events: 7, successes: 3, failures: 1, errors: 1, statuses }
+  const counts = { pending: 2, events: 7, successes: 3, failures: 1, errors: 1, dropped: 4, statuses }
   metrics.read({ descriptors, damaged: () => 0, places: [], notifications: () => [{ name: 'alice', ...counts }] })
   const { sum, types } = parseExposition(await textOf(metrics))
   assert.equal(sum('registry_notifications_events_total', { endpoint: 'alice', type: 'Events' }), 7)
@@ -28,6 +28,7 @@ test('endpoints of events are told in the words of distribution, where there are
   assert.equal(sum('registry_notifications_status_total', { endpoint: 'alice', code: '200 OK' }), 3)
   assert.equal(sum('registry_notifications_pending_total', { endpoint: 'alice' }), 2)
   assert.equal(types.get('registry_notifications_pending_total'), 'gauge')
+  assert.equal(sum('entrepot_notifications_dropped_total', { endpoint: 'alice' }), 4)
 })
 
 test('what is not known yet is not told, and told again as it changes', async () => {
