@@ -109,13 +109,21 @@ interface DescribedError {
 /** Names of errors that are expected: what matters is what happened, not where in the code. */
 const outcomes: ReadonlySet<string> = new Set(['UpstreamError', 'RegistryError'])
 
-/** An error as fields: type, message, code, stack, and its causes, five deep at most. */
+/** An error as fields: type, message, code, stack, and its causes, five deep at most. Never fails, whatever was thrown. */
 function describeError(error: unknown, depth = 0): DescribedError {
+  try {
+    return fieldsOf(error, depth)
+  } catch {
+    return { type: typeof error, message: 'what was thrown cannot be described' }
+  }
+}
+
+function fieldsOf(error: unknown, depth: number): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: redactUrls(String(error)) }
-  const described: DescribedError = { type: error.name, message: redactUrls(error.message) }
+  const described: DescribedError = { type: error.name, message: redactUrls(String(error.message)) }
   if ('code' in error && error.code !== undefined) described.code = error.code
   if (depth === 0 && !outcomes.has(error.name))
-    described.stack = error.stack === undefined ? undefined : redactUrls(error.stack)
+    described.stack = error.stack === undefined ? undefined : redactUrls(String(error.stack))
   if (error.cause !== undefined && depth < 5) described.cause = describeError(error.cause, depth + 1)
   return described
 }
