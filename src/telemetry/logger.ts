@@ -2,6 +2,7 @@
 // coped; `info`: life and requests; `debug`: decisions.
 import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
 import { PinoPretty } from 'pino-pretty'
+import { BoundedLines } from './batched-lines.ts'
 import { finishLine } from './line.ts'
 
 export type Logger = Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'>
@@ -36,8 +37,10 @@ const secretFields: ReadonlySet<string> = new Set([
 
 export function createLogger(options: LogOptions): AdjustableLogger {
   const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
-  const pretty =
-    options.format === 'text' ? PinoPretty({ colorize: false, destination, singleLine: true }) : destination
+  const shown =
+    options.format === 'text'
+      ? new BoundedLines(PinoPretty({ colorize: false, destination, singleLine: true }))
+      : destination
   return pino(
     {
       level: options.level,
@@ -52,7 +55,7 @@ export function createLogger(options: LogOptions): AdjustableLogger {
         },
       },
     },
-    pretty,
+    shown,
   )
 }
 
