@@ -47,9 +47,12 @@ export interface ExchangeObserver {
 }
 
 export interface ExchangeOutcome {
+  /** 499, as nginx has it, where the client left before there was an answer. */
   readonly status: number
   /** Of the body that was sent. */
   readonly bytes: number
+  /** Of a body that the client announced, and has sent whole. */
+  readonly received: number
   readonly ms: number
   /** Not all of the answer was sent: why. */
   readonly failure: unknown
@@ -161,12 +164,14 @@ class RunningListener implements Listener {
       bytes = await sendReply(response, reply)
     } catch (error) {
       failure = error
+      if (error instanceof ClientGoneError && !response.headersSent) status = 499
       response.destroy()
     } finally {
       if (retryAfter === undefined) perClient?.limits.leave(request.address)
     }
     const ms = Math.round((performance.now() - startedAt) * 10) / 10
-    this.#observer?.end(request, { status, bytes, ms, failure })
+    const received = incoming.complete ? Number(request.headers['content-length'] ?? 0) : 0
+    this.#observer?.end(request, { status, bytes, received, ms, failure })
     this.#log(request, { status, bytes, ms }, failure)
   }
 

@@ -53,6 +53,6 @@ test('a request is in flight from its beginning to its end, under the route that
   assert.equal(inFlight('unknown'), 1)
   request.log['kind'] = 'upload'
   assert.deepEqual([inFlight('unknown'), inFlight('blob_upload_chunk')], [0, 1])
-  requests.end(request, { status: 202, bytes: 0, ms: 1, failure: undefined })
+  requests.end(request, { status: 202, bytes: 0, received: 0, ms: 1, failure: undefined })
   assert.equal(inFlight('blob_upload_chunk'), 0)
 })
