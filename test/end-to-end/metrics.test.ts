@@ -5,7 +5,7 @@ import { get } from 'node:http'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
-import { ask, pull } from '../support/client.ts'
+import { ask, open, pull } from '../support/client.ts'
 import { scrape, type Exposition } from '../support/exposition.ts'
 import { randomBlob, startOrigin } from '../support/origin.ts'
 import { until } from '../support/proxy-under-test.ts'
@@ -164,6 +164,22 @@ test('a client that leaves before it is answered is no error of ours', async () 
   const { sum } = await metricsOf(app)
   assert.equal(sum('registry_http_requests_total', { handler: 'blob', code: '499' }), 1)
   assert.equal(sum('registry_http_requests_total', { code: '500' }), 0)
+})
+
+test('what a client was sent counts, also where it left before the end', async () => {
+  await using origin = await startOrigin()
+  const layer = randomBlob(32 * 1024 * 1024)
+  await origin.addBlob('app', layer.bytes)
+  await using app = await startAppUnderTest({ http, proxy: { upstreams: { up: { url: origin.url, default: true } } } })
+  const leaving = await open(`${app.url}/v2/app/blobs/${layer.digest}`)
+  await once(leaving, 'readable')
+  leaving.destroy()
+  await app.until(({ msg }) => msg === 'request aborted')
+  const { bytes } = app.lines.find(({ msg }) => msg === 'request aborted') ?? {}
+  assert.ok(Number(bytes) > 0 && Number(bytes) < layer.bytes.length, String(bytes))
+  const { sum } = await metricsOf(app)
+  assert.equal(sum('registry_proxy_pushed_bytes_total', { type: 'blob' }), bytes)
+  assert.equal(sum('registry_http_response_size_bytes_sum', { handler: 'blob' }), bytes)
 })
 
 test('T-94: a length that a client only claims is counted nowhere', async () => {
