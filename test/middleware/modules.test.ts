@@ -3,9 +3,15 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { descriptorCache } from '../../src/cache/descriptors.ts'
+import { openFactStore } from '../../src/cache/store.ts'
+import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { ConfigError } from '../../src/config/config-error.ts'
 import { ContainedHook, HookError, type Hook } from '../../src/middleware/contained.ts'
+import { ModuleError, withModules } from '../../src/middleware/modules.ts'
 import { digestOf } from '../../src/oci/digest.ts'
+import { openLocalRegistry } from '../../src/storage/registry.ts'
+import { silentLogger } from '../../src/telemetry/logger.ts'
 import { basic, htpasswdOf } from '../auth/fixture.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
 import { ask, pull } from '../support/client.ts'
@@ -353,6 +359,24 @@ test('P7: failures of a hook are said once a minute with their number, and calls
     recording.lines.map((line) => line['failures']),
     [1, 1002],
   )
+})
+
+test('P7: a module that does not finish loading is refused', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'module.ts')
+  await writeFile(path, 'await new Promise(() => {})\nexport const allow = () => ({ allow: true })')
+  const registry = [{ key: 'middleware.registry[0]', path, timeout: 1000 }]
+  const local = openLocalRegistry({
+    driver: inMemoryDriver(),
+    descriptors: descriptorCache(openFactStore({ kind: 'none' }, silentLogger)),
+    deleteEnabled: false,
+    logger: silentLogger,
+  })
+  await assert.rejects(withModules(local, { registry, repository: [] }, silentLogger, 5), (error: unknown) => {
+    assert.ok(error instanceof ModuleError)
+    assert.match(error.message, /^middleware\.registry\[0\]: .* cannot be loaded: it is not done after 5 ms$/)
+    return true
+  })
 })
 
 test('a module that cannot be used is refused at start, by its place and its path', async () => {
