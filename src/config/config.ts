@@ -33,6 +33,8 @@ export interface TracingConfig {
   readonly headers: Readonly<Record<string, string>>
   /** What we are called there. */
   readonly service: string
+  /** What else tells this server from others there. */
+  readonly attributes: Readonly<Record<string, string>>
   /** Whether a client's word counts for whether its request is recorded. */
   readonly followsClients: boolean
   /** The part of all others that is recorded, from 0 to 1. */

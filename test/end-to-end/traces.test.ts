@@ -20,6 +20,7 @@ interface Collector extends AsyncDisposable {
   readonly url: string
   readonly spans: SeenSpan[]
   readonly services: Set<unknown>
+  readonly places: Set<unknown>
   readonly tokens: Set<unknown>
   status: number
 }
@@ -41,6 +42,7 @@ function plain(attributes: Attributes): Record<string, unknown> {
 async function startCollector(): Promise<Collector> {
   const spans: SeenSpan[] = []
   const services = new Set<unknown>()
+  const places = new Set<unknown>()
   const tokens = new Set<unknown>()
   const server = createServer((request, response) => {
     const chunks: Buffer[] = []
@@ -50,7 +52,9 @@ async function startCollector(): Promise<Collector> {
       if (collector.status === 200 && request.url === '/v1/traces') {
         const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString()) as Payload
         for (const { resource, scopeSpans } of resourceSpans) {
-          services.add(plain(resource.attributes)['service.name'])
+          const attributes = plain(resource.attributes)
+          services.add(attributes['service.name'])
+          places.add(attributes['k8s.pod.name'])
           for (const span of scopeSpans.flatMap((scope) => scope.spans)) {
             spans.push({ ...span, attributes: plain(span.attributes) })
           }
@@ -64,6 +68,7 @@ async function startCollector(): Promise<Collector> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans,
     services,
+    places,
     tokens,
     status: 200,
     async [Symbol.asyncDispose]() {
@@ -104,6 +109,7 @@ test("a client's request and what an upstream is asked for it are one trace", as
         OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
         OTEL_EXPORTER_OTLP_HEADERS: 'x-token=t',
         OTEL_SERVICE_NAME: 'mirror',
+        OTEL_RESOURCE_ATTRIBUTES: 'k8s.pod.name=mirror-7',
       },
     )
     const headers = { traceparent: `00-${traceId}-${parent}-01` }
@@ -113,6 +119,7 @@ test("a client's request and what an upstream is asked for it are one trace", as
     assert.equal(app.lines.find(({ kind }) => kind === 'manifest')?.['trace'], traceId)
   }
   assert.deepEqual([[...collector.services], [...collector.tokens]], [['mirror'], ['t']])
+  assert.deepEqual([...collector.places], ['mirror-7'])
   assert.ok(collector.spans.every((span) => span.traceId === traceId))
   const servers = collector.spans.filter((span) => span.parentSpanId === parent)
   assert.deepEqual(
