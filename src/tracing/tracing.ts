@@ -9,7 +9,7 @@ import {
   TracerProvider,
   type TracerProviderOptions,
 } from '@opentelemetry/sdk-trace'
-import type { Handler, Request } from '../http/exchange.ts'
+import { ClientGoneError, type Handler, type Request } from '../http/exchange.ts'
 import type { ExchangeObserver, ExchangeOutcome } from '../http/listener.ts'
 import type { RequestTracer } from '../registry/request-tracer.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -88,7 +88,8 @@ export class Tracing implements ExchangeObserver, AsyncDisposable {
     }
     span.setAttributes({ 'http.response.status_code': status, 'http.response.body.size': bytes })
     if (typeof request.log['kind'] === 'string') span.updateName(`${request.method} ${request.log['kind']}`)
-    if (status >= 500 || failure !== undefined) span.setStatus({ code: SpanStatusCode.ERROR })
+    const isOurs = failure !== undefined && !(failure instanceof ClientGoneError)
+    if (status >= 500 || isOurs) span.setStatus({ code: SpanStatusCode.ERROR })
     span.end()
   }
 

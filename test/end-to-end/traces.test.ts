@@ -1,7 +1,7 @@
 // Traces, as a collector receives them.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { startAppUnderTest } from '../support/app-under-test.ts'
@@ -14,6 +14,7 @@ interface SeenSpan {
   readonly parentSpanId: string | undefined
   readonly name: string
   readonly attributes: Readonly<Record<string, unknown>>
+  readonly status: { readonly code?: number }
 }
 
 interface Collector extends AsyncDisposable {
@@ -143,6 +144,32 @@ test("a client's request and what an upstream is asked for it are one trace", as
   assert.ok(parents.some((one) => one === `00-${traceId}-${below[0]?.spanId}-01`))
   assert.deepEqual(strangers, [undefined], 'P8: hosts that a redirect leads to hear nothing')
   assert.doesNotMatch(JSON.stringify(collector.spans), /secret|canary|signature/)
+})
+
+test('the span of a client that leaves ends, and is no error of ours', async () => {
+  await using collector = await startCollector()
+  await using origin = await startOrigin()
+  const { promise: asked, resolve: onAsked } = Promise.withResolvers<void>()
+  const { promise: held, resolve: release } = Promise.withResolvers<void>()
+  origin.dial = ({ path }) => {
+    onAsked()
+    return path.includes('/blobs/') ? { wait: held } : undefined
+  }
+  {
+    await using app = await startAppUnderTest(
+      { proxy: { upstreams: { up: { url: origin.url, default: true } } } },
+      { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },
+    )
+    const leaving = get(`${app.url}/v2/app/blobs/${randomBlob(1).digest}`, { agent: false })
+    leaving.on('error', () => {}) // it is ours
+    await asked
+    leaving.destroy()
+    await app.until(({ msg }) => msg === 'request aborted')
+    release()
+  }
+  const span = collector.spans.find(({ name }) => name === 'GET blob')
+  assert.equal(span?.attributes['http.response.status_code'], 499)
+  assert.ok(span.status.code === undefined || span.status.code === 0, JSON.stringify(span.status))
 })
 
 test('without the variables nothing is sent or passed on, and no log line has a trace', async () => {
