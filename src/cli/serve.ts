@@ -32,7 +32,7 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)
     io.stderr.write(banner({ version, config, url: app.url, stored: await app.summary() }))
-    asked.serve(() => reload(path, io, app, logger))
+    asked.serve(() => readAgain(path, io, app, logger))
     return await runUntilStopped(app, config, logger, io.signal)
   } catch (error) {
     const line = startFailure(error)
@@ -89,7 +89,7 @@ class ReloadRequests implements Disposable {
 }
 
 /** A configuration that is wrong changes nothing. */
-function reload(path: string | undefined, io: Io, app: App, logger: AdjustableLogger): void {
+function readAgain(path: string | undefined, io: Io, app: App, logger: AdjustableLogger): void {
   try {
     const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
     const restart = app.reload(config)

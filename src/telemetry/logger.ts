@@ -123,10 +123,11 @@ function describeError(error: unknown, depth = 0): DescribedError {
 
 function fieldsOf(error: unknown, depth: number): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: redactUrls(String(error)) }
-  const described: DescribedError = { type: error.name, message: redactUrls(String(error.message)) }
+  const { message, stack }: { readonly message: unknown; readonly stack?: unknown } = error // as libraries make them
+  const described: DescribedError = { type: error.name, message: redactUrls(String(message)) }
   if ('code' in error && error.code !== undefined) described.code = error.code
   if (depth === 0 && !outcomes.has(error.name))
-    described.stack = error.stack === undefined ? undefined : redactUrls(String(error.stack))
+    described.stack = typeof stack === 'string' ? redactUrls(stack) : undefined
   if (error.cause !== undefined && depth < 5) described.cause = describeError(error.cause, depth + 1)
   return described
 }

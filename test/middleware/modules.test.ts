@@ -46,11 +46,11 @@ test('route sends a pull to another upstream, to another name there, or nowhere'
       if (repository === 'outer/app' && namespace === undefined) return { upstream: 'two', repository: 'inner/app' }
     }`
   await using app = await startWithModules([{ source }], proxyOf({ one, two }))
-  const digestOf = async (path: string): Promise<unknown> =>
+  const digestAt = async (path: string): Promise<unknown> =>
     (await ask(`${app.url}/v2/${path}`)).headers['docker-content-digest']
-  assert.equal(await digestOf('team/app/manifests/v1'), here.manifest)
-  assert.equal(await digestOf('outer/app/manifests/v1'), there.manifest)
-  assert.equal(await digestOf(`outer/app/blobs/${there.config}`), there.config)
+  assert.equal(await digestAt('team/app/manifests/v1'), here.manifest)
+  assert.equal(await digestAt('outer/app/manifests/v1'), there.manifest)
+  assert.equal(await digestAt(`outer/app/blobs/${there.config}`), there.config)
   const tags = await ask(`${app.url}/v2/outer/app/tags/list`)
   assert.deepEqual(JSON.parse(tags.body.toString()), { name: 'outer/app', tags: ['v1'] })
   const asked = one.seen.length
