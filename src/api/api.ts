@@ -81,11 +81,15 @@ export function api(registry: Registry, options: ApiOptions): Handler {
 }
 
 function describedTrace(request: Request, options: ApiOptions): Trace {
-  const { method, peer, headers } = request
-  const address = peer.includes(request.address) ? peer : request.address // a proxy's word has no port
+  const { method, headers } = request
   const { host, 'user-agent': userAgent } = headers
   const base = locationOf('', request, options)
-  return { from: 'local', request: { id: randomUUID(), address, host, method, userAgent, base } }
+  return { from: 'local', request: { id: randomUUID(), address: nodeOf(request), host, method, userAgent, base } }
+}
+
+/** The client, with its port where it has connected itself: a proxy's word has none. */
+function nodeOf({ address, peer }: Request): string {
+  return peer.startsWith(`${address}:`) || peer.startsWith(`[${address}]:`) ? peer : address
 }
 
 /** Answers a client that asks too much at once; `retryAfter` in seconds. */

@@ -154,8 +154,9 @@ async function mountBlob(
   digest: Digest,
   from: RepositoryName,
 ): Promise<boolean> {
+  const { user } = call.trace ?? {}
   try {
-    await registry.repository(from).blobs.stat(digest, call)
+    await registry.repository(from, { trace: user === undefined ? {} : { user } }).blobs.stat(digest, call)
     await repository.blobs.link(digest, { ...call, from })
     return true
   } catch (error) {

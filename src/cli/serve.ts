@@ -12,6 +12,7 @@ import { collectWhenIdle } from './idle-heap.ts'
 import type { Io } from './io.ts'
 
 export async function serve(path: string | undefined, io: Io): Promise<number> {
+  using asked = new ReloadRequests(io)
   try {
     const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
     const { level, format, fields, hooks } = config.log
@@ -32,7 +33,7 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)
     io.stderr.write(banner({ version, config, url: app.url, stored: await app.summary() }))
-    using _ = reloadWhenAsked(path, io, app, logger)
+    asked.serve(() => readAgain(path, io, app, logger))
     return await runUntilStopped(app, config, logger, io.signal)
   } catch (error) {
     const line = startFailure(error)
@@ -62,24 +63,46 @@ async function runUntilStopped(app: App, config: Config, logger: Logger, signal:
   return 0
 }
 
-/** A configuration that is wrong changes nothing. */
-function reloadWhenAsked(path: string | undefined, io: Io, app: App, logger: AdjustableLogger): Disposable {
-  const reload = (event: Event): void => {
-    event.preventDefault()
-    try {
-      const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
-      const restart = app.reload(config)
-      logger.level = config.log.level
-      for (const warning of warnings) logger.warn({ warning }, 'configuration')
-      if (restart.length > 0) logger.warn({ sections: restart }, 'what has changed there waits for a restart')
-      logger.info('configuration read again')
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error
-      logger.error({ reason: error.message }, 'configuration is wrong: the old one stays')
-    }
+/** Listens from its making on: what is asked before there is a server is done as soon as there is one. */
+class ReloadRequests implements Disposable {
+  readonly #hangUp: EventTarget | undefined
+  #reload: (() => void) | undefined
+  #isDue = false
+
+  constructor({ hangUp }: Io) {
+    this.#hangUp = hangUp
+    hangUp?.addEventListener('reload', this.#onAsked)
   }
-  io.hangUp?.addEventListener('reload', reload)
-  return { [Symbol.dispose]: () => io.hangUp?.removeEventListener('reload', reload) }
+
+  serve(reload: () => void): void {
+    this.#reload = reload
+    if (this.#isDue) reload()
+  }
+
+  [Symbol.dispose](): void {
+    this.#hangUp?.removeEventListener('reload', this.#onAsked)
+  }
+
+  readonly #onAsked = (event: Event): void => {
+    event.preventDefault()
+    if (this.#reload === undefined) this.#isDue = true
+    else this.#reload()
+  }
+}
+
+/** A configuration that is wrong changes nothing. */
+function readAgain(path: string | undefined, io: Io, app: App, logger: AdjustableLogger): void {
+  try {
+    const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
+    const restart = app.reload(config)
+    logger.level = config.log.level
+    for (const warning of warnings) logger.warn({ warning }, 'configuration')
+    if (restart.length > 0) logger.warn({ sections: restart }, 'what has changed there waits for a restart')
+    logger.info('configuration read again')
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    logger.error({ reason: error.message }, 'configuration is wrong: the old one stays')
+  }
 }
 
 function sayFailure(failed: AbortSignal, logger: Logger): void {

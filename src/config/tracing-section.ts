@@ -9,6 +9,8 @@ export interface TracingConfig {
   readonly headers: Readonly<Record<string, string>>
   /** What we are called there. */
   readonly service: string
+  /** What else tells this server from others there. */
+  readonly attributes: Readonly<Record<string, string>>
   /** Whether a client's word counts for whether its request is recorded. */
   readonly followsClients: boolean
   /** The part of all others that is recorded, from 0 to 1. */
@@ -28,12 +30,14 @@ export function resolveTracing(env: Environment, warn: (line: string) => void): 
     )
     return undefined
   }
+  const { 'service.name': service, ...attributes } = pairsOf(env['OTEL_RESOURCE_ATTRIBUTES'] ?? '')
   const protocol = env['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'] || env['OTEL_EXPORTER_OTLP_PROTOCOL']
   if (protocol === 'grpc') warn('OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not supported; traces are sent as http/json')
   return {
     endpoint,
-    headers: headersOf(env['OTEL_EXPORTER_OTLP_TRACES_HEADERS'] || env['OTEL_EXPORTER_OTLP_HEADERS'] || ''),
-    service: env['OTEL_SERVICE_NAME'] || 'entrepot',
+    headers: pairsOf(env['OTEL_EXPORTER_OTLP_TRACES_HEADERS'] || env['OTEL_EXPORTER_OTLP_HEADERS'] || ''),
+    service: env['OTEL_SERVICE_NAME'] || service || 'entrepot',
+    attributes,
     ...samplingOf(env, warn),
   }
 }
@@ -50,7 +54,7 @@ function isAsked(env: Environment, warn: (line: string) => void): boolean {
 }
 
 /** `key=value,key=value`, percent-encoded. */
-function headersOf(text: string): Readonly<Record<string, string>> {
+function pairsOf(text: string): Readonly<Record<string, string>> {
   const pairs = text.split(',').map((pair) => /^\s*([^=\s]+)\s*=\s*(.*?)\s*$/.exec(pair))
   return Object.fromEntries(pairs.flatMap((pair) => (pair === null ? [] : [[pair[1] ?? '', decoded(pair[2] ?? '')]])))
 }

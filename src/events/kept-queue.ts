@@ -24,7 +24,7 @@ export class KeptQueue implements Disposable {
     this.#queue = this.#open()
     const { damage } = this.#queue
     if (damage !== undefined) options.logger.warn({ error: damage }, 'damaged queue of events thrown away')
-    const forgotten = this.#queue.keepOnly(options.endpoints)
+    const forgotten = this.#read((queue) => queue.keepOnly(options.endpoints))
     if (forgotten > 0) options.logger.info({ events: forgotten }, 'events of endpoints that are no more are forgotten')
   }
 

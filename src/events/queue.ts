@@ -53,15 +53,14 @@ interface OpenedFile {
 
 /** Every call is short, and throws what node:sqlite does. */
 export class EventQueue implements Disposable {
-  /** What was wrong with the file that was there before; it was thrown away. */
-  readonly damage: unknown
+  #damage: unknown
   readonly #database: DatabaseSync
   readonly #insert: StatementSync
   readonly #next: StatementSync
   readonly #delete: StatementSync
 
   private constructor({ database, damage }: OpenedFile) {
-    this.damage = damage
+    this.#damage = damage
     this.#database = database
     this.#insert = database.prepare('INSERT INTO events (endpoint, kind, body) VALUES (?, ?, ?)')
     this.#next = database.prepare(
@@ -94,6 +93,11 @@ export class EventQueue implements Disposable {
       }
     }
     throw new Error(`${maxFiles} processes have a queue in this folder already`)
+  }
+
+  /** What was wrong with a file that was there before; it was thrown away. */
+  get damage(): unknown {
+    return this.#damage
   }
 
   /** All of them or none. */
@@ -141,7 +145,8 @@ export class EventQueue implements Disposable {
 
   /** Takes over what is in a file that no living process has. */
   #adopt(folder: string, slot: number): void {
-    const { database: left } = openSlot(folder, slot) ?? {}
+    const { database: left, damage } = openSlot(folder, slot) ?? {}
+    this.#damage ??= damage
     if (left === undefined) return
     try {
       const rows = left.prepare('SELECT endpoint, kind, body FROM events ORDER BY sequence').iterate()
@@ -207,6 +212,9 @@ function openFile(path: string): DatabaseSync {
     if (found !== 0 && found !== version) throw new QueueDamageError(`version ${found} of a queue is not understood`)
     database.exec(schema)
     database.prepare('SELECT sequence, endpoint, kind, body FROM events LIMIT 1').get()
+    // Better now than when what lies behind it is to be delivered, and at every start from then on.
+    const state = database.prepare('PRAGMA quick_check(1)').get()?.['quick_check']
+    if (state !== 'ok') throw new QueueDamageError(String(state))
     database.exec('COMMIT')
     return database
   } catch (error) {

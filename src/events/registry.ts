@@ -8,27 +8,20 @@ import { ifReadable } from '../registry/unreadable-error.ts'
 import { RequestNews, type NewsOptions } from './request-news.ts'
 
 export function events(registry: Registry, options: NewsOptions): Registry {
-  const newsOf = (name: RepositoryName, call: RepositoryOptions | undefined): RequestNews | undefined => {
+  function told<Part>(
+    part: Part,
+    name: RepositoryName,
+    call: RepositoryOptions | undefined,
+    tell: (part: Part, news: RequestNews) => Part,
+  ): Part {
     const { trace, namespace } = call ?? {}
-    if (trace?.request === undefined) return undefined
-    return new RequestNews(options, { trace, request: trace.request }, { name, namespace })
+    if (trace?.request === undefined) return part
+    return tell(part, new RequestNews(options, { trace, request: trace.request }, { name, namespace }))
   }
   return {
-    repository(name, call) {
-      const repository = registry.repository(name, call)
-      const news = newsOf(name, call)
-      return news === undefined ? repository : telling(repository, news)
-    },
-    writable(name, call) {
-      const repository = registry.writable(name, call)
-      const news = newsOf(name, call)
-      return news === undefined ? repository : tellingOfWrites(repository, news)
-    },
-    removable(name, call) {
-      const repository = registry.removable(name, call)
-      const news = newsOf(name, call)
-      return news === undefined ? repository : tellingOfRemovals(repository, news)
-    },
+    repository: (name, call) => told(registry.repository(name, call), name, call, telling),
+    writable: (name, call) => told(registry.writable(name, call), name, call, tellingOfWrites),
+    removable: (name, call) => told(registry.removable(name, call), name, call, tellingOfRemovals),
     place: (name, call) => registry.place(name, call),
     holderOf: (digest) => registry.holderOf(digest),
     list: (call) => registry.list(call),
@@ -47,7 +40,11 @@ function telling({ name, blobs, manifests, tags, referrers }: Repository, news: 
       },
       async open(digest, call) {
         const opened = await blobs.open(digest, call)
-        return { ...opened, body: news.blobOpened(opened.descriptor, opened.body) }
+        if (opened.location === undefined) {
+          return { ...opened, body: news.blobOpened(opened.descriptor, opened.body) }
+        }
+        news.blobPulled(opened.descriptor)
+        return opened
       },
     },
     manifests: {
@@ -74,7 +71,7 @@ function telling({ name, blobs, manifests, tags, referrers }: Repository, news: 
   }
 }
 
-/** What is read here is looked up for a push. */
+/** What is read here is looked up for a push. What is passed on is written out: these are objects of classes, which no spread copies. */
 function tellingOfWrites(repository: WritableRepository, news: RequestNews): WritableRepository {
   const { name, blobs, manifests, tags, referrers, uploads } = repository
   return {

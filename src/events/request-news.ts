@@ -16,6 +16,10 @@ export interface NewsOptions {
   readonly includeReferences: boolean
 }
 
+/** Statuses that make a pull: as distribution has it, a blob that the client has already, or is sent elsewhere for, is pulled. */
+const pullsOfManifests: readonly (number | undefined)[] = [200]
+const pullsOfBlobs: readonly (number | undefined)[] = [200, 206, 304, 307]
+
 type Action = Extract<Event, { kind: 'registry' }>['action']
 
 interface Pull {
@@ -116,7 +120,7 @@ export class RequestNews {
   }
 
   #tellPull({ target, isBlob, isTaken, status }: Pull): void {
-    if (isTaken && (status === 200 || status === 206 || (status === 304 && isBlob))) this.#tell('pull', target)
+    if (isTaken && (isBlob ? pullsOfBlobs : pullsOfManifests).includes(status)) this.#tell('pull', target)
   }
 
   #tell(action: Action, target: Target): void {

@@ -2,7 +2,7 @@
 // no part of it: what is here is served without them (T-100).
 import type { Logger } from '../telemetry/logger.ts'
 import type { Look } from './checks.ts'
-import { within } from './watch.ts'
+import { oneAtATime, within } from './watch.ts'
 
 export interface ReadinessOptions {
   readonly look: Look
@@ -18,16 +18,16 @@ export interface ReadinessOptions {
 /** However often it is asked, one look runs at a time, and one that hangs is not joined by others. */
 export class Readiness implements Disposable {
   readonly #options: ReadinessOptions
+  readonly #look: Look
   readonly #clock: () => number
   readonly #stop = new AbortController()
   #last: { readonly at: number; readonly failure: string | undefined } | undefined
   #asking: Promise<string | undefined> | undefined
-  /** It outlives the answer where it hangs. */
-  #looking: Promise<void> | undefined
   #isDraining = false
 
   constructor(options: ReadinessOptions) {
     this.#options = options
+    this.#look = oneAtATime(options.look)
     this.#clock = options.clock ?? ((): number => performance.now())
   }
 
@@ -46,11 +46,11 @@ export class Readiness implements Disposable {
   }
 
   async #ask(): Promise<string | undefined> {
-    const { look, timeout, logger } = this.#options
+    const { timeout, logger } = this.#options
     const before = this.#last?.failure
     let failure: string | undefined
     try {
-      await within(async (signal) => await this.#join(look, signal), timeout, this.#stop.signal)
+      await within(this.#look, timeout, this.#stop.signal)
       if (before !== undefined) logger.info('storage is ready again')
     } catch (error) {
       failure = error instanceof Error ? error.message : String(error)
@@ -58,11 +58,6 @@ export class Readiness implements Disposable {
     }
     this.#last = { at: this.#clock(), failure }
     return failure
-  }
-
-  async #join(look: Look, signal: AbortSignal): Promise<void> {
-    this.#looking ??= look(signal).finally(() => (this.#looking = undefined))
-    await this.#looking
   }
 
   [Symbol.dispose](): void {

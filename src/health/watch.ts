@@ -15,9 +15,19 @@ export interface Check {
   readonly threshold: number
 }
 
+/** One look at a time: while one hangs, whoever would look waits for that one. */
+export function oneAtATime(look: Look): Look {
+  let running: Promise<void> | undefined
+  return async (signal) => {
+    running ??= look(signal).finally(() => (running = undefined))
+    await running
+  }
+}
+
 /** Looks at one thing from its making to its disposal; until the first look has failed it is taken to be well. */
 class Watched implements Disposable {
   readonly check: Check
+  readonly #look: Look
   readonly #logger: Logger
   readonly #stop = new AbortController()
   #timer: NodeJS.Timeout | undefined
@@ -27,14 +37,15 @@ class Watched implements Disposable {
 
   constructor(check: Check, logger: Logger) {
     this.check = check
+    this.#look = oneAtATime(check.look)
     this.#logger = logger
     void this.#run()
   }
 
   async #run(): Promise<void> {
-    const { name, look, interval, timeout, threshold } = this.check
+    const { name, interval, timeout, threshold } = this.check
     try {
-      await within(look, timeout, this.#stop.signal)
+      await within(this.#look, timeout, this.#stop.signal)
       if (this.failure !== undefined) this.#logger.info({ check: name }, 'health check is well again')
       this.failure = undefined
       this.#failures = 0

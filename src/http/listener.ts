@@ -10,7 +10,7 @@ import { limitConnections } from './connection-limit.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
 import { plainAddress, type Sender, type TrustedProxies } from './forwarded.ts'
 import { pacedBody } from './paced-body.ts'
-import { sendReply } from './send.ts'
+import { sendReply, type Sent } from './send.ts'
 import type { TlsFiles } from './tls-files.ts'
 import { removeDeadSocket } from './unix-socket.ts'
 
@@ -47,9 +47,12 @@ export interface ExchangeObserver {
 }
 
 export interface ExchangeOutcome {
+  /** 499, as nginx has it, where the client left before there was an answer. */
   readonly status: number
-  /** Of the body that was sent. */
+  /** Of the body that was sent, also where it was broken off. */
   readonly bytes: number
+  /** Of a body that the client announced, and has sent whole. */
+  readonly received: number
   readonly ms: number
   /** Not all of the answer was sent: why. */
   readonly failure: unknown
@@ -144,7 +147,7 @@ class RunningListener implements Listener {
     const startedAt = performance.now()
     const request = new IncomingRequest(incoming, response, this.#place)
     let status = 500
-    let bytes = 0
+    const sent: Sent = { bytes: 0 }
     let failure: unknown
     this.#observer?.begin(request)
     const perClient = this.#perClient
@@ -158,16 +161,18 @@ class RunningListener implements Listener {
       status = reply.status
       const isRead = reply.status < 400 || (await discardBody(incoming))
       if (this.#draining || !isRead) response.setHeader('connection', 'close')
-      bytes = await sendReply(response, reply)
+      await sendReply(response, reply, sent)
     } catch (error) {
       failure = error
+      if (error instanceof ClientGoneError && !response.headersSent) status = 499
       response.destroy()
     } finally {
       if (retryAfter === undefined) perClient?.limits.leave(request.address)
     }
     const ms = Math.round((performance.now() - startedAt) * 10) / 10
-    this.#observer?.end(request, { status, bytes, ms, failure })
-    this.#log(request, { status, bytes, ms }, failure)
+    const received = incoming.complete ? Number(request.headers['content-length'] ?? 0) : 0
+    this.#observer?.end(request, { status, ...sent, received, ms, failure })
+    this.#log(request, { status, ...sent, ms }, failure)
   }
 
   async #reply(request: Request, response: ServerResponse): Promise<Reply> {

@@ -6,11 +6,17 @@ import { ClientGoneError, type Reply } from './exchange.ts'
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
 
+/** How far a reply has come; true also where it comes no further. */
+export interface Sent {
+  /** Of the body. */
+  bytes: number
+}
+
 /**
- * Resolves with the number of body bytes sent, when the client's side has taken them all.
+ * Resolves when the client's side has taken all of the body, which is counted in `sent`.
  * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
  */
-export async function sendReply(response: ServerResponse, reply: Reply): Promise<number> {
+export async function sendReply(response: ServerResponse, reply: Reply, sent: Sent): Promise<void> {
   const { status, headers } = reply
   const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
   if (body === undefined || (body instanceof Uint8Array && body.byteLength <= atOnce)) {
@@ -18,24 +24,24 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
     const hasLength = headers['content-length'] !== undefined || status === 204 || status === 304
     response.writeHead(status, hasLength ? headers : { 'content-length': body?.byteLength ?? 0, ...headers })
     response.end(body)
-    return response.req.method === 'HEAD' ? 0 : (body?.byteLength ?? 0)
+    if (response.req.method !== 'HEAD') sent.bytes = body?.byteLength ?? 0
+    return
   }
   await using stream = body instanceof Uint8Array ? new WholeStream(body) : body
   if (response.destroyed) throw new ClientGoneError()
   response.writeHead(status, body instanceof Uint8Array ? { 'content-length': body.byteLength, ...headers } : headers)
   if (response.req.method === 'HEAD') {
     response.end()
-    return 0
+    return
   }
   response.flushHeaders() // the client sees them before the first byte is here
   try {
-    const sent = await pump(stream, response)
+    await pump(stream, response, sent)
     const promised = headers['content-length']
-    if (promised !== undefined && Number(promised) !== sent) {
-      throw new Error(`the body ended after ${sent} of ${String(promised)} bytes`)
+    if (promised !== undefined && Number(promised) !== sent.bytes) {
+      throw new Error(`the body ended after ${sent.bytes} of ${String(promised)} bytes`)
     }
     response.end()
-    return sent
   } catch (error) {
     response.destroy()
     throw error
@@ -43,8 +49,7 @@ export async function sendReply(response: ServerResponse, reply: Reply): Promise
 }
 
 /** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
-async function pump(stream: ByteStream, response: ServerResponse): Promise<number> {
-  let sent = 0
+async function pump(stream: ByteStream, response: ServerResponse, sent: Sent): Promise<void> {
   let fail: ((reason: Error) => void) | undefined
   const onClose = (): void => fail?.(new ClientGoneError())
   response.once('close', onClose)
@@ -55,9 +60,8 @@ async function pump(stream: ByteStream, response: ServerResponse): Promise<numbe
         fail = reject
         response.write(chunk, (error) => (error ? reject(new ClientGoneError()) : resolve()))
       })
-      sent += chunk.byteLength
+      sent.bytes += chunk.byteLength
     }
-    return sent
   } finally {
     response.off('close', onClose)
   }

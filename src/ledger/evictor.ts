@@ -2,8 +2,6 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { deferred } from '../async/deferred.ts'
 import { waitFor } from '../async/wait.ts'
-import type { Digest } from '../oci/digest.ts'
-import { isAbsence } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CacheLog } from '../registry/cache-log.ts'
 import type { Collections, EvictableStore, Fact } from '../registry/usage.ts'
@@ -12,15 +10,12 @@ import type { ClockOptions } from './clock.ts'
 import { isDamage, LedgerBusyError, type LedgerPlace } from './database.ts'
 import { Failures } from './failures.ts'
 import { Ledger } from './ledger.ts'
-import type { Unit } from './units.ts'
 import { Pins } from './pins.ts'
 import type { UsageRecorder } from './recorder.ts'
+import { Removal, type Tally } from './removal.ts'
 
 /** Where eviction begins, it goes on until this part of the bound is used. */
 const enough = 0.95
-
-/** How long a blob that nothing links is left alone, in milliseconds: somebody may be about to link it. */
-const idleTime = 60 * 60_000
 
 /**
  * What was used in the last so many milliseconds is left alone: a client that has a manifest asks for its layers next, and
@@ -69,12 +64,6 @@ export interface EvictionCounts {
   readonly bytes: number
   /** Bytes of all blobs that are stored; `undefined` until a survey has found out. */
   readonly size: number | undefined
-}
-
-interface Tally {
-  images: number
-  blobs: number
-  bytes: number
 }
 
 /** Works in the background from its making to its disposal. Nothing waits for it, and it never fails. */
@@ -248,18 +237,27 @@ export class Evictor implements AsyncDisposable {
 
   /** @returns how long to wait for the next one */
   async #round(ledger: Ledger): Promise<number> {
-    const { ttl, maxSize = Infinity, recorder, logger } = this.#options
+    const { store, ttl, maxSize = Infinity, recorder, cacheLog, logger } = this.#options
     const tally: Tally = { images: 0, blobs: 0, bytes: 0 }
+    const removal = new Removal({
+      store,
+      recorder,
+      ledger,
+      cacheLog,
+      isResting: () => this.#isResting,
+      check: () => this.#check(ledger),
+      tallies: [tally, this.#total],
+    })
     const startedAt = performance.now()
     try {
       recorder.flush()
       ledger.keepTime()
-      const idle = await this.#freeIdle(ledger, tally)
+      const idle = await removal.freeIdle()
       const evicted = new Failures()
       const expiry = ttl === 0 ? undefined : ledger.expiry(ttl)
-      if (expiry !== undefined) await this.#evict(ledger, expiry, () => true, tally, evicted)
+      if (expiry !== undefined) await removal.evict(expiry, () => true, evicted)
       const isTooLarge = (): boolean => ledger.size > maxSize * enough
-      if (ledger.isFull(0)) await this.#evict(ledger, ledger.now() - flight, isTooLarge, tally, evicted)
+      if (ledger.isFull(0)) await removal.evict(ledger.now() - flight, isTooLarge, evicted)
       const error = evicted.first ?? idle.first
       if (error !== undefined) {
         this.#sayOnce('disk', () => logger.warn({ error }, 'content could not be removed'))
@@ -278,87 +276,6 @@ export class Evictor implements AsyncDisposable {
       this.#sayOnce('full', () => logger.warn(fields, 'larger than maxsize, and all of it is hosted or pinned'))
     }
     return interval * (0.8 + Math.random() * 0.4)
-  }
-
-  /** Takes away what nothing links: what a killed process has left, and what was in use when its last link went. */
-  async #freeIdle(ledger: Ledger, tally: Tally): Promise<Failures> {
-    const since = ledger.now() - idleTime
-    const failures = new Failures()
-    for (let target = ledger.findIdle(since); target !== undefined; target = ledger.findIdle(since)) {
-      this.#check(ledger)
-      if (this.#isResting || failures.areTooMany) return failures
-      ledger.postponeIdle(target)
-      const blob = target
-      await failures.keep(blob, async () => await this.#free(ledger, blob, tally))
-      await setImmediate()
-    }
-    return failures
-  }
-
-  /** Takes away units that were last used `before` or earlier, the oldest first, as long as `isWanted`. */
-  async #evict(
-    ledger: Ledger,
-    before: number,
-    isWanted: () => boolean,
-    tally: Tally,
-    failures: Failures,
-  ): Promise<void> {
-    const { store, recorder } = this.#options
-    while (isWanted() && !this.#isResting && !failures.areTooMany) {
-      recorder.flush()
-      this.#check(ledger)
-      const unit = ledger.pick(before)
-      if (unit === undefined) return
-      if (unit !== 'again') {
-        ledger.postpone(unit) // in use, or cannot be removed, or is back again before we look
-        const what = `${unit.root} of ${unit.repository}`
-        if (!unit.targets.some((target) => store.isInUse(target)))
-          await failures.keep(what, async () => await this.#remove(ledger, unit, tally))
-      }
-      await setImmediate()
-    }
-  }
-
-  async #remove(ledger: Ledger, unit: Unit, tally: Tally): Promise<void> {
-    await this.#unlink(unit, tally)
-    for (const target of unit.targets) await this.#free(ledger, target, tally)
-  }
-
-  /** Backwards to how it came: whatever is cut short leaves nothing that refers to what is gone. */
-  async #unlink({ repository: name, links, tags }: Unit, tally: Tally): Promise<void> {
-    const { store, recorder, cacheLog } = this.#options
-    const repository = store.discardable(name)
-    for (const { tag, digest } of tags) {
-      if (this.#isResting) return
-      if ((await repository.tags.find(tag)) !== digest) continue
-      if (!(await isThere(repository.tags.delete(tag)))) recorder.note({ kind: 'untagged', repository: name, tag })
-    }
-    for (const { kind, digest } of links) {
-      if (this.#isResting) return
-      const wasThere = await isThere(repository[kind].delete(digest))
-      if (!wasThere) recorder.note({ kind: 'unlinked', repository: name, as: kind, digest })
-      else {
-        cacheLog?.note({ action: 'evicted', repository: name, digest })
-        if (kind === 'manifests') {
-          tally.images++
-          this.#total.images++
-        }
-      }
-    }
-  }
-
-  async #free(ledger: Ledger, target: Digest, tally: Tally): Promise<void> {
-    const { store, recorder } = this.#options
-    const bytes = await store.free(target, () => {
-      recorder.flush()
-      return this.#isResting || !recorder.isReading(ledger) || ledger.isLinked(target)
-    })
-    recorder.flush()
-    if (bytes === undefined) return
-    for (const counts of [tally, this.#total]) {
-      counts.blobs++
-      counts.bytes += bytes
-    }
   }
 
   /** @throws where we are to stop, or the ledger does not hear what happens any more */
@@ -415,16 +332,5 @@ async function* translated(facts: AsyncIterable<Fact>): AsyncGenerator<Fact, voi
     yield* facts
   } catch (cause) {
     throw new SurveyError('not all of the storage can be read', { cause })
-  }
-}
-
-/** Whether there was what was to be taken away. */
-async function isThere(removal: Promise<unknown>): Promise<boolean> {
-  try {
-    await removal
-    return true
-  } catch (error) {
-    if (isAbsence(error)) return false
-    throw error
   }
 }

@@ -61,6 +61,7 @@ export interface EndpointReading {
   readonly successes: number
   readonly failures: number
   readonly errors: number
+  readonly dropped: number
   /** By status, as in `200 OK`. */
   readonly statuses: Readonly<Record<string, number>>
 }
@@ -180,6 +181,9 @@ function notificationReadings(endpoints: () => readonly EndpointReading[]): read
         one(failures, { type: 'Failures', endpoint }),
         one(errors, { type: 'Errors', endpoint }),
       ]),
+    ),
+    counter('entrepot_notifications_dropped_total', 'Events that found no room', ['endpoint'], () =>
+      endpoints().map(({ name: endpoint, dropped }) => one(dropped, { endpoint })),
     ),
     gauge('registry_notifications_pending_total', 'Events that wait to be sent', ['endpoint'], () =>
       endpoints().map(({ name: endpoint, pending }) => one(pending, { endpoint })),

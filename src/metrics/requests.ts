@@ -50,7 +50,12 @@ export class RequestMetrics implements ExchangeObserver {
       ['handler', 'method'],
       seconds,
     )
-    const requestSize = histogram('request_size_bytes', 'Bodies of requests, as announced', ['handler'], sizes)
+    const requestSize = histogram(
+      'request_size_bytes',
+      'Bodies of requests that were announced and have come whole',
+      ['handler'],
+      sizes,
+    )
     const responseSize = histogram('response_size_bytes', 'Bodies of answers, as sent', ['handler'], sizes)
     this.#duration = remembered((handler, method = '') => duration.labels({ handler, method }))
     this.#requestSize = remembered((handler) => requestSize.labels({ handler }))
@@ -61,14 +66,14 @@ export class RequestMetrics implements ExchangeObserver {
     this.#running.add(request)
   }
 
-  end(request: Request, { status, bytes, ms }: ExchangeOutcome): void {
+  end(request: Request, { status, bytes, received, ms }: ExchangeOutcome): void {
     this.#running.delete(request)
     const { kind, upstream } = request.log
     const handler = handlerOf(request)
     const method = methods.has(request.method) ? request.method.toLowerCase() : 'other'
     this.#requests.add(1, handler, String(status), method)
     this.#duration(handler, method).observe(ms / 1000)
-    this.#requestSize(handler).observe(Number(request.headers['content-length'] ?? 0) || 0)
+    this.#requestSize(handler).observe(received)
     this.#responseSize(handler).observe(bytes)
     if (typeof upstream !== 'string' || (kind !== 'manifest' && kind !== 'blob')) return
     if (request.method !== 'GET' && request.method !== 'HEAD') return

@@ -56,9 +56,9 @@ export class ContainedHook<Asked extends object, Answer> {
   async #answer(asked: object): Promise<unknown> {
     const { hook, timeout } = this.#options
     const answer = hook(asked)
-    if (!(answer instanceof Promise)) return answer
+    if (!isPromised(answer)) return answer
     this.#running++
-    const settled = answer.finally(() => this.#running--)
+    const settled = Promise.resolve(answer).finally(() => this.#running--)
     const { promise: late, reject } = Promise.withResolvers<never>()
     const timer = setTimeout(() => reject(new Error(`no answer in ${timeout} ms`)), timeout)
     try {
@@ -77,4 +77,10 @@ export class ContainedHook<Asked extends object, Answer> {
     logger.warn({ hook: name, module: key, failures: this.#failures, error }, 'hook failed')
     this.#failures = 0
   }
+}
+
+/** Other libraries' promises, too: whatever `await` would wait for. */
+function isPromised(answer: unknown): boolean {
+  const isObject = (typeof answer === 'object' && answer !== null) || typeof answer === 'function'
+  return isObject && 'then' in answer && typeof answer.then === 'function'
 }

@@ -23,7 +23,12 @@ export interface Hooks {
 
 type Answer<T> = T | Promise<T>
 
-export interface RouteRequest {
+interface Asked {
+  /** Who asks, where they have proven it (`auth`). */
+  readonly user: string | undefined
+}
+
+export interface RouteRequest extends Asked {
   /** As the client names it. */
   readonly repository: string
   /** The registry that the client means (`?ns=`), where it says so. */
@@ -37,7 +42,7 @@ export interface Route {
   readonly repository?: string | undefined
 }
 
-export interface PullRequest {
+export interface PullRequest extends Asked {
   /** Where the request goes, as `_catalog` lists it: one name, `docker.io/library/alpine`, however clients write it. */
   readonly repository: string
   /** What the upstream is called that it belongs to; `undefined` where it is ours. */
@@ -54,11 +59,11 @@ export interface Verdict {
   readonly reason?: string | undefined
 }
 
-export interface TagRequest extends Pick<PullRequest, 'repository' | 'upstream'> {
+export interface TagRequest extends Pick<PullRequest, 'repository' | 'upstream' | 'user'> {
   readonly tag: string
 }
 
-export interface Pull extends Pick<PullRequest, 'repository' | 'upstream'> {
+export interface Pull extends Pick<PullRequest, 'repository' | 'upstream' | 'user'> {
   readonly kind: 'manifest' | 'blob'
   /** As the client asked for it: a tag or a digest. */
   readonly reference: string

@@ -30,18 +30,22 @@ export class ModuleError extends Error {
 const atRegistry = ['route', 'allow', 'freshness', 'onPull']
 const atRepository = ['allow', 'freshness', 'onPull']
 
+/** Milliseconds that a module may take until it has loaded, with what it waits for itself. */
+const loadTimeout = 30_000
+
 /** Modules are asked in the order of their lists, those of the registry first. @throws ModuleError */
 export async function withModules(
   registry: Registry,
   modules: { readonly registry: readonly ModuleOptions[]; readonly repository: readonly RepositoryModuleOptions[] },
   logger: Logger,
+  patience: number = loadTimeout,
 ): Promise<Registry> {
   const loaded: HookedModule[] = []
   for (const module of modules.registry) {
-    loaded.push({ ...contain(await load(module, atRegistry), module, logger), isAsked: () => true })
+    loaded.push({ ...contain(await load(module, atRegistry, patience), module, logger), isAsked: () => true })
   }
   for (const module of modules.repository) {
-    const hooks = contain(await load(module, atRepository), module, logger)
+    const hooks = contain(await load(module, atRepository, patience), module, logger)
     loaded.push({ ...hooks, isAsked: nameTest(module.repositories) })
   }
   return new HookedRegistry(registry, loaded)
@@ -53,8 +57,12 @@ function nameTest(globs: readonly string[] | undefined): (repository: string) =>
 }
 
 /** An export that is no hook is a hook misspelt: what it was to forbid would be allowed unseen. */
-async function load({ key, path }: ModuleOptions, names: readonly string[]): Promise<ReadonlyMap<string, Hook>> {
-  const exported = await importModule(key, path)
+async function load(
+  { key, path }: ModuleOptions,
+  names: readonly string[],
+  patience: number,
+): Promise<ReadonlyMap<string, Hook>> {
+  const exported = await importModule(key, path, patience)
   const hooks = new Map<string, Hook>()
   for (const [name, value] of Object.entries(exported)) {
     if (!names.includes(name)) {
@@ -67,13 +75,17 @@ async function load({ key, path }: ModuleOptions, names: readonly string[]): Pro
   return hooks
 }
 
-async function importModule(key: string, path: string): Promise<object> {
+async function importModule(key: string, path: string, patience: number): Promise<object> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`it is not done after ${patience} ms`)), patience)
   try {
-    const exported: unknown = await import(pathToFileURL(path).href)
+    const exported: unknown = await Promise.race([import(pathToFileURL(path).href), late])
     return typeof exported === 'object' && exported !== null ? exported : {}
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new ModuleError(`${key}: ${path} cannot be loaded: ${reason}`, { cause })
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -84,7 +84,7 @@ interface HookedRepositoryOptions {
 interface Target {
   readonly repository: Repository
   /** As hooks are told of it. */
-  readonly place: Pick<PullRequest, 'repository' | 'upstream'>
+  readonly place: Pick<PullRequest, 'repository' | 'upstream' | 'user'>
   readonly modules: readonly HookedModule[]
 }
 
@@ -102,6 +102,8 @@ class HookedRepository implements Repository {
   readonly #trace: Trace
   #target: Promise<Target> | undefined
   #tag: Tag | undefined
+  /** What is read beyond the first is read for an old client, to be told of it in other words. */
+  #isManifestTold = false
 
   constructor(name: RepositoryName, options: HookedRepositoryOptions) {
     this.name = name
@@ -121,6 +123,8 @@ class HookedRepository implements Repository {
       get: async (digest, call) => {
         const target = await this.#enter('manifest', digest)
         const manifest = await target.repository.manifests.get(digest, call)
+        if (this.#isManifestTold) return manifest
+        this.#isManifestTold = true
         const reference = this.#tag ?? digest
         this.#tell(target, manifest.descriptor, { kind: 'manifest', reference, sent: manifest.bytes.byteLength })
         return manifest
@@ -156,8 +160,8 @@ class HookedRepository implements Repository {
 
   async #find(kind: PullRequest['kind'], reference: string | undefined): Promise<Target> {
     const repository = await this.#route()
-    const { upstream, repository: name = repository.name } = this.#trace
-    const place = { repository: name, upstream }
+    const { upstream, user, repository: name = repository.name } = this.#trace
+    const place = { repository: name, upstream, user }
     const modules = this.#options.modules.filter(({ isAsked }) => isAsked(name))
     for (const { allow } of modules) {
       const verdict = allow && (await decided(allow.call({ ...place, kind, reference })))
@@ -172,7 +176,7 @@ class HookedRepository implements Repository {
     let name = this.name
     let namespace = options?.namespace
     for (const { route } of modules) {
-      const answer = route && (await decided(route.call({ repository: name, namespace })))
+      const answer = route && (await decided(route.call({ repository: name, namespace, user: this.#trace.user })))
       if (answer === 'none') throw new RegistryError('NAME_UNKNOWN', `there is no route to ${name}`)
       name = answer?.repository ?? name
       namespace = answer?.upstream ?? namespace
@@ -181,7 +185,7 @@ class HookedRepository implements Repository {
   }
 
   #telling(target: Target, open: OpenBlob, reference: Digest): OpenBlob {
-    if (target.modules.every(({ onPull }) => onPull === undefined)) return open
+    if (this.#isManifestTold || target.modules.every(({ onPull }) => onPull === undefined)) return open
     const { descriptor, range, body, location } = open
     const tell = (sent: number): void => this.#tell(target, descriptor, { kind: 'blob', reference, sent })
     if (location === undefined) return { ...open, body: new ToldStream(body, () => tell(range.end - range.start)) }

@@ -1,8 +1,7 @@
 // All blobs that are stored, whoever may see them: one file per sha256.
-import { LRUCache } from 'lru-cache'
 import { digestOfStream } from '../bytes/digester.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
-import { collect, WholeStream, type ByteStream } from '../bytes/stream.ts'
+import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import {
   DriverError,
@@ -29,8 +28,9 @@ import { HeldStream } from './held-stream.ts'
 import { InUse } from './in-use.ts'
 import { aliasPath, blobPath } from './layout.ts'
 import { receiveFill } from './fills.ts'
-import { trust, type LinkFiles } from './link-files.ts'
+import type { LinkFiles } from './link-files.ts'
 import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
+import { smallBlob, SmallBlobs } from './small-blobs.ts'
 import { unreadable, WatchedFile } from './unreadable.ts'
 import type { UploadRoom } from './upload.ts'
 
@@ -50,23 +50,9 @@ export interface OpenStoredOptions extends OpenOptions {
   readonly onWrong?: (() => Promise<void>) | undefined
 }
 
-/** Blobs up to this size (configs, mostly) are read whole, and kept in memory while they are asked for. */
-const smallBlob = 64 * 1024
-
-/** Bytes of small blobs that are kept. */
-const hotBytes = 16 * 1024 * 1024
-
 export interface CheckedBlob {
   readonly size: number
   readonly isRight: boolean
-}
-
-interface SmallBlob {
-  readonly bytes: Uint8Array
-  /** Of the file that they were read from. */
-  readonly version: string
-  /** When that file was last seen. */
-  seen: number
 }
 
 /**
@@ -78,17 +64,21 @@ export class Content implements ContentStore {
   readonly #files: BlobFiles
   readonly #proofs: Proofs
   readonly #inUse = new InUse()
+  readonly #small: SmallBlobs
   #damaged = 0
-  readonly #hot = new LRUCache<Digest, SmallBlob>({
-    maxSize: hotBytes,
-    sizeCalculation: ({ bytes }) => bytes.byteLength + 512,
-  })
 
   constructor(options: ContentOptions) {
     this.#options = options
     this.#files = new BlobFiles(options.driver)
     this.#proofs = new Proofs({
       policy: options.verify,
+      onDamage: async (digest, version) => await this.#setAside(digest, version),
+    })
+    this.#small = new SmallBlobs({
+      isProven: options.verify !== 'never',
+      now: () => options.links.now(),
+      stat: async (digest) => await this.#files.stat(digest),
+      open: async (digest) => await this.#openFile(digest),
       onDamage: async (digest, version) => await this.#setAside(digest, version),
     })
   }
@@ -178,7 +168,7 @@ export class Content implements ContentStore {
    */
   async openStored(known: Descriptor, options?: OpenStoredOptions): Promise<OpenBlob> {
     const { digest } = known
-    const bytes = known.size <= smallBlob ? await this.#findSmall(known) : undefined
+    const bytes = known.size <= smallBlob ? await this.#small.find(known) : undefined
     if (bytes !== undefined) {
       const range =
         options?.range === undefined ? { start: 0, end: known.size } : resolveRange(options.range, known.size)
@@ -299,34 +289,6 @@ export class Content implements ContentStore {
     await this.#options.descriptors.clear('content', target)
   }
 
-  /**
-   * A small blob's bytes, from memory as long as its file is as it was a moment ago (`trust`): they were proven when they came to be there.
-   * `undefined` where its file has another size.
-   * @throws RegistryError BLOB_UNKNOWN
-   */
-  async #findSmall({ digest, size }: Descriptor): Promise<Uint8Array | undefined> {
-    const hot = this.#hot.get(digest)
-    const now = this.#options.links.now()
-    if (hot !== undefined) {
-      if (now - hot.seen < trust) return hot.bytes
-      const stat = await this.#files.stat(digest)
-      hot.seen = now
-      if (stat?.kind === 'file' && stat.version === hot.version) return hot.bytes
-      this.#hot.delete(digest)
-    }
-    await using file = await this.#openFile(digest)
-    if (file.size !== size) return undefined
-    const bytes = await collect(file, size).catch((error: unknown) => {
-      throw unreadable(digest, error)
-    })
-    if (this.#options.verify !== 'never' && digestOf(bytes) !== digest) {
-      await this.#setAside(digest, file.version)
-      throw new RegistryError('BLOB_UNKNOWN', { digest })
-    }
-    this.#hot.set(digest, { bytes, version: file.version, seen: now })
-    return bytes
-  }
-
   /** An open blob whose file is proven, or need not be, with where else it can be had. */
   async #located(open: OpenBlob, options: OpenStoredOptions | undefined): Promise<OpenBlob> {
     const { redirect } = this.#options
@@ -380,16 +342,15 @@ export class Content implements ContentStore {
       return await this.#files.remove(target)
     } finally {
       if ((await this.#files.stat(target)) === undefined) this.#options.usage?.note({ kind: 'removed', target })
-      this.#hot.delete(target)
+      this.#small.forget(target)
       await this.forget(target)
     }
   }
 
   async #setAside(digest: Digest, version: string): Promise<void> {
     const { logger, usage } = this.#options
-    this.#hot.delete(digest)
+    this.#small.forget(digest)
     this.#damaged++
-
     await this.forget(digest)
     try {
       if (!(await this.#files.setAside(digest, version))) return // it was replaced while we read

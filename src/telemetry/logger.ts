@@ -2,6 +2,7 @@
 // coped; `info`: life and requests; `debug`: decisions.
 import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
 import { PinoPretty } from 'pino-pretty'
+import { BoundedLines } from './batched-lines.ts'
 import { finishLine } from './line.ts'
 
 export type Logger = Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'>
@@ -36,8 +37,10 @@ const secretFields: ReadonlySet<string> = new Set([
 
 export function createLogger(options: LogOptions): AdjustableLogger {
   const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
-  const pretty =
-    options.format === 'text' ? PinoPretty({ colorize: false, destination, singleLine: true }) : destination
+  const shown =
+    options.format === 'text'
+      ? new BoundedLines(PinoPretty({ colorize: false, destination, singleLine: true }))
+      : destination
   return pino(
     {
       level: options.level,
@@ -52,7 +55,7 @@ export function createLogger(options: LogOptions): AdjustableLogger {
         },
       },
     },
-    pretty,
+    shown,
   )
 }
 
@@ -109,13 +112,22 @@ interface DescribedError {
 /** Names of errors that are expected: what matters is what happened, not where in the code. */
 const outcomes: ReadonlySet<string> = new Set(['UpstreamError', 'RegistryError'])
 
-/** An error as fields: type, message, code, stack, and its causes, five deep at most. */
+/** An error as fields: type, message, code, stack, and its causes, five deep at most. Never fails, whatever was thrown. */
 function describeError(error: unknown, depth = 0): DescribedError {
+  try {
+    return fieldsOf(error, depth)
+  } catch {
+    return { type: typeof error, message: 'what was thrown cannot be described' }
+  }
+}
+
+function fieldsOf(error: unknown, depth: number): DescribedError {
   if (!(error instanceof Error)) return { type: typeof error, message: redactUrls(String(error)) }
-  const described: DescribedError = { type: error.name, message: redactUrls(error.message) }
+  const { message, stack }: { readonly message: unknown; readonly stack?: unknown } = error // as libraries make them
+  const described: DescribedError = { type: error.name, message: redactUrls(String(message)) }
   if ('code' in error && error.code !== undefined) described.code = error.code
   if (depth === 0 && !outcomes.has(error.name))
-    described.stack = error.stack === undefined ? undefined : redactUrls(error.stack)
+    described.stack = typeof stack === 'string' ? redactUrls(stack) : undefined
   if (error.cause !== undefined && depth < 5) described.cause = describeError(error.cause, depth + 1)
   return described
 }

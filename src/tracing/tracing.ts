@@ -9,7 +9,7 @@ import {
   TracerProvider,
   type TracerProviderOptions,
 } from '@opentelemetry/sdk-trace'
-import type { Handler, Request } from '../http/exchange.ts'
+import { ClientGoneError, type Handler, type Request } from '../http/exchange.ts'
 import type { ExchangeObserver, ExchangeOutcome } from '../http/listener.ts'
 import type { RequestTracer } from '../registry/request-tracer.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -22,6 +22,8 @@ export interface TracingOptions {
   /** What we are called there. */
   readonly service: string
   readonly version: string
+  /** What else tells this server from others there. */
+  readonly attributes: Readonly<Record<string, string>>
   /** Whether a client's word counts for whether its request is recorded. */
   readonly followsClients: boolean
   /** The part of all others that is recorded, from 0 to 1. */
@@ -48,11 +50,11 @@ export class Tracing implements ExchangeObserver, AsyncDisposable {
   readonly #current = new AsyncLocalStorage<Context>()
   readonly #spans = new WeakMap<Request, Span>()
 
-  constructor({ service, version, followsClients, ratio, ...rest }: TracingOptions) {
+  constructor({ service, version, attributes, followsClients, ratio, ...rest }: TracingOptions) {
     this.#logger = rest.logger
     const sampler = new TraceIdRatioBasedSampler(ratio)
     this.#provider = new TracerProvider({
-      resource: resourceOf({ 'service.name': service, 'service.version': version }),
+      resource: resourceOf({ ...attributes, 'service.name': service, 'service.version': version }),
       sampler: followsClients ? new ParentBasedSampler({ root: sampler }) : sampler,
       spanLimits: { attributeCountLimit: 32, attributeValueLengthLimit: 300 },
       spanProcessors: [
@@ -86,7 +88,8 @@ export class Tracing implements ExchangeObserver, AsyncDisposable {
     }
     span.setAttributes({ 'http.response.status_code': status, 'http.response.body.size': bytes })
     if (typeof request.log['kind'] === 'string') span.updateName(`${request.method} ${request.log['kind']}`)
-    if (status >= 500 || failure !== undefined) span.setStatus({ code: SpanStatusCode.ERROR })
+    const isOurs = failure !== undefined && !(failure instanceof ClientGoneError)
+    if (status >= 500 || isOurs) span.setStatus({ code: SpanStatusCode.ERROR })
     span.end()
   }
 

@@ -113,6 +113,30 @@ test('T-102: the level of the log changes, and what needs a restart is named', a
   )
 })
 
+test('T-102: who asks before the server is there is heard when it is', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'config.yml')
+  const http = { addr: '127.0.0.1:0', draintimeout: '0s' }
+  await writeFile(path, JSON.stringify({ version: 0.1, storage: { inmemory: {} }, http }))
+  const stop = new AbortController()
+  const hangUp = new EventTarget()
+  let text = ''
+  const stdout = new Writable({
+    write(chunk, _, done) {
+      text += String(chunk)
+      if (text.includes('configuration read again')) stop.abort('SIGTERM')
+      done()
+    },
+  })
+  const stderr = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const failed = new AbortController().signal
+  const ended = run(['serve', path], { stdout, stderr, env: {}, cwd: folder.path, signal: stop.signal, failed, hangUp })
+  const isForNobody = hangUp.dispatchEvent(new Event('reload', { cancelable: true }))
+  if (isForNobody) stop.abort('SIGHUP')
+  assert.equal(await ended, 0)
+  assert.equal(isForNobody, false)
+})
+
 test('T-102: a configuration that is wrong changes nothing, and is told in one line', async () => {
   await using folder = await temporaryFolder()
   await using origin = await startOrigin()

@@ -35,6 +35,7 @@ test('headers, name and sampling are read', () => {
     endpoint: 'http://a/v1/traces',
     headers: { authorization: 'Bearer x', b: 'c' },
     service: 'mirror',
+    attributes: {},
     followsClients: false,
     ratio: 0.25,
   })
@@ -55,5 +56,18 @@ test('what is not understood is said and is no reason not to start; no secret is
     assert.match(found.warnings.join('\n'), line)
     assert.doesNotMatch(found.warnings.join('\n'), /secret/)
     assert.equal(found.tracing !== undefined, isOn)
+  }
+})
+
+test('what else is known of this server is read, and names it where nothing else does', () => {
+  const OTEL_EXPORTER_OTLP_ENDPOINT = 'http://a'
+  const OTEL_RESOURCE_ATTRIBUTES = 'deployment.environment=test, k8s.pod.name = a%20b ,service.name=theirs,nonsense'
+  const attributes = { 'deployment.environment': 'test', 'k8s.pod.name': 'a b' }
+  for (const [env, service] of [
+    [{}, 'theirs'],
+    [{ OTEL_SERVICE_NAME: 'mirror' }, 'mirror'],
+  ] as const) {
+    const { tracing: found } = tracing({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_RESOURCE_ATTRIBUTES, ...env })
+    assert.deepEqual([found?.service, found?.attributes], [service, attributes])
   }
 })

@@ -54,6 +54,7 @@ test('every metric and label of the dashboard and the alerts is one of a running
     http: { addr: '127.0.0.1:0', draintimeout: '0s', debug: { addr: '127.0.0.1:0', prometheus: { enabled: true } } },
     storage: { filesystem: { rootdirectory: storage.path } },
     proxy: { upstreams: { up: { url: origin.url, default: true } }, cache: { maxsize: '1GiB' } },
+    notifications: { endpoints: [{ name: 'listener', url: origin.url }] },
   })
   assert.equal((await pull(`${app.url}/v2/app/manifests/v1`)).status, 200)
   const url = `${app.app.debugUrl ?? ''}/metrics`

@@ -1,8 +1,11 @@
 // What Prometheus is shown by a running server.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { get } from 'node:http'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
-import { ask, pull } from '../support/client.ts'
+import { ask, open, pull } from '../support/client.ts'
 import { scrape, type Exposition } from '../support/exposition.ts'
 import { randomBlob, startOrigin } from '../support/origin.ts'
 import { until } from '../support/proxy-under-test.ts'
@@ -141,6 +144,57 @@ test('what goes wrong is counted: a transfer that breaks, bytes that lie, an ans
   assert.equal(sum('entrepot_verify_failures_total', { source: 'upstream' }), 1)
   assert.equal(sum('entrepot_stale_answers_total', { upstream: 'up' }), 1)
   assert.ok(sum('entrepot_upstream_requests_total', { upstream: 'up', answer: 'none' }) >= 1)
+})
+
+test('a client that leaves before it is answered is no error of ours', async () => {
+  await using origin = await startOrigin()
+  const { promise: asked, resolve: ask_ } = Promise.withResolvers<void>()
+  const { promise: held, resolve: release } = Promise.withResolvers<void>()
+  origin.dial = () => {
+    ask_()
+    return { wait: held }
+  }
+  await using app = await startAppUnderTest({ http, proxy: { upstreams: { up: { url: origin.url, default: true } } } })
+  const leaving = get(`${app.url}/v2/app/blobs/${randomBlob(1).digest}`, { agent: false })
+  leaving.on('error', () => {}) // it is ours
+  await asked
+  leaving.destroy()
+  await app.until(({ msg, status }) => msg === 'request aborted' && status === 499)
+  release()
+  const { sum } = await metricsOf(app)
+  assert.equal(sum('registry_http_requests_total', { handler: 'blob', code: '499' }), 1)
+  assert.equal(sum('registry_http_requests_total', { code: '500' }), 0)
+})
+
+test('what a client was sent counts, also where it left before the end', async () => {
+  await using origin = await startOrigin()
+  const layer = randomBlob(32 * 1024 * 1024)
+  await origin.addBlob('app', layer.bytes)
+  await using app = await startAppUnderTest({ http, proxy: { upstreams: { up: { url: origin.url, default: true } } } })
+  const leaving = await open(`${app.url}/v2/app/blobs/${layer.digest}`)
+  await once(leaving, 'readable')
+  leaving.destroy()
+  await app.until(({ msg }) => msg === 'request aborted')
+  const { bytes } = app.lines.find(({ msg }) => msg === 'request aborted') ?? {}
+  assert.ok(Number(bytes) > 0 && Number(bytes) < layer.bytes.length, String(bytes))
+  const { sum } = await metricsOf(app)
+  assert.equal(sum('registry_proxy_pushed_bytes_total', { type: 'blob' }), bytes)
+  assert.equal(sum('registry_http_response_size_bytes_sum', { handler: 'blob' }), bytes)
+})
+
+test('T-94: a length that a client only claims is counted nowhere', async () => {
+  await using app = await startAppUnderTest({ http })
+  const { port } = new URL(app.url)
+  const socket = connect(Number(port), '127.0.0.1')
+  socket.write('GET /v2/ HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000000000000000\r\n\r\n')
+  await once(socket, 'data')
+  socket.destroy()
+  const { bytes, digest } = randomBlob(5)
+  await ask(`${app.url}/v2/a/blobs/uploads/?digest=${digest}`, { method: 'POST', body: bytes })
+  const { sum } = await metricsOf(app)
+  assert.equal(sum('registry_http_request_size_bytes_sum', { handler: 'base' }), 0)
+  assert.equal(sum('registry_http_request_size_bytes_count', { handler: 'base' }), 1)
+  assert.equal(sum('registry_http_request_size_bytes_sum', { handler: 'blob_upload' }), 5)
 })
 
 test('T-94: repositories, tags, digests, methods and user agents of clients make no series', async () => {

@@ -1,7 +1,7 @@
 // Traces, as a collector receives them.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { startAppUnderTest } from '../support/app-under-test.ts'
@@ -14,12 +14,14 @@ interface SeenSpan {
   readonly parentSpanId: string | undefined
   readonly name: string
   readonly attributes: Readonly<Record<string, unknown>>
+  readonly status: { readonly code?: number }
 }
 
 interface Collector extends AsyncDisposable {
   readonly url: string
   readonly spans: SeenSpan[]
   readonly services: Set<unknown>
+  readonly places: Set<unknown>
   readonly tokens: Set<unknown>
   status: number
 }
@@ -41,6 +43,7 @@ function plain(attributes: Attributes): Record<string, unknown> {
 async function startCollector(): Promise<Collector> {
   const spans: SeenSpan[] = []
   const services = new Set<unknown>()
+  const places = new Set<unknown>()
   const tokens = new Set<unknown>()
   const server = createServer((request, response) => {
     const chunks: Buffer[] = []
@@ -50,7 +53,9 @@ async function startCollector(): Promise<Collector> {
       if (collector.status === 200 && request.url === '/v1/traces') {
         const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString()) as Payload
         for (const { resource, scopeSpans } of resourceSpans) {
-          services.add(plain(resource.attributes)['service.name'])
+          const attributes = plain(resource.attributes)
+          services.add(attributes['service.name'])
+          places.add(attributes['k8s.pod.name'])
           for (const span of scopeSpans.flatMap((scope) => scope.spans)) {
             spans.push({ ...span, attributes: plain(span.attributes) })
           }
@@ -64,6 +69,7 @@ async function startCollector(): Promise<Collector> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans,
     services,
+    places,
     tokens,
     status: 200,
     async [Symbol.asyncDispose]() {
@@ -104,6 +110,7 @@ test("a client's request and what an upstream is asked for it are one trace", as
         OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
         OTEL_EXPORTER_OTLP_HEADERS: 'x-token=t',
         OTEL_SERVICE_NAME: 'mirror',
+        OTEL_RESOURCE_ATTRIBUTES: 'k8s.pod.name=mirror-7',
       },
     )
     const headers = { traceparent: `00-${traceId}-${parent}-01` }
@@ -113,6 +120,7 @@ test("a client's request and what an upstream is asked for it are one trace", as
     assert.equal(app.lines.find(({ kind }) => kind === 'manifest')?.['trace'], traceId)
   }
   assert.deepEqual([[...collector.services], [...collector.tokens]], [['mirror'], ['t']])
+  assert.deepEqual([...collector.places], ['mirror-7'])
   assert.ok(collector.spans.every((span) => span.traceId === traceId))
   const servers = collector.spans.filter((span) => span.parentSpanId === parent)
   assert.deepEqual(
@@ -136,6 +144,32 @@ test("a client's request and what an upstream is asked for it are one trace", as
   assert.ok(parents.some((one) => one === `00-${traceId}-${below[0]?.spanId}-01`))
   assert.deepEqual(strangers, [undefined], 'P8: hosts that a redirect leads to hear nothing')
   assert.doesNotMatch(JSON.stringify(collector.spans), /secret|canary|signature/)
+})
+
+test('the span of a client that leaves ends, and is no error of ours', async () => {
+  await using collector = await startCollector()
+  await using origin = await startOrigin()
+  const { promise: asked, resolve: onAsked } = Promise.withResolvers<void>()
+  const { promise: held, resolve: release } = Promise.withResolvers<void>()
+  origin.dial = ({ path }) => {
+    onAsked()
+    return path.includes('/blobs/') ? { wait: held } : undefined
+  }
+  {
+    await using app = await startAppUnderTest(
+      { proxy: { upstreams: { up: { url: origin.url, default: true } } } },
+      { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url },
+    )
+    const leaving = get(`${app.url}/v2/app/blobs/${randomBlob(1).digest}`, { agent: false })
+    leaving.on('error', () => {}) // it is ours
+    await asked
+    leaving.destroy()
+    await app.until(({ msg }) => msg === 'request aborted')
+    release()
+  }
+  const span = collector.spans.find(({ name }) => name === 'GET blob')
+  assert.equal(span?.attributes['http.response.status_code'], 499)
+  assert.ok(span.status.code === undefined || span.status.code === 0, JSON.stringify(span.status))
 })
 
 test('without the variables nothing is sent or passed on, and no log line has a trace', async () => {

@@ -245,6 +245,35 @@ test('pulls through the proxy are told, whether or not the upstream was asked', 
   }
 })
 
+test('a client that is sent elsewhere for a blob has pulled it', async () => {
+  await using sink = await startSink()
+  const toCdn = { name: 'redirect', options: { baseurl: 'https://cdn.example.com' } }
+  await using app = await startTellingApp(sink, { sections: { middleware: { storage: [toCdn] } } })
+  await pushBlob(app.url, 'marker', emptyBlob)
+  const digest = await pushBlob(app.url, 'a', randomBlob(1000).bytes)
+  await sink.until(2)
+  const client = await clientOf(app.url, sink)
+  const [told, ...others] = await client.told(307, `a/blobs/${digest}`)
+  assert.partialDeepStrictEqual(told, { action: 'pull', target: { digest, repository: 'a' } })
+  assert.deepEqual(others, [])
+})
+
+test('the client behind a trusted proxy is told as such, however its address begins', async () => {
+  await using sink = await startSink()
+  const http = { addr: '127.0.0.1:0', draintimeout: '0s', trustedproxies: ['127.0.0.1'] }
+  await using app = await startTellingApp(sink, { sections: { http } })
+  const digest = await pushBlob(app.url, 'a', emptyBlob)
+  for (const address of ['27.0.0.1', '192.0.2.7']) {
+    await ask(`${app.url}/v2/a/blobs/${digest}`, { method: 'HEAD', headers: { 'x-forwarded-for': address } })
+  }
+  const [pushed, ...told] = await sink.until(3)
+  assert.match(pushed?.request?.['addr'] ?? '', /^127\.0\.0\.1:\d+$/)
+  assert.deepEqual(
+    told.map(({ request }) => request?.['addr']),
+    ['27.0.0.1', '192.0.2.7'],
+  )
+})
+
 test('a pull of a blob is told when its last byte was taken, and not where the client left before', async () => {
   await using sink = await startSink()
   await using app = await startTellingApp(sink)

@@ -210,6 +210,16 @@ test('P8: what is configured for a host goes to that host alone, and nothing of 
   assert.doesNotMatch(under.text(), /canary/)
 })
 
+test('a user name and password in the URL may hold what no URL should', async () => {
+  await using sink = await startSink()
+  const url = new URL(sink.url)
+  url.href = url.href.replace('//', '//us%65r:100%@')
+  await using under = publisherTo([{ url }])
+  under.publish('a')
+  await sink.until(1)
+  assert.equal(sink.requests[0]?.authorization, `Basic ${Buffer.from('user:100%').toString('base64')}`)
+})
+
 test('what was published just before the end is delivered', async () => {
   await using sink = await startSink()
   {

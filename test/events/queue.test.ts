@@ -122,6 +122,52 @@ for (const [what, damage] of damages) {
   })
 }
 
+test('T-41, P9: wherever a queue is damaged, the next server starts with a file', async () => {
+  await using folder = await temporaryFolder()
+  const file = join(folder.path, 'queue-0.sqlite')
+  {
+    await using under = publisherTo([nowhere], { folder: folder.path })
+    for (let index = 0; index < 200; index += 1) under.publish(`v${index}`)
+  }
+  const whole = await readFile(file)
+  const page = 4096
+  let damaged = 0
+  for (let start = page; start < whole.byteLength; start += page) {
+    await writeFile(file, Buffer.from(whole).fill('rotten', start, start + page))
+    await using under = publisherTo([nowhere], { folder: folder.path })
+    under.publish('new')
+    await written(under, 1)
+    const messages = under.lines.map(({ msg }) => msg)
+    assert.ok(!messages.some((message) => /memory/.test(String(message))), `${start}: ${messages.join()}`)
+    if (messages.includes('damaged queue of events thrown away')) damaged += 1
+  }
+  assert.ok(damaged > 1, `${damaged}`)
+})
+
+test('P9: a damaged queue that a dead process has left is thrown away with a word, and keeps nobody from a file', async () => {
+  await using folder = await temporaryFolder()
+  {
+    await using first = publisherTo([nowhere], { folder: folder.path })
+    await using second = publisherTo([nowhere], { folder: folder.path })
+    first.publish('a')
+    second.publish('b')
+    await written(first, 1)
+    await written(second, 1)
+  }
+  const left = join(folder.path, 'queue-1.sqlite')
+  await writeFile(left, Buffer.alloc((await stat(left)).size, 'rotten'))
+  await using under = publisherTo([nowhere], { folder: folder.path })
+  assert.equal(under.publisher.counts()[0]?.pending, 1)
+  assert.deepEqual(
+    under.lines.map(({ level, msg }) => [level, msg]),
+    [['warn', 'damaged queue of events thrown away']],
+  )
+  assert.deepEqual(
+    (await readdir(folder.path)).filter((name) => name.startsWith('queue-1')),
+    [],
+  )
+})
+
 test('P9: a queue of another version is thrown away', async () => {
   await using folder = await temporaryFolder()
   const database = new DatabaseSync(join(folder.path, 'queue-0.sqlite'))

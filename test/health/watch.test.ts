@@ -73,6 +73,24 @@ test('a check fails from as many failures in a row as its threshold says, and sa
   )
 })
 
+test('P7: a look that hangs is not joined by others', async () => {
+  let looks = 0
+  let end = Promise.withResolvers<void>()
+  const look = async (): Promise<void> => {
+    looks += 1
+    await end.promise
+  }
+  using watch = new Watch([{ name: 'it', look, interval: 0, timeout: 1, threshold: 3 }], silentLogger)
+  await until(() => watch.failures()['it'] !== undefined)
+  assert.equal(looks, 1)
+  end.resolve()
+  await until(() => watch.failures()['it'] === undefined)
+  end = Promise.withResolvers<void>()
+  await until(() => watch.failures()['it'] !== undefined)
+  end.reject(new Error('no'))
+  await until(() => watch.failures()['it'] === 'no')
+})
+
 test('P7: what hangs has failed when its time is over', async () => {
   await assert.rejects(
     within(async () => await new Promise(() => {}), 5, never),

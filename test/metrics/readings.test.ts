@@ -20,7 +20,7 @@ test('endpoints of events are told in the words of distribution, where there are
   assert.doesNotMatch(await textOf(without), /registry_notifications|entrepot_cache_bytes/)
   const metrics = new Metrics()
   const statuses = { '200 OK': 3 }
-  const counts = { pending: 2, events: 7, successes: 3, failures: 1, errors: 1, statuses }
+  const counts = { pending: 2, events: 7, successes: 3, failures: 1, errors: 1, dropped: 4, statuses }
   metrics.read({ descriptors, damaged: () => 0, places: [], notifications: () => [{ name: 'alice', ...counts }] })
   const { sum, types } = parseExposition(await textOf(metrics))
   assert.equal(sum('registry_notifications_events_total', { endpoint: 'alice', type: 'Events' }), 7)
@@ -28,6 +28,7 @@ test('endpoints of events are told in the words of distribution, where there are
   assert.equal(sum('registry_notifications_status_total', { endpoint: 'alice', code: '200 OK' }), 3)
   assert.equal(sum('registry_notifications_pending_total', { endpoint: 'alice' }), 2)
   assert.equal(types.get('registry_notifications_pending_total'), 'gauge')
+  assert.equal(sum('entrepot_notifications_dropped_total', { endpoint: 'alice' }), 4)
 })
 
 test('what is not known yet is not told, and told again as it changes', async () => {
@@ -52,6 +53,6 @@ test('a request is in flight from its beginning to its end, under the route that
   assert.equal(inFlight('unknown'), 1)
   request.log['kind'] = 'upload'
   assert.deepEqual([inFlight('unknown'), inFlight('blob_upload_chunk')], [0, 1])
-  requests.end(request, { status: 202, bytes: 0, ms: 1, failure: undefined })
+  requests.end(request, { status: 202, bytes: 0, received: 0, ms: 1, failure: undefined })
   assert.equal(inFlight('blob_upload_chunk'), 0)
 })

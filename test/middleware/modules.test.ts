@@ -1,8 +1,19 @@
 // Modules of an operator's own: what hooks decide, what they are told, and that nothing they do gets out.
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { descriptorCache } from '../../src/cache/descriptors.ts'
+import { openFactStore } from '../../src/cache/store.ts'
+import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { ConfigError } from '../../src/config/config-error.ts'
 import { ContainedHook, HookError, type Hook } from '../../src/middleware/contained.ts'
+import { ModuleError, withModules } from '../../src/middleware/modules.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { openLocalRegistry } from '../../src/storage/registry.ts'
+import { silentLogger } from '../../src/telemetry/logger.ts'
+import { basic, htpasswdOf } from '../auth/fixture.ts'
+import { temporaryFolder } from '../support/app-under-test.ts'
 import { ask, pull } from '../support/client.ts'
 import { randomBlob, startOrigin, type Origin } from '../support/origin.ts'
 import { until } from '../support/proxy-under-test.ts'
@@ -21,7 +32,7 @@ function proxyOf(
 function noted(name: string): { readonly seen: unknown[]; readonly source: string } {
   const seen: unknown[] = []
   Object.assign(globalThis, { [name]: seen })
-  return { seen, source: `(globalThis as any).${name}.push` }
+  return { seen, source: `Reflect.get(globalThis, '${name}').push` }
 }
 
 test('route sends a pull to another upstream, to another name there, or nowhere', async () => {
@@ -35,11 +46,11 @@ test('route sends a pull to another upstream, to another name there, or nowhere'
       if (repository === 'outer/app' && namespace === undefined) return { upstream: 'two', repository: 'inner/app' }
     }`
   await using app = await startWithModules([{ source }], proxyOf({ one, two }))
-  const digestOf = async (path: string): Promise<unknown> =>
+  const digestAt = async (path: string): Promise<unknown> =>
     (await ask(`${app.url}/v2/${path}`)).headers['docker-content-digest']
-  assert.equal(await digestOf('team/app/manifests/v1'), here.manifest)
-  assert.equal(await digestOf('outer/app/manifests/v1'), there.manifest)
-  assert.equal(await digestOf(`outer/app/blobs/${there.config}`), there.config)
+  assert.equal(await digestAt('team/app/manifests/v1'), here.manifest)
+  assert.equal(await digestAt('outer/app/manifests/v1'), there.manifest)
+  assert.equal(await digestAt(`outer/app/blobs/${there.config}`), there.config)
   const tags = await ask(`${app.url}/v2/outer/app/tags/list`)
   assert.deepEqual(JSON.parse(tags.body.toString()), { name: 'outer/app', tags: ['v1'] })
   const asked = one.seen.length
@@ -77,7 +88,7 @@ test('allow refuses with its reason, before anybody is asked and however the nam
   }
   assert.equal((await ask(`${app.url}/v2/alpine/manifests/latest`, { method: 'HEAD' })).status, 403)
   assert.deepEqual(hub.seen, [])
-  const place = { repository: 'hub/library/alpine', upstream: 'hub' }
+  const place = { repository: 'hub/library/alpine', upstream: 'hub', user: undefined }
   const byTag = { ...place, kind: 'manifest', reference: 'latest' }
   assert.deepEqual(told.seen, [
     byTag,
@@ -100,7 +111,58 @@ test('allow is asked once for a request, and for what is ours too', async () => 
   await ask(`${app.url}/v2/app/blobs/uploads/?digest=${digest}`, { method: 'POST', body: bytes })
   assert.deepEqual(told.seen, [], 'a push is not asked about')
   assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`, { range: 'bytes=0-1,5-6' })).status, 206)
-  assert.deepEqual(told.seen, [{ repository: 'app', upstream: undefined, kind: 'blob', reference: digest }])
+  const place = { repository: 'app', upstream: undefined, user: undefined }
+  assert.deepEqual(told.seen, [{ ...place, kind: 'blob', reference: digest }])
+})
+
+test('every hook is told who asks, where that was proven', async () => {
+  await using up = await startOrigin()
+  for (const name of ['app', 'open']) await up.addImage(name, 'v1', [])
+  const told = noted('usersTold')
+  const hooks = { route: undefined, allow: '{ allow: true }', freshness: undefined, onPull: undefined }
+  const source = Object.entries(hooks)
+    .map(
+      ([hook, answer]) =>
+        `export const ${hook} = ({ user }) => { ${told.source}('${hook} ' + user); return ${answer} }`,
+    )
+    .join('\n')
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'htpasswd')
+  await writeFile(path, await htpasswdOf('alice'))
+  const auth = { htpasswd: { realm: 'ours', path }, anonymous: [{ repositories: ['up/open'] }] }
+  await using app = await startWithModules([{ source }], { ...proxyOf({ up }), auth })
+  const authorization = basic('alice', 'alice-password')
+  for (const [name, user] of [
+    ['app', 'alice'],
+    ['open', 'undefined'],
+  ]) {
+    told.seen.length = 0
+    assert.equal((await pull(`${app.url}/v2/${name}/manifests/v1`, { authorization })).status, 200)
+    await until(() => told.seen.length === 4)
+    assert.deepEqual(
+      told.seen,
+      Object.keys(hooks).map((hook) => `${hook} ${user}`),
+    )
+  }
+})
+
+test('whoever mounts a blob is asked about by name', async () => {
+  const source = `export const allow = ({ repository, user }) => ({ allow: repository !== 'secret' || user === 'alice' })`
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'htpasswd')
+  await writeFile(path, await htpasswdOf('alice', 'bob'))
+  await using app = await startWithModules([{ source }], { auth: { htpasswd: { realm: 'ours', path } } })
+  const as = (user: string): { readonly authorization: string } => ({ authorization: basic(user, `${user}-password`) })
+  const { bytes, digest } = randomBlob(100)
+  const uploads = (name: string): string => `${app.url}/v2/${name}/blobs/uploads/`
+  await ask(`${uploads('secret')}?digest=${digest}`, { method: 'POST', body: bytes, headers: as('alice') })
+  for (const [user, status] of [
+    ['bob', 202],
+    ['alice', 201],
+  ] as const) {
+    const mounted = await ask(`${uploads('app')}?mount=${digest}&from=secret`, { method: 'POST', headers: as(user) })
+    assert.equal(mounted.status, status, user)
+  }
 })
 
 test('what allow refuses cannot be mounted: the client uploads it', async () => {
@@ -148,7 +210,7 @@ test('onPull is told of manifests, blobs and ranges that were read, with where t
   await until(() => told.seen.length === 3)
   await ask(`${url}/manifests/v1`, { method: 'HEAD' })
   await ask(`${url}/blobs/${randomBlob(1).digest}`)
-  const place = { repository: 'up/app', upstream: 'up' }
+  const place = { repository: 'up/app', upstream: 'up', user: undefined }
   const blob = { ...place, kind: 'blob', reference: layer.digest, digest: layer.digest, size: 100_000 }
   const mediaType = 'application/octet-stream'
   assert.deepEqual(told.seen.slice(0, 2), [
@@ -166,6 +228,33 @@ test('onPull is told of manifests, blobs and ranges that were read, with where t
   ])
   assert.deepEqual({ ...(told.seen[2] as object), from: undefined }, { ...blob, mediaType, sent: 10, from: undefined })
   assert.equal(told.seen.length, 3)
+})
+
+test('onPull is told once of an image that an old client is given in its own words', async () => {
+  const told = noted('oldClientTold')
+  const source = `export const onPull = ({ kind, digest }) => { ${told.source}([kind, digest]) }`
+  await using app = await startWithModules([{ source }], { compatibility: { schema1: { enabled: true } } })
+  const docker = 'application/vnd.docker.distribution.manifest.v2+json'
+  const history = [{ created: '2026-01-02T03:04:06Z', created_by: 'CMD ["sh"]', empty_layer: true }]
+  const rootfs = { type: 'layers', diff_ids: [] }
+  const image = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs, history }))
+  const push = async (path: string, method: string, body: Uint8Array, type: string): Promise<void> => {
+    const answer = await ask(`${app.url}/v2/app/${path}`, { method, body, headers: { 'content-type': type } })
+    assert.equal(answer.status, 201, answer.body.toString())
+  }
+  const blob = digestOf(image)
+  await push(`blobs/uploads/?digest=${blob}`, 'POST', image, 'application/octet-stream')
+  const config = { mediaType: 'application/vnd.docker.container.image.v1+json', digest: blob, size: image.length }
+  const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: docker, config, layers: [] }))
+  await push('manifests/v1', 'PUT', manifest, docker)
+  const answer = await ask(`${app.url}/v2/app/manifests/v1`)
+  assert.match(String(answer.headers['content-type']), /manifest\.v1\+prettyjws/)
+  await pull(`${app.url}/v2/app/blobs/${blob}`)
+  await until(() => told.seen.length === 2)
+  assert.deepEqual(told.seen, [
+    ['manifest', digestOf(manifest)],
+    ['blob', blob],
+  ])
 })
 
 test('modules are asked in the order of their lists, those of repositories for theirs alone', async () => {
@@ -190,7 +279,11 @@ test('modules are asked in the order of their lists, those of repositories for t
 const failing: readonly (readonly [what: string, body: string])[] = [
   ['throws', `throw new Error('hunter2')`],
   ['rejects', `return Promise.reject(new Error('hunter2'))`],
+  ['throws what cannot be described', `throw Object.assign(Object.create(null), { toString() { throw this } })`],
+  ['throws an error without words', `throw Object.assign(new Error(), { message: { not: 'a text' } })`],
   ['never answers', 'return new Promise(() => {})'],
+  ["never answers, by another library's promise", 'return { then() {} }'],
+  ["rejects, by another library's promise", `return { then(_, reject) { reject(new Error('hunter2')) } }`],
   ['answers with something else', 'return 42n'],
   ['changes what it is given', `asked.repository = 'other'`],
 ]
@@ -266,6 +359,24 @@ test('P7: failures of a hook are said once a minute with their number, and calls
     recording.lines.map((line) => line['failures']),
     [1, 1002],
   )
+})
+
+test('P7: a module that does not finish loading is refused', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'module.ts')
+  await writeFile(path, 'await new Promise(() => {})\nexport const allow = () => ({ allow: true })')
+  const registry = [{ key: 'middleware.registry[0]', path, timeout: 1000 }]
+  const local = openLocalRegistry({
+    driver: inMemoryDriver(),
+    descriptors: descriptorCache(openFactStore({ kind: 'none' }, silentLogger)),
+    deleteEnabled: false,
+    logger: silentLogger,
+  })
+  await assert.rejects(withModules(local, { registry, repository: [] }, silentLogger, 5), (error: unknown) => {
+    assert.ok(error instanceof ModuleError)
+    assert.match(error.message, /^middleware\.registry\[0\]: .* cannot be loaded: it is not done after 5 ms$/)
+    return true
+  })
 })
 
 test('a module that cannot be used is refused at start, by its place and its path', async () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { Writable } from 'node:stream'
 import { mock, test } from 'node:test'
+import { createLogger } from '../../src/telemetry/logger.ts'
 import { BatchedLines } from '../../src/telemetry/batched-lines.ts'
 
 function gathered(): { written: string[]; write(text: string): void } {
@@ -67,6 +69,33 @@ test('P7: a log that nobody reads is not kept in memory, and how much is missing
       ['two', undefined],
     ],
   )
+})
+
+test('P7: as text, a log that nobody reads is not kept in memory either', async () => {
+  let text = ''
+  let next: (() => void) | undefined
+  let isRead = false
+  const destination = new Writable({
+    write(chunk, _, done) {
+      text += String(chunk)
+      next = done
+      if (isRead) done()
+    },
+  })
+  const logger = createLogger({ level: 'info', format: 'text', destination })
+  const lines = 20_000
+  for (let count = 0; count < lines; count += 1) logger.info({ filler: 'x'.repeat(1000) }, 'a line')
+  isRead = true
+  next?.()
+  let dropped: RegExpExecArray | null = null
+  while (dropped === null) {
+    await new Promise(setImmediate)
+    logger.info('another')
+    dropped = /log lines dropped.*"lines":(\d+)/.exec(text)
+  }
+  const kept = text.split('a line').length - 1
+  assert.ok(kept > 100 && kept < lines / 2, `${kept}`)
+  assert.ok(Number(dropped[1]) >= lines - kept, `${kept} ${dropped[1]}`)
 })
 
 test('what is written after the end is written at once', () => {

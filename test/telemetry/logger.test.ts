@@ -29,6 +29,24 @@ test('an error is logged with its type, code and causes', () => {
   assert.equal(error.code, 'EIO')
 })
 
+test('whatever was thrown is logged, and logging it never fails', () => {
+  const { logger, lines } = recordingLogger()
+  const speechless = { toString: (): never => assert.fail('it cannot be put into words') }
+  const thrown: readonly (readonly [thrown: unknown, message: string])[] = [
+    ['text', 'text'],
+    [Symbol('a'), 'Symbol(a)'],
+    [Object.create(null), 'what was thrown cannot be described'],
+    [speechless, 'what was thrown cannot be described'],
+    [Object.assign(new Error('a'), { message: 7 }), '7'],
+    [Object.assign(new Error('a'), { stack: {} }), 'a'],
+    [new Error('a', { cause: speechless }), 'a'],
+  ]
+  for (const [error, message] of thrown) {
+    logger.warn({ error }, 'failed')
+    assert.partialDeepStrictEqual(lines.at(-1)?.['error'], { message })
+  }
+})
+
 test('texts without URLs stay as they are', () => {
   assert.equal(redactUrls('ENOENT: no such file, open /x?y'), 'ENOENT: no such file, open /x?y')
 })
