@@ -1,6 +1,7 @@
 // `npm run bench`: entrepot beside its peers, and beside what the machine can do, in everything that has to be fast.
 import { loadavg } from 'node:os'
 import { machine, writeMeasured } from '../test/support/outside/measured-page.ts'
+import { tcpTimeouts } from '../test/support/outside/proc.ts'
 import { mebibyte, type Bench, type Scale } from './arena.ts'
 import { parseArguments, type Arguments } from './arguments.ts'
 import { cold, gigabit, throttled } from './cold.ts'
@@ -44,6 +45,8 @@ function scaleOf({ isQuick, isSecure, runs, objects, folder }: Arguments): Scale
 interface Circumstances {
   /** Of the machine, before. */
   readonly load: number
+  /** Of TCP, meanwhile; unknown where the system does not say. */
+  readonly timeouts: number | undefined
   /** Measures that did not come to their end. */
   readonly failed: readonly string[]
 }
@@ -51,7 +54,7 @@ interface Circumstances {
 function report(
   { results, growth: found, scale }: Bench,
   { names, missing }: Peers,
-  { load, failed }: Circumstances,
+  { load, timeouts, failed }: Circumstances,
 ): string {
   const command = ['npm run bench --', ...process.argv.slice(2)].join(' ')
   const programs = Object.values(names).filter((name) => name !== 'entrepot')
@@ -60,7 +63,8 @@ function report(
   const sizes = `Medians of ${scale.runs} interleaved runs (smallest–largest), then how many times entrepot's median is that of the column. A large blob has ${scale.large / mebibyte} MiB, the shared one ${scale.shared / mebibyte} MiB; many objects are ${scale.objects.toLocaleString('en')}.${not}`
   const secure = scale.isSecure ? ' Clients speak TLS with all of them; the origin does not.' : ''
   const cut = failed.length === 0 ? '' : ` These failed before all their runs were over: ${failed.join(', ')}.`
-  const busy = `The load of the machine was ${load.toFixed(2)} before.`
+  const waits = timeouts === undefined ? '' : `, and its TCP ran into a timeout ${timeouts.toLocaleString('en')} times`
+  const busy = `The load of the machine was ${load.toFixed(2)} before${waits}.`
   const grown = found.table()
   const growths = grown === undefined ? [] : ['How cost grows with the number of stored objects, medians:', grown]
   return [`${machine(command, programs)} ${busy}`, sizes + secure + cut, resultTable(results, names), ...growths].join(
@@ -94,6 +98,7 @@ async function main(): Promise<number> {
     return 2
   }
   const [load = NaN] = loadavg()
+  const before = process.platform === 'linux' ? await tcpTimeouts() : undefined
   const peers = await findPeers(wanted.peers)
   const scale = scaleOf(wanted)
   const results = new Results()
@@ -117,7 +122,8 @@ async function main(): Promise<number> {
       say(`${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
     }
   }
-  const text = report(bench, peers, { load, failed })
+  const timeouts = before === undefined ? undefined : (await tcpTimeouts()) - before
+  const text = report(bench, peers, { load, timeouts, failed })
   process.stdout.write(`${text}\n`)
   if (wanted.write) await writeMeasured('performance.md', text, scale.isSecure ? 'measured with TLS' : 'measured')
   for (const row of results.measured.filter((id) => isMet(id, results) === false)) say(`missed: ${allRows[row].title}`)
