@@ -51,11 +51,12 @@ interface Circumstances {
   readonly failed: readonly string[]
 }
 
+/** What is to be said, by its places in the page: what was not measured stays as it is there. */
 function report(
   { results, growth: found, scale }: Bench,
   { names, missing }: Peers,
   { load, timeouts, failed }: Circumstances,
-): string {
+): [mark: string, text: string][] {
   const command = ['npm run bench --', ...process.argv.slice(2)].join(' ')
   const programs = Object.values(names).filter((name) => name !== 'entrepot')
   const notes = [...missing, ...(noWrk === false ? [] : [`wrk is ${noWrk}: requests are made by our own clients`])]
@@ -65,11 +66,15 @@ function report(
   const cut = failed.length === 0 ? '' : ` These failed before all their runs were over: ${failed.join(', ')}.`
   const waits = timeouts === undefined ? '' : `, and its TCP ran into a timeout ${timeouts.toLocaleString('en')} times`
   const busy = `The load of the machine was ${load.toFixed(2)} before${waits}.`
+  const where = `${machine(command, programs)} ${busy}`
+  const places: [mark: string, text: string][] = []
+  if (results.measured.length > 0) {
+    const text = [where, sizes + secure + cut, resultTable(results, names)].join('\n\n')
+    places.push([scale.isSecure ? 'measured with TLS' : 'measured', text])
+  }
   const grown = found.table()
-  const growths = grown === undefined ? [] : ['How cost grows with the number of stored objects, medians:', grown]
-  return [`${machine(command, programs)} ${busy}`, sizes + secure + cut, resultTable(results, names), ...growths].join(
-    '\n\n',
-  )
+  if (grown !== undefined) places.push(['measured growth', `${where}${cut}\n\n${grown}`])
+  return places
 }
 
 /** Whoever ends it ends what it started too, and removes its folders; whoever insists only ends it. */
@@ -123,9 +128,10 @@ async function main(): Promise<number> {
     }
   }
   const timeouts = before === undefined ? undefined : (await tcpTimeouts()) - before
-  const text = report(bench, peers, { load, timeouts, failed })
-  process.stdout.write(`${text}\n`)
-  if (wanted.write) await writeMeasured('performance.md', text, scale.isSecure ? 'measured with TLS' : 'measured')
+  for (const [mark, text] of report(bench, peers, { load, timeouts, failed })) {
+    process.stdout.write(`${text}\n\n`)
+    if (wanted.write) await writeMeasured('performance.md', text, mark)
+  }
   for (const row of results.measured.filter((id) => isMet(id, results) === false)) say(`missed: ${allRows[row].title}`)
   return failed.length > 0 ? 1 : 0
 }
