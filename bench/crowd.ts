@@ -71,7 +71,7 @@ export async function latency(bench: Bench): Promise<void> {
     await Promise.race([pulling.begun, pulling.done])
     const { seconds } = bench.scale
     const asking = arena.load.run({ url, targets: [byDigest], ...smallPulls, seconds })
-    const { p99 } = await Promise.race([asking, pulling.done]) // these end only where they fail
+    const { p99 } = await Promise.race([asking, pulling.done]) // the pulls end only where they fail
     bench.results.note('latency', column, p99)
   })
 }
