@@ -12,6 +12,7 @@ import { Load } from './load.ts'
 import { putFile, startNginx } from './nginx.ts'
 import type { Growth } from './growth.ts'
 import type { Column, Results } from './rows.ts'
+import { makeTls, type TlsFiles } from './tls.ts'
 
 export const kibibyte = 1024
 export const mebibyte: number = 1024 * kibibyte
@@ -19,6 +20,8 @@ export const mebibyte: number = 1024 * kibibyte
 /** How much is done. */
 export interface Scale {
   readonly isQuick: boolean
+  /** Whether clients speak TLS with all who are compared; the origin does not. */
+  readonly isSecure: boolean
   readonly runs: number
   /** How long requests are counted, in seconds. */
   readonly seconds: number
@@ -64,14 +67,17 @@ export class Arena implements AsyncDisposable {
   readonly origin: Origin
   readonly load: Load
   readonly folder: Folder
+  /** Without them all speak plain HTTP. */
+  readonly tls: TlsFiles | undefined
   readonly #resources: AsyncDisposableStack
   #started = 0
 
-  private constructor(bench: Bench, origin: Origin, load: Load, folder: Folder, resources: AsyncDisposableStack) {
+  private constructor(bench: Bench, parts: Pick<Arena, 'origin' | 'folder' | 'tls'>, resources: AsyncDisposableStack) {
     this.bench = bench
-    this.origin = origin
-    this.load = load
-    this.folder = folder
+    this.origin = parts.origin
+    this.folder = parts.folder
+    this.tls = parts.tls
+    this.load = resources.use(this.clients())
     this.#resources = resources
     bench.arenas.add(this)
   }
@@ -79,9 +85,14 @@ export class Arena implements AsyncDisposable {
   static async open(bench: Bench): Promise<Arena> {
     await using opening = new AsyncDisposableStack()
     const folder = opening.use(await temporaryFolder())
+    const tls = bench.scale.isSecure ? await makeTls(folder) : undefined
     const origin = opening.use(await Origin.start())
-    const load = opening.use(new Load())
-    return new Arena(bench, origin, load, folder, opening.move())
+    return new Arena(bench, { origin, folder, tls }, opening.move())
+  }
+
+  /** In a process of their own, beside those of `load`. Whoever asks for them disposes of them. */
+  clients(): Load {
+    return new Load(this.tls?.authority)
   }
 
   /** A mirror that runs until the arena is gone, or until it is stopped. */
@@ -89,16 +100,22 @@ export class Arena implements AsyncDisposable {
     const name = `mirror-${++this.#started}`
     const root = join(this.folder.path, name)
     const log = `${root}.log`
-    const mirror = await program.start(this.folder, { upstream: this.origin.url, root, log, ...options })
+    const { origin, tls } = this
+    const mirror = await program.start(this.folder, { upstream: origin.url, root, tls, log, ...options })
     this.#resources.use(mirror.process)
     return mirror
   }
 
-  /** entrepot and the peers, each with an empty folder. */
-  async mirrors(): Promise<Contestant[]> {
+  /** entrepot and the peers. */
+  get programs(): readonly (readonly [Column, MirrorProgram])[] {
+    return [['entrepot', entrepot], ...this.bench.peers]
+  }
+
+  /** All of them, each with an empty folder. */
+  async mirrors(options: Partial<MirrorOptions> = {}): Promise<Contestant[]> {
     const found: Contestant[] = []
-    for (const [column, program] of [['entrepot', entrepot] as const, ...this.bench.peers]) {
-      const { url, process } = await this.mirror(program)
+    for (const [column, program] of this.programs) {
+      const { url, process } = await this.mirror(program, options)
       found.push({ column, url, pid: process.pid })
     }
     return found
@@ -113,7 +130,7 @@ export class Arena implements AsyncDisposable {
   async nginx(...targets: readonly Target[]): Promise<Contestant[]> {
     if (noNginx !== false) return []
     for (const { path, body } of targets) if (body !== undefined) await putFile(this.folder, path, body)
-    const { url, process } = await startNginx(this.folder)
+    const { url, process } = await startNginx(this.folder, this.tls)
     this.#resources.use(process)
     return [{ column: 'yardstick', url, pid: process.pid }]
   }
@@ -145,7 +162,10 @@ export class Arena implements AsyncDisposable {
   /** A run of each of them, and again, as often as runs are wanted. */
   async interleave(contestants: readonly Contestant[], once: (contestant: Contestant) => Promise<void>): Promise<void> {
     for (let run = 0; run < this.bench.scale.runs; run += 1) {
-      for (const contestant of contestants) await once(contestant)
+      for (const contestant of contestants) {
+        await once(contestant)
+        await quiet(contestant.pid)
+      }
     }
   }
 

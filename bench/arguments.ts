@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 
 export interface Arguments {
   readonly isQuick: boolean
+  readonly isSecure: boolean
   /** Names of measures; empty: all of them. */
   readonly only: readonly string[]
   /** `undefined`: as many as there are in a run of this kind. */
@@ -22,6 +23,7 @@ export function parseArguments(words: readonly string[], measures: readonly stri
     args: [...words],
     allowPositionals: true,
     options: {
+      tls: { type: 'boolean', default: false },
       only: { type: 'string' },
       runs: { type: 'string' },
       objects: { type: 'string' },
@@ -37,6 +39,7 @@ export function parseArguments(words: readonly string[], measures: readonly stri
   if (unknown.length > 0) throw new Error(`there is no ${unknown.join(', ')}`)
   return {
     isQuick: positionals.includes('quick'),
+    isSecure: values.tls,
     only,
     runs: count('runs', values.runs, 1),
     objects: count('objects', values.objects, 1000),

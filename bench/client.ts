@@ -2,6 +2,7 @@
 // a machine that client and server share, and as sure, for the digest in the path was made of the same bytes.
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls'
 import { isPartOf, seeded, type Read } from '../test/support/outside/objects.ts'
 
 /** What a body must be: a text, or the bytes of a seed in hex. */
@@ -16,12 +17,22 @@ export interface Target {
 
 export interface Answer {
   readonly size: number
-  /** In milliseconds from the request on. */
+  /** Of the body, in milliseconds from the request on. */
   readonly firstByte: number
   readonly took: number
+  /** Bytes before the body. */
+  readonly headSize: number
 }
 
 export const accept = 'application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json'
+
+/** What clients offer that are written in Go, as most of a registry's are: it is the server that chooses. */
+const cipherSuites = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256'
+
+/** For `https`. @param authority who signs the certificates of servers, in PEM */
+export function trusting(authority: string): SecureContext {
+  return createSecureContext({ ca: authority, ciphers: cipherSuites })
+}
 
 /** One buffer for all sockets: a read is over before the next begins. */
 const buffer = Buffer.allocUnsafe(512 * 1024)
@@ -44,6 +55,7 @@ export class Connection implements Disposable {
   readonly #expected = new Map<Body, Expected>()
   #running: Running | undefined
   #head = ''
+  #headSize = 0
   #size = -1
   #at = 0
   #firstByte = 0
@@ -55,22 +67,21 @@ export class Connection implements Disposable {
     socket.on('close', () => this.#fail(new Error('the connection was closed')))
   }
 
-  static async open(url: string): Promise<Connection> {
-    const { hostname, port } = new URL(url)
-    const socket: Socket = connect({
-      host: hostname,
-      port: Number(port),
-      noDelay: true,
-      onread: {
-        buffer,
-        callback: (length) => {
-          connection.#read(buffer.subarray(0, length))
-          return true
-        },
+  /** @param secureContext for `https` */
+  static async open(url: string, secureContext?: SecureContext): Promise<Connection> {
+    const { protocol, hostname, port } = new URL(url)
+    const isSecure = protocol === 'https:'
+    const onread = {
+      buffer,
+      callback: (length: number) => {
+        connection.#read(buffer.subarray(0, length))
+        return true
       },
-    })
+    }
+    const options = { host: hostname, port: Number(port), noDelay: true, onread }
+    const socket: Socket = isSecure ? connectTls({ ...options, secureContext }) : connect(options)
     const connection = new Connection(url, socket)
-    await once(socket, 'connect')
+    await once(socket, isSecure ? 'secureConnect' : 'connect')
     return connection
   }
 
@@ -81,6 +92,7 @@ export class Connection implements Disposable {
     this.#head = ''
     this.#size = -1
     this.#at = 0
+    this.#firstByte = 0
     this.#socket.write(`GET ${target.path} HTTP/1.1\r\nhost: bench\r\naccept: ${accept}\r\n\r\n`)
     return await running.done.promise
   }
@@ -108,7 +120,7 @@ export class Connection implements Disposable {
       return
     }
     this.#size = Number(length)
-    this.#firstByte = performance.now() - running.began
+    this.#headSize = end + 4
     running.onBegun?.()
     this.#take(running, rest)
   }
@@ -120,10 +132,12 @@ export class Connection implements Disposable {
       this.#fail(new Error(`${this.#url}${target.path}: wrong bytes at ${this.#at}`))
       return
     }
+    if (this.#at === 0 && bytes.byteLength > 0) this.#firstByte = performance.now() - began
     this.#at += bytes.byteLength
     if (this.#at < this.#size) return
     this.#running = undefined
-    done.resolve({ size: this.#size, firstByte: this.#firstByte, took: performance.now() - began })
+    const took = performance.now() - began
+    done.resolve({ size: this.#size, firstByte: this.#firstByte, took, headSize: this.#headSize })
   }
 
   #expectedOf(body: Body): Expected {

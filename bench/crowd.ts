@@ -1,10 +1,12 @@
 // Many clients at once: a thousand on one blob, and one small request among large pulls.
 import { memoryOf, resetPeak } from '../test/support/outside/proc.ts'
 import { Arena, kibibyte, mebibyte, quiet, type Bench, type Blob, type Contestant } from './arena.ts'
-import { Load } from './load.ts'
 
 const crowdSize = 1000
 const largePulls = 50
+
+/** Those who want something small meanwhile: a hundred requests a second, however long the answers take. */
+const smallPulls = { connections: 20, every: 200 }
 
 /** Whether the system says how much memory a process has. */
 const isKnown = process.platform === 'linux'
@@ -58,17 +60,18 @@ async function sendToAll(arena: Arena, { url }: Contestant, blob: Blob): Promise
 
 export async function latency(bench: Bench): Promise<void> {
   await using arena = await Arena.open(bench)
-  await using crowded = new Load()
   const { byDigest } = await arena.addManifest()
   const blob = await arena.addBlob(bench.scale.large)
   const contestants = [...(await arena.mirrors()), ...(await arena.nginx(byDigest, blob))]
   await arena.warm(contestants, [byDigest, blob])
+  for (const { url } of contestants) await arena.load.run({ url, targets: [byDigest], connections: 4, times: 100 })
   await arena.interleave(contestants, async ({ column, url }) => {
-    const { seconds } = bench.scale
-    const pulling = crowded.begin({ url, targets: [blob], connections: largePulls, seconds: seconds + 1 })
+    await using crowded = arena.clients()
+    const pulling = crowded.begin({ url, targets: [blob], connections: largePulls })
     await Promise.race([pulling.begun, pulling.done])
-    const { p99 } = await arena.load.run({ url, targets: [byDigest], connections: 1, seconds })
-    await pulling.done
+    const { seconds } = bench.scale
+    const asking = arena.load.run({ url, targets: [byDigest], ...smallPulls, seconds })
+    const { p99 } = await Promise.race([asking, pulling.done]) // the pulls end only where they fail
     bench.results.note('latency', column, p99)
   })
 }

@@ -1,13 +1,19 @@
 // The clients, in a process of their own: what they cost is not the server's.
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { percentile } from './statistics.ts'
-import { Connection } from './client.ts'
+import { Connection, trusting } from './client.ts'
 import type { Job, Loaded } from './load.ts'
 
-async function load(id: number, { url, targets, connections, times, seconds }: Job): Promise<Loaded> {
+const [, , authority] = process.argv
+const context = authority === undefined ? undefined : trusting(readFileSync(authority, 'utf8'))
+
+async function load(id: number, { url, targets, connections, times, seconds, every }: Job): Promise<Loaded> {
   const began = performance.now()
   const end = seconds === undefined ? Infinity : began + seconds * 1000
   const took: number[] = []
   let bytes = 0
+  let headSize = 0
   let firstByte = Infinity
   let next = 0
   let left = connections
@@ -15,14 +21,20 @@ async function load(id: number, { url, targets, connections, times, seconds }: J
     left -= 1
     if (left === 0) process.send?.({ id, begun: true })
   }
-  const work = async (): Promise<void> => {
-    using connection = await Connection.open(url)
-    for (let time = 0; time < (times ?? Infinity) && performance.now() < end; time += 1) {
+  const work = async (_: unknown, index: number): Promise<void> => {
+    using connection = await Connection.open(url, context)
+    const first = performance.now() + (index / connections) * (every ?? 0)
+    for (let time = 0; time < (times ?? Infinity); time += 1) {
+      const now = performance.now()
+      const due = every === undefined ? now : first + time * every
+      if (due >= end) return
+      if (due > now) await sleep(due - now)
       const target = targets[next++ % targets.length]
       if (target === undefined) return
       const answer = await connection.get(target, time === 0 ? onBegun : undefined)
-      took.push(answer.took)
+      took.push(Math.max(0, now - due) + answer.took)
       bytes += answer.size
+      headSize = answer.headSize
       firstByte = Math.min(firstByte, answer.firstByte)
     }
   }
@@ -31,6 +43,7 @@ async function load(id: number, { url, targets, connections, times, seconds }: J
   return {
     answers: all.length,
     bytes,
+    headSize,
     seconds: (performance.now() - began) / 1000,
     firstByte,
     middle: percentile(all, 0.5),

@@ -9,18 +9,25 @@ export interface Job {
   /** Asked for in turn, by all connections together. */
   readonly targets: readonly Target[]
   readonly connections: number
-  /** How often each connection asks; without it, until the time is over. */
+  /** How often each connection asks, or for how long they do; without either, until they are ended. */
   readonly times?: number
   readonly seconds?: number
+  /** Milliseconds from one request of a connection to its next; without it, one follows the other. */
+  readonly every?: number
 }
 
 /** What all connections of a job saw; every body was right. */
 export interface Loaded {
   readonly answers: number
   readonly bytes: number
+  /** Of the head of the last answer. */
+  readonly headSize: number
   /** From before the first connection to the end of the last answer. */
   readonly seconds: number
-  /** The next four in milliseconds, of single requests: the earliest first byte, and what answers took. */
+  /**
+   * The next four in milliseconds, of single requests: the earliest first byte, and what answers took. With `every`, from
+   * when a request was due: whoever keeps a client waiting makes its next request late, too.
+   */
   readonly firstByte: number
   readonly middle: number
   readonly p99: number
@@ -44,8 +51,9 @@ export class Load implements AsyncDisposable {
   readonly #waiting = new Map<number, Waiting>()
   #id = 0
 
-  constructor() {
-    const child = fork(join(import.meta.dirname, 'load-process.ts'))
+  /** @param authority a file with who signs the certificates of servers */
+  constructor(authority?: string) {
+    const child = fork(join(import.meta.dirname, 'load-process.ts'), authority === undefined ? [] : [authority])
     this.#child = child
     child.on('message', (message: { id: number; begun?: true; loaded?: Loaded; error?: string }) => {
       const waiting = this.#waiting.get(message.id)

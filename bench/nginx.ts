@@ -1,7 +1,10 @@
 // What the machine can do: nginx with files in place of the registry's answers, under the same paths.
+import { once } from 'node:events'
 import { mkdir, open } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { pieceEnd, seeded } from '../test/support/outside/objects.ts'
+import type { CertificateFiles } from '../test/support/outside/mirrors.ts'
 import { freePort, startProcess, until, type Folder, type Running } from '../test/support/real-parts.ts'
 import type { Body } from './client.ts'
 
@@ -12,7 +15,10 @@ export async function nginxName(): Promise<string> {
 }
 
 /** Serves what is below `www` of the folder. */
-export async function startNginx(folder: Folder): Promise<{ url: string; process: Running }> {
+export async function startNginx(
+  folder: Folder,
+  tls: CertificateFiles | undefined,
+): Promise<{ url: string; process: Running }> {
   const port = await freePort()
   const path = (name: string): string => join(folder.path, name)
   await mkdir(path('nginx'), { recursive: true })
@@ -38,23 +44,36 @@ http {
   open_file_cache max=1000 inactive=1h;
   open_file_cache_valid 1h;
   default_type application/octet-stream;
-  server { listen 127.0.0.1:${port} backlog=4096; root ${path('www')}; }
+  server {
+    listen 127.0.0.1:${port}${tls === undefined ? '' : ' ssl'} backlog=4096;
+    root ${path('www')};
+    ${tls === undefined ? '' : tlsSection(tls)}
+  }
 }
 `,
   )
   const running = await startProcess('nginx', ['-e', 'stderr', '-p', path('nginx'), '-c', file], {
     log: path('nginx.log'),
   })
-  const url = `http://127.0.0.1:${port}`
-  await until(
-    'nginx',
-    async () =>
-      await fetch(url).then(
-        () => true,
-        () => false,
-      ),
-  )
-  return { url, process: running }
+  await until('nginx', async () => await isListening(port))
+  return { url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`, process: running }
+}
+
+/** The versions that the others speak; before 1.23.4 it would not speak 1.3 of itself. */
+function tlsSection({ certificate, key }: CertificateFiles): string {
+  return `ssl_certificate ${certificate}; ssl_certificate_key ${key}; ssl_protocols TLSv1.2 TLSv1.3;`
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
 }
 
 /** Puts a body where nginx serves it under `path`. */

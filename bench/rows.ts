@@ -63,6 +63,34 @@ function requests(title: string): Row {
   }
 }
 
+function throughput(title: string, timesPeers: number): Row {
+  return {
+    title,
+    unit: 'GB/s',
+    target: `≥ ${timesPeers}× peers, ≥ 1× nginx`,
+    goals: [
+      { against: 'peers', atLeast: timesPeers },
+      { against: 'yardstick', atLeast: 1 },
+    ],
+    yardstick: 'nginx',
+  }
+}
+
+function started(title: string): Row {
+  return {
+    title,
+    unit: 's',
+    target: '≤ peers + 0.3 s',
+    goals: [{ against: 'peers', atMost: 1, plus: 0.3 }],
+    yardstick: undefined,
+  }
+}
+
+/** What comes from the origin, as a multiple of what is there. */
+function once(title: string): Row {
+  return { title, unit: '×', target: '1.00', goals: [{ against: 'itself', atMost: 1.005 }], yardstick: undefined }
+}
+
 function faster(title: string): Row {
   return {
     title,
@@ -78,26 +106,8 @@ export const allRows: Readonly<Record<RowId, Row>> = {
   tag: requests('cached manifest by tag, fresh'),
   small: requests('cached blob of 4 KiB'),
   medium: requests('cached blob of 64 KiB'),
-  mebibyte: {
-    title: 'cached blob of 1 MiB',
-    unit: 'GB/s',
-    target: '≥ 3× peers, ≥ 1× nginx',
-    goals: [
-      { against: 'peers', atLeast: 3 },
-      { against: 'yardstick', atLeast: 1 },
-    ],
-    yardstick: 'nginx',
-  },
-  large: {
-    title: 'cached large blob',
-    unit: 'GB/s',
-    target: '≥ 1.2× peers, ≥ 1× nginx',
-    goals: [
-      { against: 'peers', atLeast: 1.2 },
-      { against: 'yardstick', atLeast: 1 },
-    ],
-    yardstick: 'nginx',
-  },
+  mebibyte: throughput('cached blob of 1 MiB', 3),
+  large: throughput('cached large blob', 1.2),
   cpu: {
     title: 'CPU seconds for each GB of it',
     unit: 's/GB',
@@ -115,13 +125,7 @@ export const allRows: Readonly<Record<RowId, Row>> = {
     goals: [{ against: 'peers', atMost: 1.1 }],
     yardstick: 'direct',
   },
-  transfers: {
-    title: 'bytes from the origin for it ÷ size',
-    unit: '×',
-    target: '1.00',
-    goals: [{ against: 'itself', atMost: 1.005 }],
-    yardstick: undefined,
-  },
+  transfers: once('bytes from the origin for it ÷ size'),
   gigabit: {
     title: 'cold large blob, origin behind 1 Gbit/s',
     unit: 's',
@@ -146,13 +150,7 @@ export const allRows: Readonly<Record<RowId, Row>> = {
     goals: [{ against: 'yardstick', atMost: 1 / 3 }],
     yardstick: 'direct',
   },
-  shared: {
-    title: '1,000 clients, one cold blob: bytes from the origin ÷ size',
-    unit: '×',
-    target: '1.00',
-    goals: [{ against: 'itself', atMost: 1.005 }],
-    yardstick: undefined,
-  },
+  shared: once('1,000 clients, one cold blob: bytes from the origin ÷ size'),
   crowd: {
     title: 'the same, until the last has it',
     unit: 's',
@@ -185,20 +183,8 @@ export const allRows: Readonly<Record<RowId, Row>> = {
     goals: [{ against: 'itself', atMost: 100 }],
     yardstick: undefined,
   },
-  start: {
-    title: 'start to ready, empty',
-    unit: 's',
-    target: '≤ peers + 0.3 s',
-    goals: [{ against: 'peers', atMost: 1, plus: 0.3 }],
-    yardstick: undefined,
-  },
-  startFull: {
-    title: 'start to ready, many objects',
-    unit: 's',
-    target: '≤ peers + 0.3 s',
-    goals: [{ against: 'peers', atMost: 1, plus: 0.3 }],
-    yardstick: undefined,
-  },
+  start: started('start to ready, empty'),
+  startFull: started('start to ready, many objects'),
 }
 
 const rowIds = Object.keys(allRows) as RowId[]

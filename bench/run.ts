@@ -1,5 +1,7 @@
 // `npm run bench`: entrepot beside its peers, and beside what the machine can do, in everything that has to be fast.
+import { loadavg } from 'node:os'
 import { machine, writeMeasured } from '../test/support/outside/measured-page.ts'
+import { tcpTimeouts } from '../test/support/outside/proc.ts'
 import { mebibyte, type Bench, type Scale } from './arena.ts'
 import { parseArguments, type Arguments } from './arguments.ts'
 import { cold, gigabit, throttled } from './cold.ts'
@@ -26,26 +28,53 @@ const measures: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
   growth,
 }
 
-const usage = `npm run bench -- [quick] [--only NAME,…] [--runs N] [--objects N] [--folder FOLDER] [--peers FOLDER] [--write]
+/** Where TLS makes no difference. */
+const withoutTls: readonly string[] = ['growth']
+
+const usage = `npm run bench -- [quick] [--tls] [--only NAME,…] [--runs N] [--objects N] [--folder FOLDER] [--peers FOLDER] [--write]
 names: ${Object.keys(measures).join(', ')}
 `
 
-function scaleOf({ isQuick, runs, objects, folder }: Arguments): Scale {
+function scaleOf({ isQuick, isSecure, runs, objects, folder }: Arguments): Scale {
   const sizes = isQuick
     ? { runs: 2, seconds: 1, large: 64 * mebibyte, shared: mebibyte, objects: 10_000 }
     : { runs: 5, seconds: 3, large: 256 * mebibyte, shared: 4 * mebibyte, objects: 1_000_000 }
-  return { ...sizes, isQuick, runs: runs ?? sizes.runs, objects: objects ?? sizes.objects, folder }
+  return { ...sizes, isQuick, isSecure, runs: runs ?? sizes.runs, objects: objects ?? sizes.objects, folder }
 }
 
-function report({ results, growth: found, scale }: Bench, { names, missing }: Peers): string {
+interface Circumstances {
+  /** Of the machine, before. */
+  readonly load: number
+  /** Of TCP, meanwhile; unknown where the system does not say. */
+  readonly timeouts: number | undefined
+  /** Measures that did not come to their end. */
+  readonly failed: readonly string[]
+}
+
+/** What is to be said, by its places in the page: what was not measured stays as it is there. */
+function report(
+  { results, growth: found, scale }: Bench,
+  { names, missing }: Peers,
+  { load, timeouts, failed }: Circumstances,
+): [mark: string, text: string][] {
   const command = ['npm run bench --', ...process.argv.slice(2)].join(' ')
   const programs = Object.values(names).filter((name) => name !== 'entrepot')
   const notes = [...missing, ...(noWrk === false ? [] : [`wrk is ${noWrk}: requests are made by our own clients`])]
   const not = notes.length === 0 ? '' : ` Not here: ${notes.join('; ')}.`
   const sizes = `Medians of ${scale.runs} interleaved runs (smallest–largest), then how many times entrepot's median is that of the column. A large blob has ${scale.large / mebibyte} MiB, the shared one ${scale.shared / mebibyte} MiB; many objects are ${scale.objects.toLocaleString('en')}.${not}`
+  const secure = scale.isSecure ? ' Clients speak TLS with all of them; the origin does not.' : ''
+  const cut = failed.length === 0 ? '' : ` These failed before all their runs were over: ${failed.join(', ')}.`
+  const waits = timeouts === undefined ? '' : `, and its TCP ran into a timeout ${timeouts.toLocaleString('en')} times`
+  const busy = `The load of the machine was ${load.toFixed(2)} before${waits}.`
+  const where = `${machine(command, programs)} ${busy}`
+  const places: [mark: string, text: string][] = []
+  if (results.measured.length > 0) {
+    const text = [where, sizes + secure + cut, resultTable(results, names)].join('\n\n')
+    places.push([scale.isSecure ? 'measured with TLS' : 'measured', text])
+  }
   const grown = found.table()
-  const growths = grown === undefined ? [] : ['How cost grows with the number of stored objects, medians:', grown]
-  return [machine(command, programs), sizes, resultTable(results, names), ...growths].join('\n\n')
+  if (grown !== undefined) places.push(['measured growth', `${where}${cut}\n\n${grown}`])
+  return places
 }
 
 /** Whoever ends it ends what it started too, and removes its folders; whoever insists only ends it. */
@@ -73,6 +102,8 @@ async function main(): Promise<number> {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${usage}`)
     return 2
   }
+  const [load = NaN] = loadavg()
+  const before = process.platform === 'linux' ? await tcpTimeouts() : undefined
   const peers = await findPeers(wanted.peers)
   const scale = scaleOf(wanted)
   const results = new Results()
@@ -82,23 +113,27 @@ async function main(): Promise<number> {
   }
   const bench: Bench = { scale, results, growth: new Growth(), peers: peers.programs, arenas: new Set(), say }
   const ending = endOnSignal(bench)
-  let failures = 0
+  const failed: string[] = []
   for (const [name, measure] of Object.entries(measures)) {
-    if (wanted.only.length > 0 && !wanted.only.includes(name)) continue
+    const isWanted =
+      wanted.only.length > 0 ? wanted.only.includes(name) : !(scale.isSecure && withoutTls.includes(name))
+    if (!isWanted) continue
     say(name)
     try {
       await measure(bench)
     } catch (error) {
       if (ending.aborted) return await new Promise<never>(() => {}) // the signal ends the process
-      failures += 1
+      failed.push(name)
       say(`${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
     }
   }
-  const text = report(bench, peers)
-  process.stdout.write(`${text}\n`)
-  if (wanted.write) await writeMeasured('performance.md', text)
+  const timeouts = before === undefined ? undefined : (await tcpTimeouts()) - before
+  for (const [mark, text] of report(bench, peers, { load, timeouts, failed })) {
+    process.stdout.write(`${text}\n\n`)
+    if (wanted.write) await writeMeasured('performance.md', text, mark)
+  }
   for (const row of results.measured.filter((id) => isMet(id, results) === false)) say(`missed: ${allRows[row].title}`)
-  return failures > 0 ? 1 : 0
+  return failed.length > 0 ? 1 : 0
 }
 
 process.exitCode = await main()

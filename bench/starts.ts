@@ -2,17 +2,22 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryOf } from '../test/support/outside/proc.ts'
-import { entrepot, type Mirror, type MirrorOptions, type MirrorProgram } from '../test/support/outside/mirrors.ts'
+import type { Mirror, MirrorOptions, MirrorProgram } from '../test/support/outside/mirrors.ts'
 import { Arena, mebibyte, quiet, type Bench } from './arena.ts'
 import { makeTree } from './tree.ts'
 
 export async function idle(bench: Bench): Promise<void> {
   await using arena = await Arena.open(bench)
-  await arena.interleave(await arena.mirrors(), async ({ column, pid }) => {
-    await sleep(1000)
-    await quiet(pid)
-    if (process.platform === 'linux') bench.results.note('idle', column, (await memoryOf(pid)).now / mebibyte)
-  })
+  for (let run = 0; run < bench.scale.runs; run += 1) {
+    for (const [column, program] of arena.programs) {
+      const [mirror] = await startTimed(arena, program)
+      const { pid } = mirror.process
+      await sleep(1000)
+      await quiet(pid)
+      if (process.platform === 'linux') bench.results.note('idle', column, (await memoryOf(pid)).now / mebibyte)
+      await mirror.process.stop()
+    }
+  }
 }
 
 /** Resolves with the mirror, and with the seconds until it answered. */
@@ -30,13 +35,12 @@ export async function startTimed(
 export async function start(bench: Bench): Promise<void> {
   await using arena = await Arena.open(bench)
   const root = treeOf(arena, bench.scale.objects)
-  const programs = [['entrepot', entrepot] as const, ...bench.peers]
   for (const [row, options] of [
     ['start', {}],
     ['startFull', { root }],
   ] as const) {
     for (let run = 0; run < bench.scale.runs; run += 1) {
-      for (const [column, program] of programs) {
+      for (const [column, program] of arena.programs) {
         const [mirror, seconds] = await startTimed(arena, program, options)
         bench.results.note(row, column, seconds)
         await mirror.process.stop()

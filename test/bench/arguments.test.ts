@@ -7,6 +7,7 @@ const measures = ['small', 'cold']
 test('without words everything is measured', () => {
   assert.deepEqual(parseArguments([], measures), {
     isQuick: false,
+    isSecure: false,
     only: [],
     runs: undefined,
     objects: undefined,
@@ -18,13 +19,14 @@ test('without words everything is measured', () => {
 
 test('words and options are understood in any order', () => {
   const parsed = parseArguments(
-    ['--only', 'cold,small', 'quick', '--runs', '3', '--objects', '1000', '--write'],
+    ['--only', 'cold,small', 'quick', '--runs', '3', '--objects', '1000', '--tls', '--write'],
     measures,
   )
   assert.deepEqual(
     { ...parsed },
     {
       isQuick: true,
+      isSecure: true,
       only: ['cold', 'small'],
       runs: 3,
       objects: 1000,

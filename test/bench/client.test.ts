@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { test } from 'node:test'
-import { Connection, type Body } from '../../bench/client.ts'
+import { Connection, trusting, type Body } from '../../bench/client.ts'
+import { makeAuthority } from '../support/certificates.ts'
 import { blobOf, pieceEnd } from '../support/outside/objects.ts'
+import { tlsFront } from '../support/tls-front.ts'
 
 const size = 3 * 1024 * 1024 + 5
 const seed = '00112233445566778899aabbccddeeff'
@@ -58,6 +60,35 @@ test('right answers are taken one after another on one connection', async () => 
     assert.equal((await connection.get({ path: '/text', body: undefined })).size, 10)
   }
   assert.equal(begun, 3)
+})
+
+test('the first byte is the first of the body, not of the head', async () => {
+  using served = await serving({})
+  const { promise: wanted, resolve: want } = Promise.withResolvers<void>()
+  served.server.removeAllListeners('request').on('request', (_request, response) => {
+    response.writeHead(200, { 'content-length': '10' })
+    response.flushHeaders()
+    void wanted.then(() => response.end('a manifest'))
+  })
+  using connection = await Connection.open(served.url)
+  let headAt = 0
+  const began = performance.now()
+  const { firstByte, took, headSize } = await connection.get({ path: '/text', body: text }, () => {
+    headAt = performance.now() - began
+    want()
+  })
+  assert.ok(headAt > 0 && firstByte > headAt && took >= firstByte, `${headAt}, ${firstByte}, ${took}`)
+  assert.ok(headSize > 30)
+})
+
+test('over TLS only a server that can prove itself is asked', async () => {
+  const authority = makeAuthority()
+  const { certificate, key } = authority.issue({ names: ['127.0.0.1'] })
+  using served = await serving({ '/blob': bytesOf() })
+  await using front = await tlsFront(new URL(served.url), { certificate, key }, { hostname: '127.0.0.1' })
+  using connection = await Connection.open(front.url.href, trusting(authority.certificate))
+  assert.equal((await connection.get({ path: '/blob', body: blob })).size, size)
+  await assert.rejects(Connection.open(front.url.href, trusting(makeAuthority().certificate)), /certificate|signature/)
 })
 
 const wrong: readonly (readonly [string, string, Buffer | undefined, Body])[] = [

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { access, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { makeAuthority } from '../support/certificates.ts'
 import { checkout, entrepotAt, run, startProcess, temporaryFolder } from '../support/real-parts.ts'
 
 interface Instruction {
@@ -77,3 +78,23 @@ test(
     await assert.rejects(health())
   },
 )
+
+test('with a certificate, its health check tells so too', { timeout: 60_000 }, async () => {
+  await using folder = await temporaryFolder()
+  const { certificate, key } = makeAuthority().issue({ names: ['mirror.example'] })
+  const env = {
+    REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: folder.path,
+    REGISTRY_HTTP_ADDR: '127.0.0.1:0',
+    REGISTRY_HTTP_TLS_CERTIFICATE: await folder.write('server.pem', certificate),
+    REGISTRY_HTTP_TLS_KEY: await folder.write('server.key', key),
+  }
+  const [, ...args] = [...words(last('ENTRYPOINT')), ...words(last('CMD'))]
+  await using entrepot = await startProcess(process.execPath, args, { env, cwd: checkout })
+  const [, host = ''] = await entrepot.waitFor(/"url":"https:\/\/([^"/]+)[^\n]*"listening"/)
+
+  const [, ...probe] = words(last('HEALTHCHECK'))
+  const health = async (): Promise<string> => await run(process.execPath, probe, { env: { REGISTRY_HTTP_ADDR: host } })
+  await health()
+  assert.equal(await entrepot.stop(), 0)
+  await assert.rejects(health())
+})

@@ -3,15 +3,12 @@ import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { signaturePolicy } from './real-image.ts'
-import { run, startProcess, temporaryFolder } from './real-parts.ts'
+import { run, startProcess, temporaryFolder, type Folder } from './real-parts.ts'
 
 /** Copies an image with all its platforms; resolves with what arrived: file name → sha256. */
 export async function skopeoCopy(image: string): Promise<Record<string, string>> {
   await using folder = await temporaryFolder()
-  const target = join(folder.path, 'image')
-  const flags = ['--quiet', '--all', '--preserve-digests', '--src-tls-verify=false', '--src-no-creds']
-  const policy = ['--policy', await signaturePolicy(folder)]
-  await run('skopeo', [...policy, 'copy', ...flags, `docker://${image}`, `dir:${target}`])
+  const target = await skopeoPull(image, folder)
   const found: Record<string, string> = {}
   for (const name of await readdir(target)) {
     found[name] = createHash('sha256')
@@ -19,6 +16,15 @@ export async function skopeoCopy(image: string): Promise<Record<string, string>>
       .digest('hex')
   }
   return found
+}
+
+/** Copies an image with all its platforms into a folder; resolves with where it is there. */
+export async function skopeoPull(image: string, folder: Folder): Promise<string> {
+  const target = join(folder.path, 'image')
+  const flags = ['--quiet', '--all', '--preserve-digests', '--src-tls-verify=false', '--src-no-creds']
+  const policy = ['--policy', await signaturePolicy(folder)]
+  await run('skopeo', [...policy, 'copy', ...flags, `docker://${image}`, `dir:${target}`])
+  return target
 }
 
 /**
@@ -73,8 +79,11 @@ export interface Containerd extends AsyncDisposable {
   runOnce(image: string): Promise<string>
 }
 
-/** containerd with a `hosts.toml` per registry: registry → the URL of its mirror. */
-export async function startContainerd(mirrors: Readonly<Record<string, string>>): Promise<Containerd> {
+/** containerd with a `hosts.toml` per registry: registry → the URL of its mirror. `authority`: a file with who signs for these. */
+export async function startContainerd(
+  mirrors: Readonly<Record<string, string>>,
+  authority?: string,
+): Promise<Containerd> {
   await using opening = new AsyncDisposableStack()
   const folder = opening.use(await temporaryFolder())
   const path = (name: string): string => join(folder.path, name)
@@ -82,7 +91,8 @@ export async function startContainerd(mirrors: Readonly<Record<string, string>>)
     await mkdir(join(path('hosts'), registry), { recursive: true })
     // `server` is where a client goes that the mirror does not satisfy: nobody is there.
     const text = `server = "http://127.0.0.1:1"\n[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`
-    await writeFile(join(path('hosts'), registry, 'hosts.toml'), text)
+    const trust = authority === undefined ? '' : `  ca = "${authority}"\n`
+    await writeFile(join(path('hosts'), registry, 'hosts.toml'), text + trust)
   }
   const config = [
     'version = 2',

@@ -51,7 +51,9 @@ export interface Asked {
 export type Command =
   /** Random bytes, or those of a seed in hex. */
   | { readonly do: 'add-blob'; readonly repository: string; readonly size: number; readonly seed?: string | undefined }
-  | { readonly do: 'add-file'; readonly repository: string; readonly path: string }
+  /** A blob that is an archive of one file with so many random bytes. */
+  | { readonly do: 'add-archive'; readonly repository: string; readonly name: string; readonly size: number }
+  | { readonly do: 'add-text'; readonly repository: string; readonly text: string }
   | {
       readonly do: 'add-manifest'
       readonly repository: string

@@ -10,6 +10,8 @@ export interface MirrorOptions {
   readonly name?: string | undefined
   /** Where it keeps everything. */
   readonly root: string
+  /** Without them it speaks plain HTTP. */
+  readonly tls?: CertificateFiles | undefined
   readonly credentials?: { readonly username: string; readonly password: string } | undefined
   /** Of tags; without it, as shipped. The peers know no such thing: they ask every time. */
   readonly freshness?: string | undefined
@@ -19,6 +21,12 @@ export interface MirrorOptions {
   readonly cache?: string | undefined
   /** A file for all that it writes; without it, it is kept in memory. */
   readonly log?: string | undefined
+}
+
+/** Paths of files in PEM. */
+export interface CertificateFiles {
+  readonly certificate: string
+  readonly key: string
 }
 
 export interface Mirror {
@@ -37,14 +45,14 @@ export interface MirrorProgram {
 export const entrepot: MirrorProgram = {
   missing: false,
   name: async () => 'entrepot',
-  async start(folder, { upstream, name, root, credentials, log, ...ours }) {
+  async start(folder, { upstream, name, root, tls, credentials, log, ...ours }) {
     const one = name === undefined ? { remoteurl: `"${upstream}"`, ...credentials } : named(name, upstream)
     const file = await folder.write(
       `entrepot-${randomUUID()}.yml`,
       [
         'version: 0.1',
         `storage: { filesystem: { rootdirectory: ${root} } }`,
-        'http: { addr: 127.0.0.1:0 }',
+        httpSection(tls),
         `proxy: { ${proxySection({ ...one, ...ours })} }`,
       ].join('\n'),
     )
@@ -54,8 +62,8 @@ export const entrepot: MirrorProgram = {
       env,
       log,
     })
-    const [, host = ''] = await process.waitFor(/"url":"http:\/\/([^"/]+)[^\n]*"listening"/)
-    return { url: `http://${host}`, process }
+    const [, url = ''] = await process.waitFor(/"url":"(https?:\/\/[^"/]+)[^\n]*"listening"/)
+    return { url, process }
   },
 }
 
@@ -69,22 +77,27 @@ export function distribution(program: string, missing: string | false): MirrorPr
       const version = /\d+\.\d+\.\d+\S*/.exec(await run(program, ['--version']))?.[0] ?? ''
       return `${program.includes('/') ? 'distribution' : program} ${version}`
     },
-    async start(folder, { upstream, root, credentials, log }) {
+    async start(folder, { upstream, root, tls, credentials, log }) {
       const file = await folder.write(
         `distribution-${randomUUID()}.yml`,
         [
           'version: 0.1',
           `storage: { cache: { blobdescriptor: inmemory }, filesystem: { rootdirectory: ${root} } }`,
-          'http: { addr: 127.0.0.1:0 }',
+          httpSection(tls),
           `proxy: { ${proxySection({ remoteurl: `"${upstream}"`, ...credentials })} }`,
         ].join('\n'),
       )
       const env = { OTEL_TRACES_EXPORTER: 'none' } // it would look for a collector
       const process = await startProcess(program, ['serve', file], { env, log })
       const [, host = ''] = await process.waitFor(/listening on (127\.0\.0\.1:\d+)/)
-      return { url: `http://${host}`, process }
+      return { url: `${tls === undefined ? 'http' : 'https'}://${host}`, process }
     },
   }
+}
+
+function httpSection(tls: CertificateFiles | undefined): string {
+  const section = tls === undefined ? '' : `, tls: { certificate: ${tls.certificate}, key: ${tls.key} }`
+  return `http: { addr: 127.0.0.1:0${section} }`
 }
 
 function named(name: string, upstream: string): Record<string, string> {

@@ -32,7 +32,11 @@ export function seeded(seed: Uint8Array): Read {
 }
 
 export function blobOf(size: number, seed: Uint8Array = randomBytes(16)): StoredObject {
-  const read = seeded(seed)
+  return objectOf(size, seeded(seed))
+}
+
+/** Bytes that are read a piece at a time. */
+export function objectOf(size: number, read: Read): StoredObject {
   const hash = createHash('sha256')
   for (let at = 0; at < size; at = pieceEnd(at, size)) hash.update(read(at, pieceEnd(at, size)))
   return { digest: `sha256:${hash.digest('hex')}`, mediaType: 'application/octet-stream', size, read }

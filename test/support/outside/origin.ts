@@ -49,9 +49,14 @@ export class Origin implements AsyncDisposable {
     return { digest: (await this.#tell({ do: 'add-blob', repository, size, seed })) as string, size }
   }
 
-  /** Resolves with the digest of the file's bytes. */
-  async addFile(repository: string, path: string): Promise<string> {
-    return (await this.#tell({ do: 'add-file', repository, path })) as string
+  /** A blob that clients can unpack: an archive of one file with so many random bytes. */
+  async addArchive(repository: string, name: string, size: number): Promise<Part> {
+    return (await this.#tell({ do: 'add-archive', repository, name, size })) as Part
+  }
+
+  /** A blob with this in it. */
+  async addText(repository: string, text: string): Promise<Part> {
+    return { digest: (await this.#tell({ do: 'add-text', repository, text })) as string, size: Buffer.byteLength(text) }
   }
 
   async addDocument(repository: string, tag: string, text: string): Promise<string> {

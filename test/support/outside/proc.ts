@@ -31,3 +31,21 @@ export async function cpuOf(pid: number): Promise<number> {
   const theirs = await Promise.all(children.map(async (id) => await cpuOf(Number(id))))
   return theirs.reduce((sum, seconds) => sum + seconds, own)
 }
+
+/**
+ * How often TCP on this machine has sent something again since its start because no acknowledgement came in time: each
+ * makes a transfer stand still for a fifth of a second or more.
+ */
+export async function tcpTimeouts(): Promise<number> {
+  return counterOf(await readFile('/proc/net/netstat', 'utf8'), 'TcpExt', 'TCPTimeouts')
+}
+
+/** Pairs of lines: the first names what the second counts. */
+export function counterOf(text: string, kind: string, name: string): number {
+  const [names = [], counts = []] = text
+    .split('\n')
+    .filter((line) => line.startsWith(`${kind}: `))
+    .map((line) => line.split(' '))
+  const at = names.indexOf(name)
+  return at < 0 ? NaN : Number(counts[at])
+}
