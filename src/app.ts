@@ -22,6 +22,7 @@ import type { TlsFiles } from './http/tls-files.ts'
 import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
+import type { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest } from './proxy/selection.ts'
 import { openInstruments } from './instruments.ts'
 import { openRegistry } from './pull-through.ts'
@@ -85,7 +86,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const { proxy, places, reload } = opened
   const asked = await withMiddleware(config, opened.registry, logger)
   const registry = await tellingRegistry(asked, config, publisher)
-  const access = await openGuard(config, logger)
+  const access = await openGuard(config, proxy, logger)
   const tls = opening.use(await openTls(config, logger))
   const hotReplies = isAskedEachTime(config) ? undefined : new HotReplies()
   const listener = opening.use(
@@ -238,9 +239,19 @@ async function withMiddleware({ middleware }: Config, registry: Registry, logger
 }
 
 /** Whether somebody has to decide about each pull, or to hear of it. */
-function isAskedEachTime({ auth, middleware, notifications }: Config): boolean {
+function isAskedEachTime(config: Config): boolean {
+  const { auth, middleware, notifications } = config
   const { registry, repository } = middleware
-  return auth !== undefined || notifications.endpoints.length + registry.length + repository.length > 0
+  return (
+    auth !== undefined ||
+    asksUpstreams(config) ||
+    notifications.endpoints.length + registry.length + repository.length > 0
+  )
+}
+
+/** Whether some upstream decides itself who may have what is copied from it. */
+function asksUpstreams({ proxy }: Config): boolean {
+  return proxy?.upstreams.some(({ access }) => access === 'client') ?? false
 }
 
 /** @throws ConfigError where the key cannot be read */
@@ -256,7 +267,17 @@ async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
 }
 
 /** Loaded only where it is asked for. @throws ConfigError where it cannot stand: without it the doors would be open */
-async function openGuard({ auth, http }: Config, logger: Logger): Promise<AccessController | undefined> {
+async function openGuard(
+  config: Config,
+  proxy: ProxyRegistry | undefined,
+  logger: Logger,
+): Promise<AccessController | undefined> {
+  const { auth, http } = config
+  if (proxy !== undefined && asksUpstreams(config)) {
+    const { UpstreamGate } = await import('./auth/upstream-gate.ts')
+    const isForAll = config.proxy?.upstreams.every(({ access }) => access === 'client') ?? false
+    return new UpstreamGate({ find: (name, namespace) => proxy.findClaimed(name, namespace), isForAll })
+  }
   if (auth === undefined) return undefined
   const { AccessSetupError, openAccess } = await import('./auth/open.ts')
   try {

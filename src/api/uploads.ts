@@ -155,7 +155,8 @@ async function mountBlob(
   from: RepositoryName,
 ): Promise<boolean> {
   try {
-    await registry.repository(from).blobs.stat(digest, call)
+    const trace = { granted: call.trace?.granted } // and nothing of the request: nobody pulls there
+    await registry.repository(from, { trace }).blobs.stat(digest, call)
     await repository.blobs.link(digest, { ...call, from })
     return true
   } catch (error) {

@@ -314,6 +314,8 @@ export interface UpstreamConfig {
   /** Whether a cached tag that the upstream refuses us is refused to clients. */
   readonly onDenied: 'serve' | 'deny'
   readonly credentials: UpstreamCredentials
+  /** Who may read its copies: whoever may reach us, or, with `client`, whoever the upstream itself lets pull. */
+  readonly access: 'ours' | 'client'
   readonly tls: UpstreamTls
   /** What it is reached through; `undefined`: nothing. */
   readonly httpProxy: HttpProxyConfig | undefined
