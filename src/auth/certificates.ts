@@ -6,8 +6,20 @@ import { KeyError, trusted, type TrustedKey } from './trusted-keys.ts'
 /** A leaf, and what lies between it and a root. */
 const maxChain = 5
 
-/** @throws KeyError where it holds no certificate, or one that cannot be read */
-export function parseBundle(pem: string): readonly X509Certificate[] {
+/** What a bundle of certificates makes trusted. */
+export interface Trust {
+  readonly roots: readonly X509Certificate[]
+  /** Their keys, by their names. */
+  readonly keys: ReadonlyMap<string, TrustedKey>
+}
+
+/** @throws KeyError where it holds no certificate, or one that cannot be read, or whose key is of no use */
+export function parseTrust(pem: string): Trust {
+  const roots = parseBundle(pem)
+  return { roots, keys: bundleKeys(roots) }
+}
+
+function parseBundle(pem: string): readonly X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   if (blocks.length === 0) throw new KeyError('no certificate in PEM is in it')
   return blocks.map((block) => {
@@ -19,8 +31,8 @@ export function parseBundle(pem: string): readonly X509Certificate[] {
   })
 }
 
-/** Their keys, under both names that token servers use: RFC 7638's thumbprint, and libtrust's fingerprint. */
-export function bundleKeys(bundle: readonly X509Certificate[]): ReadonlyMap<string, TrustedKey> {
+/** Under both names that token servers use: RFC 7638's thumbprint, and libtrust's fingerprint. */
+function bundleKeys(bundle: readonly X509Certificate[]): ReadonlyMap<string, TrustedKey> {
   const keys = new Map<string, TrustedKey>()
   for (const { publicKey } of bundle) {
     const key = trusted(publicKey)

@@ -10,8 +10,9 @@ import type { Logger } from '../telemetry/logger.ts'
 import { parseBasic } from './basic.ts'
 import { basicChallenge } from './challenge.ts'
 import type { Controller, Unverified, Verified } from './controller.ts'
-import { HtpasswdError, HtpasswdFile, type Htpasswd } from './htpasswd-file.ts'
+import { HtpasswdError, parseHtpasswd, type Htpasswd } from './htpasswd-file.ts'
 import { PasswordChecks, type Compare } from './password-checks.ts'
+import { WatchedFile } from './watched-file.ts'
 
 export interface HtpasswdOptions {
   readonly realm: string
@@ -32,10 +33,10 @@ const waiting = 100
 
 export class HtpasswdController implements Controller {
   readonly #realm: string
-  readonly #file: HtpasswdFile
+  readonly #file: WatchedFile<Htpasswd>
   readonly #checks: PasswordChecks
 
-  private constructor(realm: string, file: HtpasswdFile, checks: PasswordChecks) {
+  private constructor(realm: string, file: WatchedFile<Htpasswd>, checks: PasswordChecks) {
     this.#realm = realm
     this.#file = file
     this.#checks = checks
@@ -44,7 +45,7 @@ export class HtpasswdController implements Controller {
   /** Where there is no file one is made, with a user of its own. @throws where it cannot be read, or would let nobody in */
   static async open({ realm, path, logger, compare = bcryptCompare, clock }: HtpasswdOptions): Promise<Controller> {
     await createMissing(path, logger)
-    const file = await HtpasswdFile.open({ path, logger, clock })
+    const file = await WatchedFile.open({ path, parse: parseHtpasswd, logger, clock })
     const { users, ignored } = await file.content()
     if (users.size === 0) throw new HtpasswdError('it holds no password that is hashed by bcrypt (htpasswd -B)')
     if (ignored > 0) logger.warn({ lines: ignored }, 'passwords that are not hashed by bcrypt never match')

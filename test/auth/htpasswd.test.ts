@@ -138,7 +138,7 @@ test('a file that turns bad keeps its old content, and is told of once', async (
   }
   assert.deepEqual(
     lines.map(({ level, msg }) => [level, msg]),
-    Array.from({ length: 2 }, () => ['warn', 'the htpasswd file cannot be read: what it said last counts']),
+    Array.from({ length: 2 }, () => ['warn', 'a file of auth cannot be read: what it said last counts']),
   )
   assert.doesNotMatch(JSON.stringify(lines), /asecret/)
   await writeFile(file, await htpasswdOf('you'))
