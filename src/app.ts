@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EndpointReading } from './metrics/readings.ts'
+import type * as AuthRoom from './auth/open.ts'
 import { HotReplies } from './api/hot-replies.ts'
 import { api, tooManyRequests } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
@@ -34,7 +35,7 @@ import { UploadPurger } from './storage/purge.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { openDriver, openFacts } from './stores.ts'
 import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
-import type { Logger } from './telemetry/logger.ts'
+import { silentLogger, type Logger } from './telemetry/logger.ts'
 
 export const version: string = readVersion()
 
@@ -279,11 +280,23 @@ async function openGuard(
     return new UpstreamGate({ find: (name, namespace) => proxy.findClaimed(name, namespace), isForAll })
   }
   if (auth === undefined) return undefined
-  const { AccessSetupError, openAccess } = await import('./auth/open.ts')
+  const options = { ...auth, externalUrl: http.externalUrl, logger }
+  return await inAuth(async ({ openAccess }) => await openAccess(options))
+}
+
+/** Looks into the files that `auth` names, as a start would; nothing is made. @throws ConfigError */
+export async function checkAuthFiles({ auth, http }: Config): Promise<void> {
+  if (auth === undefined) return
+  const options = { ...auth, externalUrl: http.externalUrl, logger: silentLogger }
+  await inAuth(async ({ checkAccess }) => await checkAccess(options))
+}
+
+async function inAuth<T>(task: (room: typeof AuthRoom) => Promise<T>): Promise<T> {
+  const room = await import('./auth/open.ts')
   try {
-    return await openAccess({ ...auth, externalUrl: http.externalUrl, logger })
+    return await task(room)
   } catch (error) {
-    throw error instanceof AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
+    throw error instanceof room.AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
   }
 }
 
