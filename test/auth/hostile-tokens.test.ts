@@ -240,6 +240,23 @@ async function open(options: Partial<TokenOptions> = {}): Promise<TokenControlle
 const facts = { address: undefined, host: undefined }
 const wanted = { type: 'repository', name: 'team/app', action: 'pull' } as const
 
+test('an authority whose first certificate has ended is trusted by its next one, and by no ended one', async () => {
+  await using folder = await temporaryFolder()
+  const rootCertBundle = join(folder.path, 'bundle.pem')
+  const ended = authority.again({ validFrom: -10, validTo: -5 })
+  const text = chained([der(leaf)], leaf)
+  for (const [bundle, isGood] of [
+    [ended + authority.certificate, true],
+    [authority.certificate + ended, true],
+    [ended, false],
+  ] as const) {
+    await writeFile(rootCertBundle, bundle)
+    const controller = await open({ rootCertBundle })
+    const verdict = await controller.verify({ ...facts, authorization: `Bearer ${text}` }, [wanted])
+    assert.equal('user' in verdict, isGood)
+  }
+})
+
 test('T-84: of the hostile tokens none gets in, and none is a failure of ours', async () => {
   const controller = await open()
   assert.ok(Object.keys(hostile).length >= 60)
