@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EndpointReading } from './metrics/readings.ts'
+import type * as AuthRoom from './auth/open.ts'
 import { HotReplies } from './api/hot-replies.ts'
 import { api, tooManyRequests } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
@@ -21,6 +22,7 @@ import { listen, type ListenerOptions } from './http/listener.ts'
 import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
+import type { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest } from './proxy/selection.ts'
 import { openInstruments } from './instruments.ts'
 import { openRegistry } from './pull-through.ts'
@@ -33,7 +35,7 @@ import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { openDriver, openFacts } from './stores.ts'
 import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
 import { openTls } from './tls.ts'
-import type { Logger } from './telemetry/logger.ts'
+import { silentLogger, type Logger } from './telemetry/logger.ts'
 
 export const version: string = readVersion()
 
@@ -85,7 +87,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const { proxy, places, reload } = opened
   const asked = await withMiddleware(config, opened.registry, logger)
   const registry = await tellingRegistry(asked, config, publisher)
-  const access = await openGuard(config, logger)
+  const access = await openGuard(config, proxy, logger)
   const tls = await openTls(config.http, opening, `entrepot/${version}`, logger)
   const hotReplies = isAskedEachTime(config) ? undefined : new HotReplies()
   const listener = opening.use(
@@ -232,9 +234,19 @@ async function withMiddleware({ middleware }: Config, registry: Registry, logger
 }
 
 /** Whether somebody has to decide about each pull, or to hear of it. */
-function isAskedEachTime({ auth, middleware, notifications }: Config): boolean {
+function isAskedEachTime(config: Config): boolean {
+  const { auth, middleware, notifications } = config
   const { registry, repository } = middleware
-  return auth !== undefined || notifications.endpoints.length + registry.length + repository.length > 0
+  return (
+    auth !== undefined ||
+    asksUpstreams(config) ||
+    notifications.endpoints.length + registry.length + repository.length > 0
+  )
+}
+
+/** Whether some upstream decides itself who may have what is copied from it. */
+function asksUpstreams({ proxy }: Config): boolean {
+  return proxy?.upstreams.some(({ access }) => access === 'client') ?? false
 }
 
 /** @throws ConfigError where the key cannot be read */
@@ -250,13 +262,35 @@ async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
 }
 
 /** Loaded only where it is asked for. @throws ConfigError where it cannot stand: without it the doors would be open */
-async function openGuard({ auth, http }: Config, logger: Logger): Promise<AccessController | undefined> {
+async function openGuard(
+  config: Config,
+  proxy: ProxyRegistry | undefined,
+  logger: Logger,
+): Promise<AccessController | undefined> {
+  const { auth, http } = config
+  if (proxy !== undefined && asksUpstreams(config)) {
+    const { UpstreamGate } = await import('./auth/upstream-gate.ts')
+    const isForAll = config.proxy?.upstreams.every(({ access }) => access === 'client') ?? false
+    return new UpstreamGate({ find: (name, namespace) => proxy.findClaimed(name, namespace), isForAll })
+  }
   if (auth === undefined) return undefined
-  const { AccessSetupError, openAccess } = await import('./auth/open.ts')
+  const options = { ...auth, externalUrl: http.externalUrl, logger }
+  return await inAuth(async ({ openAccess }) => await openAccess(options))
+}
+
+/** Looks into the files that `auth` names, as a start would; nothing is made. @throws ConfigError */
+export async function checkAuthFiles({ auth, http }: Config): Promise<void> {
+  if (auth === undefined) return
+  const options = { ...auth, externalUrl: http.externalUrl, logger: silentLogger }
+  await inAuth(async ({ checkAccess }) => await checkAccess(options))
+}
+
+async function inAuth<T>(task: (room: typeof AuthRoom) => Promise<T>): Promise<T> {
+  const room = await import('./auth/open.ts')
   try {
-    return await openAccess({ ...auth, externalUrl: http.externalUrl, logger })
+    return await task(room)
   } catch (error) {
-    throw error instanceof AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
+    throw error instanceof room.AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
   }
 }
 

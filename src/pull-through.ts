@@ -15,11 +15,12 @@ import { LiveUpstreams, policyOf } from './reload.ts'
 import type { LocalStore } from './storage/registry.ts'
 import type { Logger } from './telemetry/logger.ts'
 import { AuthFile } from './upstream/auth-file.ts'
+import { UpstreamCallerRights } from './upstream/caller-rights.ts'
 import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
 import { anonymousAccess, ConfiguredCredentials, type CredentialSource } from './upstream/credentials.ts'
 import { helperServer } from './upstream/docker-config.ts'
 import { mirrored, type Mirror } from './upstream/mirrored.ts'
-import { UpstreamRegistry } from './upstream/upstream-registry.ts'
+import { UpstreamRegistry, type UpstreamOptions } from './upstream/upstream-registry.ts'
 
 export interface RegistryParts {
   readonly store: LocalStore
@@ -40,6 +41,9 @@ export interface OpenedRegistry {
   readonly reload: (config: Config) => void
 }
 
+/** How an upstream or a mirror is reached, whoever asks. */
+type Way = Omit<UpstreamOptions, 'credentials' | 'reserve'>
+
 /** What it opens is disposed with `opening`. */
 export function openRegistry(
   config: Config,
@@ -51,21 +55,13 @@ export function openRegistry(
   if (proxy === undefined) return { registry: store, proxy: undefined, places: [], reload: () => {} }
   const places: PlaceSource[] = []
   const live = new LiveUpstreams()
+  const wayTo = ({ url, tls, httpProxy, realms }: MirrorConfig | UpstreamConfig): Way => {
+    const tracer = instruments.tracerOf(url.origin)
+    return { url, tls, proxies: httpProxy, realms, timeouts: proxy.timeouts, tracer, userAgent, logger }
+  }
   const openSource = (title: string, access: MirrorConfig | UpstreamConfig, reserve: number): UpstreamSource => {
-    const source = opening.use(
-      new UpstreamRegistry({
-        url: access.url,
-        credentials: live.credentials(title, access, () => credentialsOf(access, logger)),
-        tls: access.tls,
-        proxies: access.httpProxy,
-        realms: access.realms,
-        timeouts: proxy.timeouts,
-        reserve,
-        tracer: instruments.tracerOf(access.url.origin),
-        userAgent,
-        logger,
-      }),
-    )
+    const credentials = live.credentials(title, access, () => credentialsOf(access, logger))
+    const source = opening.use(new UpstreamRegistry({ ...wayTo(access), credentials, reserve }))
     places.push({
       upstream: title,
       host: access.url.host,
@@ -80,7 +76,7 @@ export function openRegistry(
     const mirrors = upstream.mirrors.map((mirror): Mirror => {
       return { source: openSource(title, mirror, 0), trusted: mirror.trusted }
     })
-    const { name, aliases, library } = upstream
+    const { name, aliases, library, access } = upstream
     return live.upstream({
       name,
       aliases,
@@ -89,6 +85,7 @@ export function openRegistry(
       reserve: upstream.reserve,
       default: upstream.default,
       host: upstream.url.host,
+      rights: access === 'client' ? opening.use(new UpstreamCallerRights(wayTo(upstream))) : undefined,
       source: mirrors.length === 0 ? main : mirrored(main, mirrors, logger),
     })
   })

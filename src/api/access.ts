@@ -1,8 +1,10 @@
 // What a request needs, and what is said to one that has not got it.
 import type { Reply, Request } from '../http/exchange.ts'
+import { isDigest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
 import type { AccessAction, AccessController, AccessRecord } from '../registry/access.ts'
+import type { AskedObject } from '../registry/caller-rights.ts'
 import type { Trace } from '../registry/call.ts'
 import type { Registry, RepositoryOptions } from '../registry/registry.ts'
 import { problemReply } from './problem.ts'
@@ -57,6 +59,7 @@ export class Guard {
     const { challenge } = decision
     if (decision.isGranted) {
       if (decision.user !== undefined) trace.user = decision.user
+      trace.granted = records.flatMap(({ place }) => place ?? [])
       return challenge === undefined ? undefined : { challenge }
     }
     request.log['code'] = 'UNAUTHORIZED'
@@ -73,11 +76,23 @@ export class Guard {
     const place = this.#placeOf(route.name, namespaces)
     // What a token server knows of `ns` is nothing: it is asked about the one name that the repository has here.
     const name = namespaces.length === 0 ? route.name : (place ?? route.name)
-    const records = (actions[request.method] ?? ['*']).map((action) => record(name, action, place))
+    const asked = { name: route.name, namespace: namespaces[0] }
+    const object = objectOf(route)
+    const records = (actions[request.method] ?? ['*']).map((action): AccessRecord => {
+      return { type: 'repository', name, action, place, asked, object }
+    })
     const from = query.get('from')
     // A mount from what is no repository's name is none.
-    if (from !== null && from !== name && isRepositoryName(from))
-      records.push(record(from, 'pull', this.#placeOf(from, [])))
+    if (from !== null && from !== name && isRepositoryName(from)) {
+      records.push({
+        type: 'repository',
+        name: from,
+        action: 'pull',
+        place: this.#placeOf(from, []),
+        asked: { name: from, namespace: undefined },
+        object: blobOf(query.get('mount') ?? ''),
+      })
+    }
     return records
   }
 
@@ -99,8 +114,26 @@ export type GuardedReply =
   | { readonly reply: Reply; readonly challenge?: undefined }
   | { readonly reply?: undefined; readonly challenge: string }
 
-function record(name: string, action: AccessAction, place: RepositoryName | undefined): AccessRecord {
-  return { type: 'repository', name, action, place }
+function objectOf(route: Route): AskedObject | undefined {
+  switch (route.kind) {
+    case 'manifest':
+      return route.reference.kind === 'tag' ? route.reference : { kind: 'manifest', digest: route.reference.digest }
+    case 'referrers':
+      return { kind: 'manifest', digest: route.digest }
+    case 'blob':
+      return blobOf(route.digest)
+    case 'root':
+    case 'base':
+    case 'catalog':
+    case 'tags':
+    case 'uploads':
+    case 'upload':
+      return undefined
+  }
+}
+
+function blobOf(digest: string): AskedObject | undefined {
+  return isDigest(digest) ? { kind: 'blob', digest } : undefined
 }
 
 /** As distribution has it: the rights that would have been needed. */

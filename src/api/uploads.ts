@@ -154,9 +154,10 @@ async function mountBlob(
   digest: Digest,
   from: RepositoryName,
 ): Promise<boolean> {
-  const { user } = call.trace ?? {}
+  const { user, granted } = call.trace ?? {}
   try {
-    await registry.repository(from, { trace: user === undefined ? {} : { user } }).blobs.stat(digest, call)
+    const trace = { granted, ...(user === undefined ? {} : { user }) } // and nothing of the request: nobody pulls there
+    await registry.repository(from, { trace }).blobs.stat(digest, call)
     await repository.blobs.link(digest, { ...call, from })
     return true
   } catch (error) {

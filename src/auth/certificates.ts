@@ -6,8 +6,20 @@ import { KeyError, trusted, type TrustedKey } from './trusted-keys.ts'
 /** A leaf, and what lies between it and a root. */
 const maxChain = 5
 
-/** @throws KeyError where it holds no certificate, or one that cannot be read */
-export function parseBundle(pem: string): readonly X509Certificate[] {
+/** What a bundle of certificates makes trusted. */
+export interface Trust {
+  readonly roots: readonly X509Certificate[]
+  /** Their keys, by their names. */
+  readonly keys: ReadonlyMap<string, TrustedKey>
+}
+
+/** @throws KeyError where it holds no certificate, or one that cannot be read, or whose key is of no use */
+export function parseTrust(pem: string): Trust {
+  const roots = parseBundle(pem)
+  return { roots, keys: bundleKeys(roots) }
+}
+
+function parseBundle(pem: string): readonly X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   if (blocks.length === 0) throw new KeyError('no certificate in PEM is in it')
   return blocks.map((block) => {
@@ -19,8 +31,8 @@ export function parseBundle(pem: string): readonly X509Certificate[] {
   })
 }
 
-/** Their keys, under both names that token servers use: RFC 7638's thumbprint, and libtrust's fingerprint. */
-export function bundleKeys(bundle: readonly X509Certificate[]): ReadonlyMap<string, TrustedKey> {
+/** Under both names that token servers use: RFC 7638's thumbprint, and libtrust's fingerprint. */
+function bundleKeys(bundle: readonly X509Certificate[]): ReadonlyMap<string, TrustedKey> {
   const keys = new Map<string, TrustedKey>()
   for (const { publicKey } of bundle) {
     const key = trusted(publicKey)
@@ -45,19 +57,18 @@ export function keyOfChain(x5c: unknown, roots: readonly X509Certificate[], now:
     throw new KeyError('not a chain of certificates')
   const [leaf, ...between] = x5c.map(parseLink)
   if (leaf === undefined) throw new KeyError('not a chain of certificates')
+  if (!isValid(leaf, now)) throw new KeyError('a certificate is not valid now')
+  // An authority may have several certificates of one name and key: those that have ended are as good as not there.
+  const livingRoots = roots.filter((one) => isValid(one, now))
+  const living = between.filter((one) => isValid(one, now))
   let current = leaf
   for (;;) {
-    checkTime(current, now)
     const { fingerprint256 } = current
     if (roots.some((root) => root.fingerprint256 === fingerprint256)) return trusted(leaf.publicKey)
-    const root = roots.find((one) => isIssuer(one, current))
-    if (root !== undefined) {
-      checkTime(root, now)
-      return trusted(leaf.publicKey)
-    }
-    const next = between.findIndex((one) => isIssuer(one, current))
-    const [issuer] = next < 0 ? [] : between.splice(next, 1)
-    if (issuer === undefined) throw new KeyError('the certificates lead to none that is trusted')
+    if (livingRoots.some((one) => isIssuer(one, current))) return trusted(leaf.publicKey)
+    const next = living.findIndex((one) => isIssuer(one, current))
+    const [issuer] = next < 0 ? [] : living.splice(next, 1)
+    if (issuer === undefined) throw new KeyError('the certificates lead to none that is trusted and valid now')
     current = issuer
   }
 }
@@ -76,6 +87,6 @@ function isIssuer(issuer: X509Certificate, certificate: X509Certificate): boolea
   return issuer.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
 }
 
-function checkTime({ validFromDate, validToDate }: X509Certificate, now: Date): void {
-  if (now < validFromDate || now > validToDate) throw new KeyError('a certificate is not valid now')
+function isValid({ validFromDate, validToDate }: X509Certificate, now: Date): boolean {
+  return now >= validFromDate && now <= validToDate
 }

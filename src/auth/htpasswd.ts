@@ -1,7 +1,7 @@
 // Users and passwords from a file. Every user of it has every right, unless a policy says otherwise.
-import { randomBytes, randomInt } from 'node:crypto'
+import { createHmac, randomBytes, randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import bcrypt from 'bcrypt'
@@ -10,8 +10,9 @@ import type { Logger } from '../telemetry/logger.ts'
 import { parseBasic } from './basic.ts'
 import { basicChallenge } from './challenge.ts'
 import type { Controller, Unverified, Verified } from './controller.ts'
-import { HtpasswdError, HtpasswdFile, type Htpasswd } from './htpasswd-file.ts'
+import { HtpasswdError, parseHtpasswd, type Htpasswd } from './htpasswd-file.ts'
 import { PasswordChecks, type Compare } from './password-checks.ts'
+import { WatchedFile } from './watched-file.ts'
 
 export interface HtpasswdOptions {
   readonly realm: string
@@ -32,10 +33,10 @@ const waiting = 100
 
 export class HtpasswdController implements Controller {
   readonly #realm: string
-  readonly #file: HtpasswdFile
+  readonly #file: WatchedFile<Htpasswd>
   readonly #checks: PasswordChecks
 
-  private constructor(realm: string, file: HtpasswdFile, checks: PasswordChecks) {
+  private constructor(realm: string, file: WatchedFile<Htpasswd>, checks: PasswordChecks) {
     this.#realm = realm
     this.#file = file
     this.#checks = checks
@@ -44,7 +45,7 @@ export class HtpasswdController implements Controller {
   /** Where there is no file one is made, with a user of its own. @throws where it cannot be read, or would let nobody in */
   static async open({ realm, path, logger, compare = bcryptCompare, clock }: HtpasswdOptions): Promise<Controller> {
     await createMissing(path, logger)
-    const file = await HtpasswdFile.open({ path, logger, clock })
+    const file = await WatchedFile.open({ path, parse: parseHtpasswd, logger, clock })
     const { users, ignored } = await file.content()
     if (users.size === 0) throw new HtpasswdError('it holds no password that is hashed by bcrypt (htpasswd -B)')
     if (ignored > 0) logger.warn({ lines: ignored }, 'passwords that are not hashed by bcrypt never match')
@@ -59,7 +60,7 @@ export class HtpasswdController implements Controller {
     const content = await this.#file.content()
     const hash = content.users.get(user)
     // Whoever is unknown, or sends what can be no password, waits as long as who is wrong (T-87).
-    const isRight = await this.#checks.isRight(user, password.subarray(0, maxPassword), hash ?? decoyOf(content))
+    const isRight = await this.#checks.isRight(user, password.subarray(0, maxPassword), hash ?? decoyOf(user, content))
     if (!isRight || hash === undefined || !isPassword(password)) return { reason: 'wrong user or password' }
     return { user, claims: {} }
   }
@@ -81,18 +82,26 @@ function isPassword(password: Buffer): boolean {
 const alphabet = './ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const decoySalt = Array.from({ length: 53 }, () => alphabet[randomInt(alphabet.length)]).join('')
 
-/** The hash of nothing that anybody knows, as dear as the file's first. */
-function decoyOf({ users }: Htpasswd): string {
-  const [first] = users.values()
-  return `${first?.slice(0, 7) ?? '$2b$10$'}${decoySalt}`
+const decoyKey = randomBytes(32)
+
+/**
+ * The hash of nothing that anybody knows, as dear as some user's, for the same name always the same: where hashes are
+ * not all equally dear, it must not show by that either who is in the file.
+ */
+function decoyOf(user: string, { users }: Htpasswd): string {
+  const hashes = [...users.values()]
+  const pick = createHmac('sha256', decoyKey).update(user).digest().readUInt32BE() % Math.max(1, hashes.length)
+  return `${hashes[pick]?.slice(0, 7) ?? '$2b$10$'}${decoySalt}`
 }
 
-/** As distribution does: a user `docker`, whose password is shown this once. */
+/** As distribution does: a user `docker`, whose password is shown this once. Whoever is killed on the way leaves no half of it. */
 async function createMissing(path: string, logger: Logger): Promise<void> {
   if (existsSync(path)) return
   const password = randomBytes(24).toString('base64url')
   await mkdir(dirname(path), { recursive: true })
-  await writeFile(path, `docker:${await bcrypt.hash(password, 10)}\n`, { flag: 'wx', mode: 0o600, flush: true })
+  const unfinished = `${path}.${randomBytes(8).toString('hex')}`
+  await writeFile(unfinished, `docker:${await bcrypt.hash(password, 10)}\n`, { flag: 'wx', mode: 0o600, flush: true })
+  await rename(unfinished, path)
   logger.warn(
     { path, user: 'docker', initial: password },
     'the htpasswd file was missing: one is made, and its password shown this once',

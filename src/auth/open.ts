@@ -1,4 +1,5 @@
 // From what is configured to whoever decides.
+import { existsSync } from 'node:fs'
 import type { AccessController } from '../registry/access.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Controller } from './controller.ts'
@@ -29,6 +30,17 @@ export class AccessSetupError extends Error {
 export async function openAccess(options: AccessOptions): Promise<AccessController> {
   const { anonymous, policy } = options
   return new Gate({ controller: await openController(options), anonymous, policy })
+}
+
+/**
+ * Looks into the files as `openAccess` does; makes none, and fetches nothing.
+ * @throws AccessSetupError as that does
+ */
+export async function checkAccess(options: AccessOptions): Promise<void> {
+  const { controller } = options
+  if (controller.kind === 'htpasswd' && !existsSync(controller.path)) return // one is made at start
+  const isFetched = controller.kind === 'token' && controller.jwks instanceof URL
+  await openController({ ...options, controller: isFetched ? { ...controller, jwks: undefined } : controller })
 }
 
 /** What one way does not need is not loaded for it. */

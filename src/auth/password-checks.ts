@@ -14,7 +14,7 @@ export interface PasswordCheckOptions {
   readonly running: number
   /** How many may wait for one of these to end. */
   readonly waiting: number
-  /** Milliseconds since 1970; for tests. */
+  /** A clock in milliseconds that never goes back; for tests. */
   readonly now?: (() => number) | undefined
 }
 
@@ -33,7 +33,7 @@ export class PasswordChecks {
   readonly #queue: (() => void)[] = []
   #running = 0
 
-  constructor({ compare, running, waiting, now = Date.now }: PasswordCheckOptions) {
+  constructor({ compare, running, waiting, now = () => performance.now() }: PasswordCheckOptions) {
     this.#compare = compare
     this.#limits = { running, waiting }
     this.#now = now

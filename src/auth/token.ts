@@ -1,16 +1,15 @@
 // Bearer tokens (JWT, RFC 7519) of a token server, as distribution has them: what they are signed with is looked up in what
 // is configured, never in the token.
-import { readFile } from 'node:fs/promises'
-import type { X509Certificate } from 'node:crypto'
 import { errors, jwtVerify, type JWTPayload } from 'jose'
 import { findAmbiguousKey } from '../oci/ambiguous-keys.ts'
 import type { AccessFacts, AccessRecord } from '../registry/access.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { bundleKeys, keyOfChain, parseBundle } from './certificates.ts'
+import { keyOfChain, parseTrust, type Trust } from './certificates.ts'
 import { bearerChallenge } from './challenge.ts'
 import type { ChallengeError, Controller, Unverified, Verified } from './controller.ts'
 import { RemoteKeys } from './remote-keys.ts'
-import { isObject, KeyError, parseKeySet, type FindKey, type TrustedKey } from './trusted-keys.ts'
+import { isObject, KeyError, parseKeySet, type TrustedKey } from './trusted-keys.ts'
+import { WatchedFile } from './watched-file.ts'
 
 export interface TokenSettings {
   readonly realm: string
@@ -32,6 +31,8 @@ export interface TokenOptions extends TokenSettings {
   readonly logger: Logger
   /** Milliseconds since 1970; for tests. */
   readonly now?: (() => number) | undefined
+  /** In milliseconds, never set back; for tests. */
+  readonly clock?: (() => number) | undefined
 }
 
 const maxToken = 8192
@@ -51,28 +52,36 @@ class TokenError extends Error {
   override readonly name = 'TokenError'
 }
 
+/** Where keys that are trusted come from. */
+interface KeySources {
+  readonly bundle: WatchedFile<Trust> | undefined
+  readonly set: WatchedFile<ReadonlyMap<string, TrustedKey>> | undefined
+  readonly remote: RemoteKeys | undefined
+}
+
 export class TokenController implements Controller {
   readonly #options: TokenOptions
-  readonly #roots: readonly X509Certificate[]
-  readonly #findKey: FindKey
+  readonly #sources: KeySources
 
-  private constructor(options: TokenOptions, roots: readonly X509Certificate[], findKey: FindKey) {
+  private constructor(options: TokenOptions, sources: KeySources) {
     this.#options = options
-    this.#roots = roots
-    this.#findKey = findKey
+    this.#sources = sources
   }
 
-  /** Files are read once. Keys that are fetched may come later. @throws where a file cannot be read, or has no keys */
+  /** Keys that are fetched may come later. @throws where a file cannot be read, or has no keys */
   static async open(options: TokenOptions): Promise<TokenController> {
-    const { rootCertBundle, jwks, logger } = options
-    const roots = rootCertBundle === undefined ? [] : parseBundle(await readFile(rootCertBundle, 'utf8'))
-    const named = new Map(bundleKeys(roots))
-    if (typeof jwks === 'string') {
-      for (const [kid, key] of parseKeySet(await readFile(jwks, 'utf8'), { allowsSecrets: true })) named.set(kid, key)
+    const { rootCertBundle, jwks, logger, clock } = options
+    const file = { logger, clock }
+    const sources = {
+      bundle:
+        rootCertBundle === undefined
+          ? undefined
+          : await WatchedFile.open({ ...file, path: rootCertBundle, parse: parseTrust }),
+      set: typeof jwks === 'string' ? await WatchedFile.open({ ...file, path: jwks, parse: parseOwnSet }) : undefined,
+      remote: jwks instanceof URL ? new RemoteKeys({ url: jwks, logger }) : undefined,
     }
-    const remote = jwks instanceof URL ? new RemoteKeys({ url: jwks, logger }) : undefined
-    void remote?.refresh()
-    return new TokenController(options, roots, async (kid) => named.get(kid) ?? (await remote?.find(kid)))
+    void sources.remote?.refresh()
+    return new TokenController(options, sources)
   }
 
   async verify({ authorization = '' }: AccessFacts, records: readonly AccessRecord[]): Promise<Verified | Unverified> {
@@ -124,16 +133,31 @@ export class TokenController implements Controller {
 
   /** @throws KeyError, TokenError where it is signed by nobody that we trust, or not in the way that goes with the key */
   async #keyFor({ alg, kid, x5c }: Readonly<Record<string, unknown>>, now: Date): Promise<TrustedKey> {
-    const key = x5c === undefined ? await this.#named(kid) : keyOfChain(x5c, this.#roots, now)
+    const key = x5c === undefined ? await this.#named(kid) : await this.#ofChain(x5c, now)
     if (typeof alg !== 'string' || !key.algorithms.includes(alg)) throw new TokenError('its algorithm is not the key’s')
     return key
   }
 
+  async #ofChain(x5c: unknown, now: Date): Promise<TrustedKey> {
+    const trust = await this.#sources.bundle?.content()
+    return keyOfChain(x5c, trust?.roots ?? [], now)
+  }
+
   async #named(kid: unknown): Promise<TrustedKey> {
-    const key = typeof kid === 'string' ? await this.#findKey(kid) : undefined
+    const key = typeof kid === 'string' ? await this.#find(kid) : undefined
     if (key === undefined) throw new TokenError('signed by no key that is trusted')
     return key
   }
+
+  async #find(kid: string): Promise<TrustedKey | undefined> {
+    const { bundle, set, remote } = this.#sources
+    const own = (await set?.content())?.get(kid) ?? (await bundle?.content())?.keys.get(kid)
+    return own ?? (await remote?.find(kid))
+  }
+}
+
+function parseOwnSet(text: string): ReadonlyMap<string, TrustedKey> {
+  return parseKeySet(text, { allowsSecrets: true })
 }
 
 /**

@@ -7,9 +7,6 @@ export interface TrustedKey {
   readonly algorithms: readonly string[]
 }
 
-/** The key of that name; `undefined`: it is none that we trust. */
-export type FindKey = (kid: string) => Promise<TrustedKey | undefined>
-
 export class KeyError extends Error {
   override readonly name = 'KeyError'
 }

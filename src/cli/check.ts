@@ -1,4 +1,5 @@
 // `entrepot check CONFIG`: says what is wrong with a configuration, without starting anything.
+import { checkAuthFiles } from '../app.ts'
 import { ConfigError } from '../config/config-error.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Io } from './io.ts'
@@ -7,7 +8,8 @@ import type { Io } from './io.ts'
 export async function check(path: string | undefined, io: Io): Promise<number> {
   const name = path ?? 'the default configuration'
   try {
-    const { warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
+    const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
+    await checkAuthFiles(config)
     for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
     io.stdout.write(`${name} is valid\n`)
     return 0

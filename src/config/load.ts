@@ -99,13 +99,15 @@ function resolveConfig(input: ConfigInput, context: ResolveContext & { readonly 
   const isRedirectDisabled = input.storage?.redirect?.disable ?? false
   const proxy = resolveProxy(input.proxy ?? {}, context)
   refuseEviction(storage, proxy)
+  const auth = resolveAuth(input.auth ?? {}, context)
+  refuseTwoDoors(auth, proxy)
   const maxEntries = input.catalog?.maxentries ?? defaultMaxEntries
   return {
     log: resolveLog(input.log ?? {}, input.loglevel, context),
     http: resolveHttp(input.http ?? {}, context),
     storage,
     redis,
-    auth: resolveAuth(input.auth ?? {}, context),
+    auth,
     catalog: { maxEntries: maxEntries > 0 ? maxEntries : defaultMaxEntries },
     tags: { maxTags: input.tags?.maxtags || defaultMaxEntries },
     proxy,
@@ -125,6 +127,16 @@ function refuseEviction(storage: StorageConfig, proxy: ProxyConfig | undefined):
   const key = proxy.cache.maxSize === undefined ? 'ttl' : 'maxsize'
   if (key === 'ttl' && proxy.cache.ttl === 0) return
   throw new ConfigError(`proxy.cache.${key}: needs storage.filesystem, found storage.${storage.driver}`)
+}
+
+/** @throws ConfigError where one `Authorization` would have to be for us and for an upstream */
+function refuseTwoDoors(auth: Config['auth'], proxy: ProxyConfig | undefined): void {
+  const upstream = proxy?.upstreams.find(({ access }) => access === 'client')
+  if (upstream === undefined || auth === undefined) return
+  const key = upstream.name === undefined ? 'proxy.access' : `proxy.upstreams.${upstream.name}.access`
+  throw new ConfigError(
+    `${key}: found "client" beside auth: a client has one set of credentials to send, ours or the upstream's`,
+  )
 }
 
 /** A URL guards its own insides; all else is plain data. */

@@ -10,6 +10,7 @@ import { parseSize } from './size.ts'
 import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import {
   accessKeys,
+  accessSchema,
   mirrorsSchema,
   onDeniedSchema,
   onGoneSchema,
@@ -85,6 +86,7 @@ export interface ProxyInput extends AccessInput {
   readonly reserve?: number | undefined
   readonly mirrors?: MirrorInput[] | undefined
   readonly tags?: TagRuleInput[] | undefined
+  readonly access?: UpstreamConfig['access'] | undefined
   readonly upstreams?: Record<string, UpstreamInput> | undefined
   readonly hosted?: string[] | undefined
   readonly freshness?: number | undefined
@@ -115,6 +117,7 @@ export const proxySchema: z.ZodType<ProxyInput> = section({
   reserve: count,
   mirrors: mirrorsSchema,
   tags: tagRulesSchema,
+  access: accessSchema,
   ttl: later(goDuration),
   cachewritetimeout: later(goDuration),
   upstreams: mapOf(upstreamSchema),
@@ -143,6 +146,9 @@ export function resolveProxy(input: ProxyInput, context: ResolveContext): ProxyC
   if (upstreams.length === 0) {
     if (!isEmpty(input)) context.warn('proxy has neither remoteurl nor upstreams, so this is a plain registry')
     return undefined
+  }
+  if (input.offline === true && upstreams.some(({ access }) => access === 'client')) {
+    throw new ConfigError('proxy.offline: found true beside an upstream with access: client, which has to be asked')
   }
   return {
     upstreams,
@@ -177,16 +183,17 @@ function resolveUpstreams(input: ProxyInput, defaults: UpstreamDefaults, context
     return withAliases(upstreams)
   }
   if (named.length > 0) throw new ConfigError('proxy.remoteurl: found beside proxy.upstreams, expected one of them')
-  const { remoteurl, username, password, passwordfile, authfile, exec, tls, realms, reserve, mirrors, tags } = input
-  const access = { username, password, passwordfile, authfile, exec, tls, realms }
-  const only = { url: remoteurl, default: true, ...access, reserve, mirrors, tags }
+  const { remoteurl, username, password, passwordfile, authfile, exec, tls, realms } = input
+  const { reserve, mirrors, tags, access } = input
+  const door = { username, password, passwordfile, authfile, exec, tls, realms }
+  const only = { url: remoteurl, default: true, ...door, reserve, mirrors, tags, access }
   return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], defaults, context)])
 }
 
 /** Beside `upstreams` it would be unclear whose they are. */
 function refuseOuterKeys(input: ProxyInput): void {
-  const access = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'tls', 'realms'] as const
-  const keys = [...access, 'reserve', 'mirrors', 'tags'] as const
+  const door = ['username', 'password', 'passwordfile', 'authfile', 'exec', 'tls', 'realms'] as const
+  const keys = [...door, 'reserve', 'mirrors', 'tags', 'access'] as const
   const found = keys.find((key) => input[key] !== undefined)
   if (found === undefined) return
   throw new ConfigError(`proxy.${found}: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams`)

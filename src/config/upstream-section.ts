@@ -24,6 +24,8 @@ export interface UpstreamConfig {
   /** Whether a cached tag that the upstream refuses us is refused to clients. */
   readonly onDenied: 'serve' | 'deny'
   readonly credentials: UpstreamCredentials
+  /** Who may read its copies: whoever may reach us, or, with `client`, whoever the upstream itself lets pull. */
+  readonly access: 'ours' | 'client'
   readonly tls: UpstreamTls
   /** What it is reached through; `undefined`: nothing. */
   readonly httpProxy: HttpProxyConfig | undefined
@@ -80,6 +82,7 @@ export interface UpstreamInput extends AccessInput {
   readonly tags?: TagRuleInput[] | undefined
   readonly ongone?: UpstreamConfig['onGone'] | undefined
   readonly ondenied?: UpstreamConfig['onDenied'] | undefined
+  readonly access?: UpstreamConfig['access'] | undefined
   readonly aliases?: string[] | undefined
   readonly library?: boolean | undefined
   readonly reserve?: number | undefined
@@ -93,6 +96,7 @@ export interface MirrorInput extends AccessInput {
 
 export const onGoneSchema: z.ZodType<UpstreamConfig['onGone']> = oneOf(['serve', 'forget'])
 export const onDeniedSchema: z.ZodType<UpstreamConfig['onDenied']> = oneOf(['serve', 'deny'])
+export const accessSchema: z.ZodType<UpstreamConfig['access']> = oneOf(['ours', 'client'])
 
 /** Who we are there, and who else may see it: the keys of whatever has a URL that is dialled. */
 export const accessKeys: {
@@ -131,6 +135,7 @@ export const upstreamSchema: z.ZodType<UpstreamInput> = section({
   tags: tagRulesSchema,
   ongone: onGoneSchema,
   ondenied: onDeniedSchema,
+  access: accessSchema,
   aliases: list(alias),
   library: flag,
   reserve: count,
@@ -148,9 +153,17 @@ export function resolveUpstream(
   defaults: UpstreamDefaults,
   context: ResolveContext,
 ): UpstreamConfig {
-  const access = resolveAccess(input, at, defaults.httpProxy, context)
+  const door = resolveAccess(input, at, defaults.httpProxy, context)
+  const access = input.access ?? 'ours'
+  if (access === 'client' && door.credentials.kind === 'anonymous') {
+    throw new ConfigError(
+      `${formatPath([...at.slice(0, -1), 'access'])}: found "client" without credentials of ours, which copies are fetched with; ` +
+        'expected username and passwordfile, authfile or exec beside it',
+    )
+  }
   return {
-    ...access,
+    ...door,
+    access,
     name,
     default: input.default ?? false,
     freshness: input.freshness ?? defaults.freshness,
@@ -161,7 +174,7 @@ export function resolveUpstream(
     reserve: input.reserve ?? 0,
     library: input.library ?? isDockerHub(name, input.url),
     mirrors: (input.mirrors ?? []).map((mirror, index) =>
-      resolveMirror(mirror, [...at.slice(0, -1), 'mirrors', index, 'url'], access.httpProxy, context),
+      resolveMirror(mirror, [...at.slice(0, -1), 'mirrors', index, 'url'], door.httpProxy, context),
     ),
   }
 }

@@ -28,6 +28,11 @@ export interface ProxyBlobsOptions {
   readonly content: ContentStore
   readonly fills: Fills
   readonly named: NamedBlobs
+  /**
+   * Whether a manifest that names a blob is proof of a right to it. Not where some of what is stored is for some clients
+   * only: who can have a manifest of his own copied might name another's blob in it.
+   */
+  readonly isNamingProof: boolean
   readonly trouble: StorageTrouble
   readonly usage: UsageLog | undefined
   /** The running questions to upstreams, and searches for proof, of every repository. */
@@ -129,13 +134,13 @@ export class ProxyBlobs implements BlobSource {
 
   /** @throws RegistryError BLOB_UNKNOWN, UpstreamError: this repository has no claim to the blob, or cannot show it */
   async #prove(digest: Digest, options: CallOptions | undefined): Promise<void> {
-    const { local, named, remote, searches, signal } = this.#options
-    if (await named.isRemembered(local, digest)) return
+    const { local, named, isNamingProof, remote, searches, signal } = this.#options
+    if (isNamingProof && (await named.isRemembered(local, digest))) return
     try {
       if (remote === undefined) throw this.#notCached(digest)
       await this.#statRemote(remote, digest, options)
     } catch (error) {
-      if (!isAbsence(error) && !(error instanceof UpstreamError)) throw error
+      if (!isNamingProof || (!isAbsence(error) && !(error instanceof UpstreamError))) throw error
       const search = async (): Promise<boolean> => await named.search(local, digest, signal)
       if (!(await searches.run(`${local.name}@${digest}`, search, options?.signal))) throw error
     }

@@ -5,6 +5,8 @@ import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrer.ts'
+import type { Trace } from '../registry/call.ts'
+import type { ClaimedRepository } from '../registry/caller-rights.ts'
 import type { CacheLog } from '../registry/cache-log.ts'
 import type { LocalRegistry, Registry, RepositoryOptions } from '../registry/registry.ts'
 import type { ListOptions, Manifest, Repository } from '../registry/source.ts'
@@ -22,7 +24,7 @@ import { NamedBlobs } from './proof.ts'
 import { ReferrerCopies } from './referrer-copies.ts'
 import { ProxyReferrers } from './referrers.ts'
 import { clearedByRemoving, clearedByStoring, remembering } from './remembering.ts'
-import { Selector, titleOf, type Selection, type Upstream } from './selection.ts'
+import { copyTest, Selector, titleOf, type Selection, type Upstream } from './selection.ts'
 import { StorageTrouble } from './storage-trouble.ts'
 import { TagLists } from './tag-lists.ts'
 import { ProxyTags } from './tags.ts'
@@ -69,6 +71,8 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   readonly #stale: StaleAnswers
   readonly #lists: TagLists
   readonly #slow = new Set<Upstream>()
+  /** Whether a repository is a copy that not everybody may have. */
+  readonly #isClaimed: (local: RepositoryName) => boolean
   #patience: number
 
   constructor(local: LocalRegistry, options: ProxyOptions) {
@@ -76,6 +80,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#options = options
     this.#patience = options.patience
     this.#selector = new Selector(options.upstreams, options.hosted)
+    this.#isClaimed = copyTest(options.upstreams.filter(isClaiming), options.hosted)
     this.#freshness = new Freshness(options.confirmations, options.now)
     this.#negative = new NegativeAnswers({ lifetime: options.negative, now: options.now })
     this.#lists = new TagLists({ now: options.now })
@@ -99,6 +104,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       options.trace.upstream = titleOf(selection.upstream)
       options.trace.repository = selection.local
     }
+    checkGranted(selection, options?.trace)
     return this.#pullThrough(name, selection)
   }
 
@@ -112,6 +118,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   removable(name: RepositoryName, options?: RepositoryOptions): RemovableRepository {
     const selection = this.#selector.select(name, options?.namespace)
     if (selection.kind === 'ours') return this.#local.removable(name)
+    checkGranted(selection, options?.trace)
     return clearedByRemoving(this.#local.removable(selection.local), selection.local, this.#negative)
   }
 
@@ -121,11 +128,26 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
   }
 
   holderOf(digest: Digest): RepositoryName | undefined {
-    return this.#local.holderOf(digest)
+    const holder = this.#local.holderOf(digest)
+    return holder !== undefined && this.#isClaimed(holder) ? undefined : holder
   }
 
+  /** Without copies that not everybody may have. */
   list(options?: ListOptions): AsyncIterable<RepositoryName> {
-    return this.#local.list(options)
+    const names = this.#local.list(options)
+    return this.#options.upstreams.some(isClaiming) ? without(names, this.#isClaimed) : names
+  }
+
+  /**
+   * Where an upstream's own word decides who may have the copy that a client means; `undefined`: it is for everybody.
+   * @throws RegistryError NAME_UNKNOWN, NAME_INVALID as `place` does
+   */
+  findClaimed(name: RepositoryName, namespace: string | undefined): ClaimedRepository | undefined {
+    const selection = this.#selector.select(name, namespace)
+    if (selection.kind === 'ours') return undefined
+    const { upstream, remote } = selection
+    const { rights } = upstream
+    return rights && { upstream: titleOf(upstream), repository: remote, rights }
   }
 
   /** For what is asked from now on. */
@@ -165,6 +187,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       content: this.#local.content,
       fills: this.#fills,
       named: this.#named,
+      isNamingProof: !this.#options.upstreams.some(isClaiming),
       trouble: this.#trouble,
       usage,
       stats: this.#stats,
@@ -205,4 +228,21 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     const stale = [...this.#stale.counts].filter(([, count]) => count > 0)
     if (stale.length > 0) this.#options.logger.info({ byUpstream: Object.fromEntries(stale) }, 'stale answers served')
   }
+}
+
+function isClaiming({ rights }: Upstream): boolean {
+  return rights !== undefined
+}
+
+async function* without(
+  names: AsyncIterable<RepositoryName>,
+  isLeftOut: (name: RepositoryName) => boolean,
+): AsyncGenerator<RepositoryName, void> {
+  for await (const name of names) if (!isLeftOut(name)) yield name
+}
+
+/** @throws RegistryError NAME_UNKNOWN where the upstream was not asked about this client, or for another repository's sake */
+function checkGranted({ upstream, local }: Extract<Selection, { kind: 'upstream' }>, trace: Trace | undefined): void {
+  if (upstream.rights === undefined || trace?.granted?.includes(local) === true) return
+  throw new RegistryError('NAME_UNKNOWN', { name: local })
 }

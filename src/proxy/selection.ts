@@ -2,6 +2,7 @@
 import { RegistryError } from '../oci/error.ts'
 import { globPattern } from '../oci/glob.ts'
 import { isRepositoryName, type RepositoryName, type Tag } from '../oci/reference.ts'
+import type { CallerRights } from '../registry/caller-rights.ts'
 import type { UpstreamSource } from '../registry/upstream-source.ts'
 
 /** What names of repositories an upstream claims. */
@@ -35,6 +36,8 @@ export interface Upstream extends Claim, UpstreamPolicy {
   /** Where it leaves us fewer pulls than this, tags that are here are not fetched anew. */
   readonly reserve: number
   readonly source: UpstreamSource
+  /** Where its own word to each client decides who may have the copies. */
+  readonly rights?: CallerRights | undefined
 }
 
 export interface TagRule {

@@ -1,5 +1,6 @@
 // Who may do what: the rights that a request needs, and whoever decides about them. Decided before anything is looked up.
 import type { RepositoryName } from '../oci/reference.ts'
+import type { AskedObject } from './caller-rights.ts'
 
 export type AccessAction = 'pull' | 'push' | 'delete' | '*'
 
@@ -11,6 +12,10 @@ export interface AccessRecord {
   readonly action: AccessAction
   /** The repository's one name in our storage, whatever a client calls it; `undefined`: it can be none of ours. */
   readonly place?: RepositoryName | undefined
+  /** In which of the client's words the place was found: the name in the path, and `ns`. */
+  readonly asked?: { readonly name: RepositoryName; readonly namespace: string | undefined } | undefined
+  /** What of the repository is asked for, where that is one thing. */
+  readonly object?: AskedObject | undefined
 }
 
 /** What of a request may bear on the decision. */

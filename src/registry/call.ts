@@ -1,4 +1,5 @@
 // What every call of the contract can be given.
+import type { RepositoryName } from '../oci/reference.ts'
 
 export interface CallOptions {
   /** Ends the caller's wait. Work that others wait for too goes on without it. */
@@ -21,6 +22,11 @@ export interface Trace {
   readonly request?: RequestFacts | undefined
   /** Who asks, where that was proven. */
   user?: string
+  /**
+   * Places in our storage that the client was let into. What an upstream shows to some clients only is shown nowhere else,
+   * wherever a decorator may lead the request.
+   */
+  granted?: readonly RepositoryName[] | undefined
   /**
    * Set by a decorator that waits for it: called once, when the request has been answered, with the status; with none where
    * the client left before.

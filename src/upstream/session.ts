@@ -3,7 +3,7 @@ import type { RepositoryName } from '../oci/reference.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { RequestTracer } from '../registry/request-tracer.ts'
 import type { UpstreamCondition } from '../registry/upstream-source.ts'
-import type { Logger } from '../telemetry/logger.ts'
+import { silentLogger, type Logger } from '../telemetry/logger.ts'
 import type { Answer } from './answer.ts'
 import { Authorizer, type Access, type Authorization } from './authorizer.ts'
 import { Bounds, type Resolve } from './bounds.ts'
@@ -69,24 +69,26 @@ export class Session implements AsyncDisposable {
   readonly #refusals = new Refusals()
   readonly #breaker: Breaker
   readonly #holds: Holds
-  readonly #budget: Budget
+  readonly #budget: Budget | undefined
   readonly #own: Authorizer
   readonly #strangers = new Map<string, Authorizer>()
 
-  constructor(options: SessionOptions) {
+  /** @param lender whose connections it uses, and whose word on the upstream's health it heeds, instead of its own */
+  constructor(options: SessionOptions, lender?: Session) {
     const { url, logger, credentials, realms, resolve, reserve, clock } = options
     this.#options = options
     this.host = url.host
     this.#origin = url.origin
     this.#base = `${url.origin}${url.pathname.replace(/\/+$/, '')}/v2`
-    this.#bounds = new Bounds({ upstream: url, realms, resolve })
-    this.#transport = new Transport({ ...options, bounds: this.#bounds })
+    this.#bounds = lender === undefined ? new Bounds({ upstream: url, realms, resolve }) : lender.#bounds
+    this.#transport = lender === undefined ? new Transport({ ...options, bounds: this.#bounds }) : lender.#transport
     this.#tokens = new TokenCache({
       onRenewalFailure: (error) => logger.warn({ host: url.host, error }, 'a token could not be renewed ahead of time'),
     })
-    this.#breaker = new Breaker({ host: url.host, logger, clock })
-    this.#holds = new Holds({ logger, clock })
-    this.#budget = new Budget({ host: url.host, reserve, logger, clock })
+    this.#breaker = lender === undefined ? new Breaker({ host: url.host, logger, clock }) : lender.#breaker
+    // What the upstream counts of somebody else's account holds nobody back but him, and is no news of ours.
+    this.#holds = new Holds({ logger: lender === undefined ? logger : silentLogger, clock })
+    this.#budget = lender === undefined ? new Budget({ host: url.host, reserve, logger, clock }) : undefined
     this.#own = this.#authorizer(url, credentials, realms)
   }
 
@@ -94,8 +96,16 @@ export class Session implements AsyncDisposable {
     await this.#transport[Symbol.asyncDispose]()
   }
 
+  /**
+   * The same upstream for somebody else: no token, refusal or challenge of anybody's is his, nor are his anybody's. Its
+   * connections are these here, which it does not close.
+   */
+  as(credentials: CredentialSource): Session {
+    return new Session({ ...this.#options, credentials }, this)
+  }
+
   condition(): UpstreamCondition {
-    return { isReachable: !this.#breaker.isOpen, pullsLeft: this.#budget.left }
+    return { isReachable: !this.#breaker.isOpen, pullsLeft: this.#budget?.left }
   }
 
   traffic(): Traffic {
@@ -146,7 +156,7 @@ export class Session implements AsyncDisposable {
     const signal = deadline?.signal ?? request.signal
     try {
       const answer = await this.#sendAuthorized({ ...request, signal }, { ...access, signal })
-      this.#budget.note(answer.header('ratelimit-limit'), answer.header('ratelimit-remaining'))
+      this.#budget?.note(answer.header('ratelimit-limit'), answer.header('ratelimit-remaining'))
       const trouble = troubleOf(answer)
       if (trouble === undefined) passage.succeed()
       else passage.fail(trouble)

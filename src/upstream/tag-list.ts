@@ -42,6 +42,14 @@ export async function* listTags(
   }
 }
 
+/** Some tag of the repository; `undefined` where it has none. @throws as `listTags` */
+export async function someTag(session: Session, repository: RepositoryName): Promise<Tag | undefined> {
+  const headers = { accept: 'application/json' }
+  const answer = await session.send({ method: 'GET', kind: 'list', repository, target: 'tags/list?n=1', headers })
+  if (answer.status !== 200) throw await refusal(answer, repository)
+  return (await readPage(answer))[0]
+}
+
 function inByteOrder(a: Tag, b: Tag): number {
   if (a === b) return 0
   return a < b ? -1 : 1 // tags are ASCII

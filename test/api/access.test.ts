@@ -93,7 +93,7 @@ test('nothing is looked up, and no body is read, for a client without rights, or
   assert.deepEqual(touched, [])
 })
 
-test('the controller hears who asks, with what, for which rights, and by which name here', async () => {
+test('the controller hears who asks, with what, for which rights, of what, and by which names', async () => {
   const heard: (readonly [AccessFacts, readonly AccessRecord[]])[] = []
   const authorize = async (facts: AccessFacts, records: readonly AccessRecord[]): Promise<AccessDecision> => {
     heard.push([facts, records])
@@ -103,18 +103,21 @@ test('the controller hears who asks, with what, for which rights, and by which n
   const headers = { authorization: 'Basic x', host: 'our.test', 'x-forwarded-for': '198.51.100.1' }
   await send(handler, 'POST', `/v2/a/b/blobs/uploads/?mount=${digest}&from=c`, headers)
   await send(handler, 'GET', '/v2/a/b/tags/list?ns=up.test', headers)
+  await send(handler, 'GET', '/v2/a/b/manifests/v1', headers)
   const facts = { authorization: 'Basic x', host: 'our.test', address: '192.0.2.1' }
-  const repository = (name: string, action: string, place: string): unknown => ({
+  const right = (name: string, action: string, place: string, more: object = {}): unknown => ({
     type: 'repository',
     name,
     action,
     place,
+    asked: { name, namespace: undefined },
+    object: undefined,
+    ...more,
   })
+  const blob = { object: { kind: 'blob', digest } }
   assert.deepEqual(heard, [
-    [
-      facts,
-      [repository('a/b', 'pull', 'here/a/b'), repository('a/b', 'push', 'here/a/b'), repository('c', 'pull', 'here/c')],
-    ],
-    [facts, [repository('here/a/b', 'pull', 'here/a/b')]],
+    [facts, [right('a/b', 'pull', 'here/a/b'), right('a/b', 'push', 'here/a/b'), right('c', 'pull', 'here/c', blob)]],
+    [facts, [right('here/a/b', 'pull', 'here/a/b', { asked: { name: 'a/b', namespace: 'up.test' } })]],
+    [facts, [right('a/b', 'pull', 'here/a/b', { object: { kind: 'tag', tag: 'v1' } })]],
   ])
 })

@@ -9,7 +9,8 @@ import { TokenController, type TokenOptions } from '../../src/auth/token.ts'
 import { keyId } from '../../src/schema1/public-key.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
-import { issuedBy, makeAuthority, selfSigned, type Certified } from '../support/certificates.ts'
+import { issuedBy, makeAuthority, selfSigned } from '../support/certificates.ts'
+import { chained, der } from './chained.ts'
 import {
   claims,
   ec,
@@ -42,16 +43,6 @@ const staleBetween = authority.issue({ isAuthority: true, validFrom: -10, validT
 const byBetween = issuedBy(between)
 const byStaleBetween = issuedBy(staleBetween)
 const byLeaf = issuedBy(leaf)
-
-function der({ certificate }: Certified): string {
-  return new X509Certificate(certificate).raw.toString('base64')
-}
-
-/** A token that carries a chain, signed by the key of `by`. */
-function chained(chain: unknown, by: Certified, header: Record<string, unknown> = {}): string {
-  const signed = (data: string): Buffer => sign('sha256', Buffer.from(data), { key: by.key, dsaEncoding: 'ieee-p1363' })
-  return token({ alg: 'ES256', x5c: chain, ...header }, claims, signed)
-}
 
 const good = minted()
 const [header = '', payload = '', signature = ''] = good.split('.')
@@ -248,6 +239,23 @@ async function open(options: Partial<TokenOptions> = {}): Promise<TokenControlle
 
 const facts = { address: undefined, host: undefined }
 const wanted = { type: 'repository', name: 'team/app', action: 'pull' } as const
+
+test('an authority whose first certificate has ended is trusted by its next one, and by no ended one', async () => {
+  await using folder = await temporaryFolder()
+  const rootCertBundle = join(folder.path, 'bundle.pem')
+  const ended = authority.again({ validFrom: -10, validTo: -5 })
+  const text = chained([der(leaf)], leaf)
+  for (const [bundle, isGood] of [
+    [ended + authority.certificate, true],
+    [authority.certificate + ended, true],
+    [ended, false],
+  ] as const) {
+    await writeFile(rootCertBundle, bundle)
+    const controller = await open({ rootCertBundle })
+    const verdict = await controller.verify({ ...facts, authorization: `Bearer ${text}` }, [wanted])
+    assert.equal('user' in verdict, isGood)
+  }
+})
 
 test('T-84: of the hostile tokens none gets in, and none is a failure of ours', async () => {
   const controller = await open()

@@ -1,7 +1,7 @@
 // Users and passwords from a file.
 import bcrypt from 'bcrypt'
 import assert from 'node:assert/strict'
-import { readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { Controller } from '../../src/auth/controller.ts'
@@ -103,6 +103,20 @@ test('T-87: a password that bcrypt would cut is refused, and so is one with a NU
   assert.equal(compared.length, 2) // the longer one is known from the shorter by its beginning
 })
 
+test('T-87: where hashes are not all equally dear, nobody can tell by that who is unknown', async (context) => {
+  const costs = [4, 5, 4, 6]
+  const lines = costs.map(async (cost, index) => `user${index}:${await bcrypt.hash('x', cost)}`)
+  const { userOf, compared } = await openFile(context, (await Promise.all(lines)).join('\n'))
+  const costOf = async (name: string): Promise<string> => {
+    assert.equal(await userOf(basic(name, `wrong${compared.length}`)), '(wrong user or password)')
+    return compared.at(-1)?.hash.slice(4, 6) ?? ''
+  }
+  const seen = new Map<string, string>()
+  for (let index = 0; index < 100; index += 1) seen.set(`nobody${index}`, await costOf(`nobody${index}`))
+  assert.deepEqual([...new Set(seen.values())].toSorted(), ['04', '05', '06'])
+  for (const [name, cost] of seen) assert.equal(await costOf(name), cost)
+})
+
 test('a password that was right is not compared again, a wrong one is', async (context) => {
   const { userOf, compared } = await openFile(context, await htpasswdOf('me'))
   for (let time = 0; time < 3; time += 1) assert.equal(await userOf(basic('me', 'me-password')), 'me')
@@ -138,7 +152,7 @@ test('a file that turns bad keeps its old content, and is told of once', async (
   }
   assert.deepEqual(
     lines.map(({ level, msg }) => [level, msg]),
-    Array.from({ length: 2 }, () => ['warn', 'the htpasswd file cannot be read: what it said last counts']),
+    Array.from({ length: 2 }, () => ['warn', 'a file of auth cannot be read: what it said last counts']),
   )
   assert.doesNotMatch(JSON.stringify(lines), /asecret/)
   await writeFile(file, await htpasswdOf('you'))
@@ -161,6 +175,14 @@ test('T-88: a missing file is made, with a user and a random password that is sh
   assert.match(String(passwords[0]), /^[\w-]{32}$/)
   assert.equal((await stat(path)).mode & 0o777, 0o600)
   assert.match(await readFile(path, 'utf8'), /^docker:\$2b\$10\$[^\n]+\n$/)
+})
+
+test('T-88: of two that find no file each starts, and nothing but a whole file is left', async () => {
+  await using folder = await temporaryFolder()
+  const options = { realm: 'ours', path: join(folder.path, 'htpasswd'), logger: recordingLogger().logger }
+  await Promise.all([HtpasswdController.open(options), HtpasswdController.open(options)])
+  assert.deepEqual(await readdir(folder.path), ['htpasswd'])
+  assert.match(await readFile(options.path, 'utf8'), /^docker:\$2b\$10\$[^\n]+\n$/)
 })
 
 test('T-88: a file that would let nobody in, or cannot be read, is refused at start', async () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
@@ -137,6 +138,40 @@ test('check names what has no effect, and a valid configuration passes', async (
   assert.equal(code, 0)
   assert.match(stderr, /^warning: reporting/)
   assert.match(stdout, /valid/)
+})
+
+test('P10: check looks into the files of auth, says in one line what is wrong with one, and makes none', async () => {
+  await using folder = await temporaryFolder()
+  const file = async (name: string, text: string): Promise<string> => {
+    await writeFile(join(folder.path, name), text)
+    return join(folder.path, name)
+  }
+  const missing = join(folder.path, 'missing')
+  const token = 'realm: https://a, service: s, issuer: i'
+  const cases: [string, RegExp | undefined][] = [
+    [`htpasswd: { realm: r, path: ${missing} }`, undefined], // it is made at start
+    [
+      `htpasswd: { realm: r, path: ${await file('plain', 'me:secret')} }`,
+      /auth\.htpasswd: it holds no password that is/,
+    ],
+    [`htpasswd: { realm: r, path: ${await file('words', 'asecret')} }`, /auth\.htpasswd: line 1 has no colon/],
+    [`htpasswd: { realm: r, path: ${folder.path} }`, /auth\.htpasswd: EISDIR/],
+    [`token: { ${token}, jwks: ${missing} }`, /auth\.token: ENOENT.*missing/],
+    [`token: { ${token}, jwks: ${await file('keys', 'asecret')} }`, /auth\.token: not JSON/],
+    [`token: { ${token}, rootcertbundle: ${await file('pem', 'asecret')} }`, /auth\.token: no certificate in PEM/],
+    [`token: { ${token}, jwks: "https://127.0.0.1:1/keys" }`, undefined], // nothing is fetched
+    ['silly: { realm: r, service: s }', undefined],
+  ]
+  for (const [auth, message] of cases) {
+    const path = await configFile(folder.path, `version: 0.1\nstorage: inmemory\nauth: { ${auth} }\n`)
+    const { code, stderr } = await command(['check', path])
+    assert.equal(code, message === undefined ? 0 : 1, `${auth}: ${stderr}`)
+    if (message === undefined) continue
+    assert.match(stderr, message)
+    assert.match(stderr, /^configuration error: [^\n]+\n$/)
+    assert.doesNotMatch(stderr, /asecret/)
+  }
+  assert.equal(existsSync(missing), false)
 })
 
 test('P10: an address that is taken is one line, and exit code 1', async () => {

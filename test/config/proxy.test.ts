@@ -32,6 +32,7 @@ test('remoteurl makes one default upstream without a name', () => {
         onGone: 'serve',
         onDenied: 'serve',
         credentials: { kind: 'anonymous' },
+        access: 'ours',
         tls: { ca: undefined, identity: undefined },
         httpProxy: undefined,
         realms: [],
@@ -88,6 +89,38 @@ test('what becomes of tags that are gone or refused is said for all upstreams, o
   )
   const [only] = proxyOf('remoteurl: https://a\n  ongone: forget').upstreams
   assert.deepEqual([only?.onGone, only?.onDenied], ['forget', 'serve'])
+})
+
+test('whose rights decide about copies is said for each upstream', () => {
+  const credentials = ['username: u, password: p', 'authfile: /a', 'exec: { command: docker-credential-x }']
+  for (const one of credentials) assert.equal(upstreamOf(`access: client, ${one}`).access, 'client')
+  assert.equal(upstreamOf('access: ours').access, 'ours')
+  const [only] = proxyOf('remoteurl: https://a\n  access: client\n  username: u\n  password: p').upstreams
+  assert.equal(only?.access, 'client')
+})
+
+test('clients cannot be asked for where nothing could be fetched or asked, nor beside auth', () => {
+  const one = (keys: string): string =>
+    `${minimal}proxy: { upstreams: { a: { url: http://a, access: client${keys} } } }`
+  const needed = 'expected username and passwordfile, authfile or exec beside it'
+  const bare = 'found "client" without credentials of ours, which copies are fetched with'
+  assert.equal(refusal(one('')), `proxy.upstreams.a.access: ${bare}; ${needed}`)
+  const remote = `${minimal}proxy: { remoteurl: http://a, access: client`
+  assert.equal(refusal(`${remote} }`), `proxy.access: ${bare}; ${needed}`)
+  const known = `${remote}, username: u, password: p`
+  assert.equal(
+    refusal(`${known}, offline: true }`),
+    'proxy.offline: found true beside an upstream with access: client, which has to be asked',
+  )
+  const two = 'found "client" beside auth: a client has one set of credentials to send, ours or the upstream\'s'
+  const auth = '\nauth: { htpasswd: { realm: r, path: /p } }'
+  assert.equal(refusal(`${known} }${auth}`), `proxy.access: ${two}`)
+  assert.equal(refusal(one(', username: u, password: p') + auth), `proxy.upstreams.a.access: ${two}`)
+  assert.equal(load(`${known} }\nauth: { none: {} }`).config.auth, undefined)
+  assert.equal(
+    refusal(`${minimal}proxy: { access: client, upstreams: { a: { url: http://a } } }`),
+    'proxy.access: belongs to proxy.remoteurl, expected it inside one of proxy.upstreams',
+  )
 })
 
 test('negative answers need not be remembered', () => {
@@ -314,6 +347,7 @@ test('upstreams that contradict themselves or each other are refused', () => {
       'proxy.timeouts.stale: found "25d", expected a duration with its unit, from 0s to 24d, such as 3s',
     ],
     [one('ongone: delete'), 'proxy.upstreams.a.ongone: found "delete", expected serve or forget'],
+    [one('access: theirs'), 'proxy.upstreams.a.access: found "theirs", expected ours or client'],
     ['hosted: [/local]', 'proxy.hosted[0]: found "/local", expected a glob of repository names, such as local/**'],
     ['hosted: local/**', 'proxy.hosted: found text, expected a list'],
   ]

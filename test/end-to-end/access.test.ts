@@ -7,7 +7,14 @@ import { issuer, keySet, minted, service } from '../auth/tokens.ts'
 import { basic, htpasswdOf } from '../auth/fixture.ts'
 import { startOrigin, type Origin } from '../support/origin.ts'
 import { signaturePolicy } from '../support/real-image.ts'
-import { run, startEntrepot, temporaryFolder, without, type Folder } from '../support/real-parts.ts'
+import {
+  run,
+  startDockerRegistry,
+  startEntrepot,
+  temporaryFolder,
+  without,
+  type Folder,
+} from '../support/real-parts.ts'
 import { scriptedServer } from '../support/scripted-server.ts'
 
 interface Skopeo {
@@ -159,5 +166,36 @@ auth:
     await skopeo.copy(at(origin.url), at(url), '--dest-creds', 'ci:ci-password')
     await skopeo.copy(at(url), `dir:${join(folder.path, 'without')}`)
     await skopeo.copy(at(url), `dir:${join(folder.path, 'wrong')}`, '--src-creds', 'me:for-docker-hub')
+  },
+)
+
+test(
+  'what a private registry gives to some skopeo pulls through with their passwords, and with no others',
+  { skip: without('skopeo', 'docker-registry'), timeout: 120_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    await using origin = await originWithImage()
+    const htpasswd = await folder.write('htpasswd', await htpasswdOf('us', 'alice'))
+    await using theirs = await startDockerRegistry(folder, { root: join(folder.path, 'theirs'), htpasswd })
+    await using entrepot = await startEntrepot(
+      folder,
+      `version: 0.1
+storage: inmemory
+http: { addr: 127.0.0.1:0 }
+proxy:
+  upstreams:
+    theirs: { url: ${theirs.url}, access: client, username: us, password: us-password }
+`,
+    )
+    const skopeo = await skopeoIn(folder)
+    await skopeo.copy(at(origin.url), at(theirs.url), '--dest-creds', 'us:us-password')
+    const pull = async (name: string, ...flags: readonly string[]): Promise<void> =>
+      await skopeo.copy(at(entrepot.url, 'theirs/team/app:1'), `dir:${join(folder.path, name)}`, ...flags)
+    await assert.rejects(pull('before'), refusal)
+    await pull('with', '--src-creds', 'alice:alice-password')
+    await assert.rejects(pull('without'), refusal)
+    await assert.rejects(pull('wrong', '--src-creds', 'alice:wrong'), refusal)
+    await pull('again', '--src-creds', 'alice:alice-password')
+    assert.doesNotMatch(entrepot.process.output(), /-password|Basic /)
   },
 )

@@ -11,6 +11,8 @@ export interface Certified {
 
 export interface Authority extends Certified {
   issue(options?: CertificateOptions): Certified
+  /** Another certificate of its own, of the same name and key, in PEM. */
+  again(options: CertificateOptions): string
 }
 
 export interface CertificateOptions {
@@ -32,9 +34,11 @@ export function makeAuthority(): Authority {
   const name = nameOf(`authority ${randomBytes(4).toString('hex')}`)
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const signer = { name, key: privateKey }
-  const certificate = certify(name, publicKey, signer, {}, extension(oids.basicConstraints, sequence(boolean(true))))
+  const again = (options: CertificateOptions): string =>
+    certify(name, publicKey, signer, options, extension(oids.basicConstraints, sequence(boolean(true))))
   return {
-    certificate,
+    certificate: again({}),
+    again,
     key: pemOf(privateKey),
     issue: (options = {}) => issue(options, signer),
   }

@@ -256,12 +256,14 @@ export interface DockerRegistryOptions {
   readonly root: string
   /** Makes it a pull-through cache of this registry. */
   readonly proxyUrl?: string | undefined
+  /** A file of users and passwords; without it, everybody may do everything. */
+  readonly htpasswd?: string | undefined
 }
 
 /** distribution, as Debian has it. */
 export async function startDockerRegistry(
   folder: Folder,
-  { root, proxyUrl }: DockerRegistryOptions,
+  { root, proxyUrl, htpasswd }: DockerRegistryOptions,
 ): Promise<Registry> {
   const config = [
     'version: 0.1',
@@ -269,6 +271,7 @@ export async function startDockerRegistry(
     `storage: { filesystem: { rootdirectory: ${root} } }`,
     'http: { addr: 127.0.0.1:0, secret: none }',
     ...(proxyUrl === undefined ? [] : [`proxy: { remoteurl: ${proxyUrl} }`]),
+    ...(htpasswd === undefined ? [] : [`auth: { htpasswd: { realm: theirs, path: ${htpasswd} } }`]),
   ]
   const file = await folder.write(`docker-registry-${randomUUID()}.yml`, config.join('\n'))
   const process = await startProcess('docker-registry', ['serve', file])
