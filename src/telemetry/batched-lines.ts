@@ -39,11 +39,12 @@ export class BatchedLines implements LineTarget, Disposable {
       this.#dropped = 0
     }
     this.#text += line
-    if (this.#text.length >= enough || this.#isDisposed) this.#flush()
-    else this.#timer ??= setTimeout(() => this.#flush(), patience)
+    if (this.#text.length >= enough || this.#isDisposed) this.flush()
+    else this.#timer ??= setTimeout(() => this.flush(), patience)
   }
 
-  #flush(): void {
+  /** Writes what waits. */
+  flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const text = this.#text
@@ -53,6 +54,6 @@ export class BatchedLines implements LineTarget, Disposable {
 
   [Symbol.dispose](): void {
     this.#isDisposed = true
-    this.#flush()
+    this.flush()
   }
 }
