@@ -19,7 +19,7 @@ import type { Publisher } from './events/publisher.ts'
 import { ClientLimits } from './http/client-limits.ts'
 import { TrustedProxies } from './http/forwarded.ts'
 import { listen, type ListenerOptions } from './http/listener.ts'
-import { Evictor, type EvictionCounts } from './ledger/evictor.ts'
+import type { Evictor, EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
 import type { ProxyRegistry } from './proxy/registry.ts'
@@ -33,7 +33,7 @@ import type { CacheLog } from './registry/cache-log.ts'
 import { UploadPurger } from './storage/purge.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { openDriver, openFacts } from './stores.ts'
-import { generateSigningKey, loadSigningKey } from './schema1/signing-key.ts'
+import { generateSigningKey, loadSigningKey, type SigningKey } from './schema1/signing-key.ts'
 import { openTls } from './tls.ts'
 import { silentLogger, type Logger } from './telemetry/logger.ts'
 
@@ -48,8 +48,8 @@ export interface App extends AsyncDisposable {
    * @returns sections of the configuration that differ in what needs a restart
    */
   reload(config: Config): readonly string[]
-  /** What the storage holds, in a few words. */
-  summary(): Promise<string>
+  /** What the storage holds, in a few words: a walk that may take long. @throws the signal's reason */
+  summary(signal: AbortSignal): Promise<string>
   /** Stops taking requests, lets running ones end for `http.draintimeout`, and closes everything. Resolves with how many were cut. */
   close(): Promise<number>
 }
@@ -80,7 +80,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     redirect,
     logger,
   })
-  if (!config.storage.readOnly) await store.checkWritable()
+  if (!config.storage.readOnly) checkWritable(store, opening)
   const publisher = await openPublisher(config, opening, logger)
   const parts = { store, facts, usage, instruments, cacheLog: publisher, userAgent: `entrepot/${version}` }
   const opened = openRegistry(config, parts, opening, logger)
@@ -118,7 +118,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const evictor =
     usage === undefined
       ? undefined
-      : opening.use(openEvictor(config, store, { recorder: usage, cacheLog: publisher }, logger))
+      : opening.use(await openEvictor(config, store, { recorder: usage, cacheLog: publisher }, logger))
   instruments.read({
     descriptors: () => descriptors.counts(),
     damaged: () => store.damaged,
@@ -137,7 +137,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       hotReplies?.clear()
       return changedSections(config, next)
     },
-    summary: async () => await store.summary(),
+    summary: async (signal) => await store.summary({ signal }),
     debugUrl: debug?.url,
     async close() {
       debug?.drain()
@@ -150,6 +150,12 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+/** Says in the log what nobody can mend but an operator; clients that come before are told by what fails. */
+function checkWritable(store: LocalStore, opening: AsyncDisposableStack): void {
+  const checked = store.checkWritable()
+  opening.defer(async () => await checked)
 }
 
 /** Who has nothing to be told starts sooner and smaller without it. */
@@ -252,7 +258,15 @@ function asksUpstreams({ proxy }: Config): boolean {
 /** @throws ConfigError where the key cannot be read */
 async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
   const { enabled, keyFile } = schema1
-  if (keyFile === undefined) return { enabled, key: generateSigningKey() }
+  if (keyFile === undefined) {
+    let made: SigningKey | undefined
+    return {
+      enabled,
+      get key() {
+        return (made ??= generateSigningKey()) // few clients ever want a signature
+      },
+    }
+  }
   try {
     return { enabled, key: loadSigningKey(await readFile(keyFile, 'utf8')) }
   } catch (cause) {
@@ -317,14 +331,15 @@ function evicts({ storage, proxy }: Config): boolean {
   return proxy !== undefined && !storage.readOnly && (proxy.cache.maxSize !== undefined || proxy.cache.ttl > 0)
 }
 
-function openEvictor(
+async function openEvictor(
   { storage, proxy }: Config,
   store: LocalStore,
   { recorder, cacheLog }: { readonly recorder: UsageRecorder; readonly cacheLog: CacheLog | undefined },
   logger: Logger,
-): Evictor {
+): Promise<Evictor> {
+  const { Evictor: Opened } = await import('./ledger/evictor.ts')
   const { cache, upstreams = [], hosted = [] } = proxy ?? {}
-  return new Evictor({
+  return new Opened({
     store,
     recorder,
     folder: join(storage.rootDirectory, 'entrepot'),

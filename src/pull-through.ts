@@ -18,6 +18,7 @@ import { AuthFile } from './upstream/auth-file.ts'
 import { UpstreamCallerRights } from './upstream/caller-rights.ts'
 import { CredentialHelper, parseCommand } from './upstream/credential-helper.ts'
 import { anonymousAccess, ConfiguredCredentials, type CredentialSource } from './upstream/credentials.ts'
+import { loadUndici } from './upstream/dispatchers.ts'
 import { helperServer } from './upstream/docker-config.ts'
 import { mirrored, type Mirror } from './upstream/mirrored.ts'
 import { UpstreamRegistry, type UpstreamOptions } from './upstream/upstream-registry.ts'
@@ -90,6 +91,7 @@ export function openRegistry(
     })
   })
   const { hosted, offline, timeouts, negative } = proxy
+  if (!offline) loadSoon(opening, logger)
   const fill = { ...proxy.fill, patience: 1.8 * timeouts.idle } // of two stalls, the second is shorter
   const confirmations = new Facts(facts, 'tag', parseConfirmation)
   const limits = { patience: timeouts.stale, negative, fill }
@@ -105,6 +107,19 @@ export function openRegistry(
       registry.adjust({ patience: next.timeouts.stale, negative: next.negative })
     },
   }
+}
+
+/** A start does not wait for it, nor does the first pull; and what is loaded cannot be missing later. */
+function loadSoon(opening: AsyncDisposableStack, logger: Logger): void {
+  const load = async (): Promise<void> => {
+    try {
+      await loadUndici()
+    } catch (error) {
+      logger.warn({ error }, 'what asks upstreams could not be loaded')
+    }
+  }
+  const timer = setTimeout(() => void load(), 1000).unref()
+  opening.defer(() => clearTimeout(timer))
 }
 
 function credentialsOf({ url, credentials }: MirrorConfig | UpstreamConfig, logger: Logger): CredentialSource {

@@ -23,13 +23,14 @@ import { checkKeys, refuse } from './manifest-check.ts'
 export interface Schema1Options {
   /** Whether signed manifests are taken, and images converted. What is stored already is served in any case. */
   readonly enabled: boolean
+  /** To be asked for where something is signed, not before: it may be made then. */
   readonly key: SigningKey
 }
 
 /** A stored payload as it leaves: signed, under the payload's digest. Other manifests leave as they are. */
-export function signedForClient(manifest: Manifest, { key }: Schema1Options): Manifest {
+export function signedForClient(manifest: Manifest, options: Schema1Options): Manifest {
   if (manifest.descriptor.mediaType !== mediaTypes.dockerSchema1Signed) return manifest
-  const bytes = signManifest(manifest.bytes, key, new Date())
+  const bytes = signManifest(manifest.bytes, options.key, new Date())
   return { bytes, descriptor: { ...manifest.descriptor, size: bytes.byteLength } }
 }
 

@@ -1,7 +1,8 @@
 // Facts in this process: a bounded number of them, the least used one goes first.
 import { Keyv } from 'keyv'
-import { LRUCache } from 'lru-cache'
+import type { LRUCache } from 'lru-cache'
 import type { FactStore } from './facts.ts'
+import { recent } from './recent.ts'
 
 export class MemoryStore implements FactStore {
   readonly errors = 0
@@ -36,7 +37,7 @@ class BoundedMap {
   readonly #entries: LRUCache<string, object>
 
   constructor(max: number) {
-    this.#entries = new LRUCache({ max })
+    this.#entries = recent(max)
   }
 
   get(key: string): object | undefined {

@@ -1,4 +1,4 @@
-// The block that a person sees at start: where we are, what we mirror, what is stored, and what to copy into a client.
+// The block that a person sees at start: where we are, what we mirror, and what to copy into a client.
 import type { Config } from '../config/config.ts'
 import type { UpstreamConfig } from '../config/upstream-section.ts'
 
@@ -6,18 +6,16 @@ export interface BannerFacts {
   readonly version: string
   readonly config: Config
   readonly url: string
-  /** What the storage holds, in a few words. */
-  readonly stored: string
 }
 
-export function banner({ version, config, url, stored }: BannerFacts): string {
+export function banner({ version, config, url }: BannerFacts): string {
   const where = config.storage.driver === 'filesystem' ? config.storage.rootDirectory : 'memory, gone at the end'
   const isLocal = url.startsWith('unix:') // clients reach us by what stands in front
   const lines = [
     `entrepot ${version}`,
     '',
     `  address    ${url}`,
-    `  storage    ${where} (${stored})`,
+    `  storage    ${where}`,
     ...upstreamLines(config),
     ...(config.proxy?.upstreams.length && !isLocal ? clientLines(config.proxy.upstreams, url) : []),
   ]

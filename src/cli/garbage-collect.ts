@@ -1,10 +1,7 @@
 // `entrepot garbage-collect [CONFIG]`: removes what nothing needs from a storage, while it is served.
-import { InvalidArgumentError } from 'commander'
 import { collectGarbage } from '../maintenance.ts'
-import { ConfigError } from '../config/config-error.ts'
-import { parseDuration } from '../config/duration.ts'
 import { loadConfig } from '../config/load.ts'
-import { createLogger } from '../telemetry/logger.ts'
+import { openLogger } from '../telemetry/logger.ts'
 import { failureLine } from './failure.ts'
 import type { Io } from './io.ts'
 import { counted, ProgressLine } from './progress-line.ts'
@@ -20,17 +17,6 @@ export interface GarbageCollectOptions {
 
 type Report = Awaited<ReturnType<typeof collectGarbage>>
 
-export const defaultGrace: number = parseDuration('1h')
-
-export function parseGrace(text: string): number {
-  try {
-    return parseDuration(text)
-  } catch (error) {
-    if (error instanceof ConfigError) throw new InvalidArgumentError(error.message)
-    throw error
-  }
-}
-
 /** 0: all was looked at. 1: something could not be read, and is left as it was. */
 export async function garbageCollect(
   path: string | undefined,
@@ -42,7 +28,7 @@ export async function garbageCollect(
   try {
     const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
     if (!quiet) for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
-    const logger = createLogger({ level: 'error', format: 'text', destination: io.stderr })
+    const logger = await openLogger('text', { level: 'error', destination: io.stderr })
     const report = await collectGarbage(
       config,
       {

@@ -1,11 +1,10 @@
-// The command line: arguments → command → exit code.
+// The command line: arguments → command → exit code. Of the commands, only the one that is run is loaded.
 import { Command, CommanderError, Option } from 'commander'
 import { version } from '../app.ts'
-import { check } from './check.ts'
-import { defaultGrace, garbageCollect, parseGrace, type GarbageCollectOptions } from './garbage-collect.ts'
+import { defaultGrace, parseGrace } from './grace.ts'
+import type { GarbageCollectOptions } from './garbage-collect.ts'
 import type { Io } from './io.ts'
-import { serve } from './serve.ts'
-import { verify, type VerifyCommandOptions } from './verify.ts'
+import type { VerifyCommandOptions } from './verify.ts'
 
 /** Resolves with the exit code: 0 done, 1 the command failed, 2 the arguments are wrong. */
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -23,6 +22,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     .argument('[config]', 'a config.yml of entrepot or of distribution; without one, a mirror with its defaults')
     .description('serve the registry')
     .action(async (path: string | undefined) => {
+      const { serve } = await import('./serve.ts')
       code = await serve(path, io)
     })
   program
@@ -30,6 +30,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     .argument('[config]', 'the config.yml to look at')
     .description('say what is wrong with a configuration')
     .action(async (path: string | undefined) => {
+      const { check } = await import('./check.ts')
       code = await check(path, io)
     })
   program
@@ -45,6 +46,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
         .default(defaultGrace, '1h'),
     )
     .action(async (path: string | undefined, options: GarbageCollectOptions) => {
+      const { garbageCollect } = await import('./garbage-collect.ts')
       code = await garbageCollect(path, options, io)
     })
   program
@@ -54,6 +56,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     .option('--set-aside', 'move damaged blobs away, so that a server fetches them anew', false)
     .option('-q, --quiet', 'print the summary only', false)
     .action(async (path: string | undefined, options: VerifyCommandOptions) => {
+      const { verify } = await import('./verify.ts')
       code = await verify(path, options, io)
     })
   try {

@@ -5,7 +5,7 @@ import { ConfigError } from '../config/config-error.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/config.ts'
 import { BatchedLines } from '../telemetry/batched-lines.ts'
-import { createLogger, type AdjustableLogger, type Logger } from '../telemetry/logger.ts'
+import { openLogger, type AdjustableLogger, type Logger } from '../telemetry/logger.ts'
 import type { LogMail } from '../telemetry/log-mail.ts'
 import { banner } from './banner.ts'
 import { collectWhenIdle } from './idle-heap.ts'
@@ -22,9 +22,8 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     const sayUnsent = (error: unknown): void => logger.warn({ error }, 'mail about the log cannot be sent')
     await using mail = await openMail(hooks, sayUnsent)
     const onLine = mail && ((line: string): void => mail.take(line))
-    const logger = createLogger({
+    const logger = await openLogger(shown, {
       level,
-      format: shown,
       fields,
       destination: shown === 'json' ? lines : io.stdout,
       onLine,
@@ -32,9 +31,15 @@ export async function serve(path: string | undefined, io: Io): Promise<number> {
     sayFailure(io.failed, logger)
     for (const warning of warnings) logger.warn({ warning }, 'configuration')
     await using app = await startApp(config, logger)
-    io.stderr.write(banner({ version, config, url: app.url, stored: await app.summary() }))
+    io.stderr.write(banner({ version, config, url: app.url }))
     asked.serve(() => readAgain(path, io, app, logger))
-    return await runUntilStopped(app, config, logger, io.signal)
+    logger.info({ url: app.url, version }, 'listening')
+    lines.flush() // whoever started us waits for that line
+    const [code] = await Promise.all([
+      runUntilStopped(app, config, logger, io.signal),
+      tellStored(app, logger, io.signal),
+    ])
+    return code
   } catch (error) {
     const line = startFailure(error)
     if (line === undefined) throw error
@@ -54,13 +59,21 @@ async function openMail(
 
 async function runUntilStopped(app: App, config: Config, logger: Logger, signal: AbortSignal): Promise<number> {
   using _ = collectWhenIdle()
-  logger.info({ url: app.url, version }, 'listening')
   if (!signal.aborted) await once(signal, 'abort')
   logger.info({ signal: String(signal.reason), draintimeout: config.http.drainTimeout }, 'draining')
   const cut = await app.close()
   if (cut > 0) logger.warn({ requests: cut }, 'requests cut at the end of the drain time')
   logger.info('stopped')
   return 0
+}
+
+/** Nobody waits for it: it takes a walk. */
+async function tellStored(app: App, logger: Logger, signal: AbortSignal): Promise<void> {
+  try {
+    if (!signal.aborted) logger.info({ stored: await app.summary(signal) }, 'storage looked at')
+  } catch (error) {
+    if (!signal.aborted) logger.warn({ error }, 'storage cannot be looked at')
+  }
 }
 
 /** Listens from its making on: what is asked before there is a server is done as soon as there is one. */

@@ -1,7 +1,7 @@
 // `entrepot verify [CONFIG]`: says what of a storage is damaged, while it is served.
 import { verifyStorage } from '../maintenance.ts'
 import { loadConfig } from '../config/load.ts'
-import { createLogger } from '../telemetry/logger.ts'
+import { openLogger } from '../telemetry/logger.ts'
 import { failureLine } from './failure.ts'
 import type { Io } from './io.ts'
 import { counted, ProgressLine } from './progress-line.ts'
@@ -31,7 +31,7 @@ export async function verify(path: string | undefined, options: VerifyCommandOpt
           if (!quiet) line.say(`${repository === undefined ? '' : `${repository}: `}${text}`)
         },
       },
-      createLogger({ level: 'error', format: 'text', destination: io.stderr }),
+      await openLogger('text', { level: 'error', destination: io.stderr }),
     )
     line.clear()
     io.stdout.write(`${summary(report)}\n`)

@@ -183,7 +183,7 @@ class FilesystemDriver implements StorageDriver {
   async list(path: DriverPath): Promise<string[]> {
     return await this.#look(path, async (place) => {
       const names = (await readdir(place)).filter((name) => isPathComponent(name) && !isOfServer(name))
-      return names.toSorted((a, b) => (a < b ? -1 : 1))
+      return names.toSorted()
     })
   }
 
@@ -271,7 +271,7 @@ async function again<T>(codes: readonly string[], task: () => Promise<T>, attemp
 
 /** A file that is removed while it is open here keeps such a name on a file server, until it is closed (NFS). */
 function isOfServer(name: string): boolean {
-  return /^\.nfs[0-9a-f]+$/.test(name)
+  return name.startsWith('.nfs') && /^\.nfs[0-9a-f]+$/.test(name)
 }
 
 /** Where nothing but such names is left, all that was in the folder is removed: neither they nor it can go before them. */

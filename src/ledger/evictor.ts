@@ -35,6 +35,9 @@ const silence = 60 * 60_000
 /** How long what is known of the storage is believed: other processes may collect garbage there. */
 const surveyAge = 24 * 60 * 60_000
 
+/** How often a survey says how far it is: a million blobs take minutes. */
+const progressTime = 60_000
+
 /** Facts of a survey that are written down in one go: clients wait that long. */
 const batchSize = 50
 
@@ -69,6 +72,7 @@ export interface EvictionCounts {
 /** Works in the background from its making to its disposal. Nothing waits for it, and it never fails. */
 export class Evictor implements AsyncDisposable {
   readonly #options: EvictorOptions
+  readonly #clocks: Pick<ClockOptions, 'wall' | 'monotonic'>
   readonly #stop = new AbortController()
   readonly #life: Promise<void>
   #isResting = false
@@ -86,6 +90,7 @@ export class Evictor implements AsyncDisposable {
 
   constructor(options: EvictorOptions) {
     this.#options = options
+    this.#clocks = options.clocks ?? { wall: () => Date.now(), monotonic: () => performance.now() }
     this.#life = this.#live()
   }
 
@@ -145,7 +150,7 @@ export class Evictor implements AsyncDisposable {
   /** Keeps one ledger until we stop, or it is time to look at the whole storage again. */
   async #keep(place: LedgerPlace): Promise<void> {
     const { recorder, folder, maxSize, isCopy, pins, logger } = this.#options
-    const clocks = this.#options.clocks ?? { wall: () => Date.now(), monotonic: () => performance.now() }
+    const clocks = this.#clocks
     using ledger = Ledger.open({ folder, place, maxSize: maxSize ?? Infinity, isCopy, pins: new Pins(pins), clocks })
     if (ledger.damage !== undefined) logger.warn({ error: ledger.damage }, 'damaged ledger thrown away')
     const failed = deferred<never>()
@@ -210,7 +215,9 @@ export class Evictor implements AsyncDisposable {
   async #survey(ledger: Ledger): Promise<Collections> {
     const { store, logger } = this.#options
     const { signal } = this.#stop
-    const startedAt = performance.now()
+    const { monotonic } = this.#clocks
+    const startedAt = monotonic()
+    let toldAt = startedAt
     const before = await this.#collections()
     if (before.isRunning) throw new CollectionError('garbage is being collected')
     logger.info('survey of the storage begins')
@@ -224,13 +231,17 @@ export class Evictor implements AsyncDisposable {
       if (batch.push(fact) < batchSize) continue
       await flush()
       this.#check(ledger)
+      if (monotonic() - toldAt < progressTime) continue
+      toldAt = monotonic()
+      const ms = Math.round(toldAt - startedAt)
+      logger.info({ blobs: ledger.blobs, bytes: ledger.size, ms }, 'survey of the storage goes on')
     }
     await flush()
     const after = await this.#collections()
     if (after.isRunning || after.last !== before.last) throw new CollectionError('garbage was collected meanwhile')
     for (let use = ledger.prune(undefined); use !== undefined; use = ledger.prune(use)) await setImmediate()
     ledger.complete()
-    const ms = Math.round(performance.now() - startedAt)
+    const ms = Math.round(monotonic() - startedAt)
     logger.info({ blobs: ledger.blobs, bytes: ledger.size, ms }, 'survey of the storage done')
     return after
   }

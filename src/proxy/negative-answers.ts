@@ -1,5 +1,5 @@
 // What an upstream has just said it does not have, or does not give us: whoever asks again at once hears the same.
-import { LRUCache } from 'lru-cache'
+import { recent } from '../cache/recent.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 
@@ -25,8 +25,7 @@ export class NegativeAnswers {
   lifetime: number
   readonly #now: () => number
   readonly #keys = new Map<RepositoryName, Set<string>>()
-  readonly #answers = new LRUCache<string, NegativeAnswer>({
-    max: maxAnswers,
+  readonly #answers = recent<string, NegativeAnswer>(maxAnswers, {
     dispose: ({ repository }, key, reason) => {
       if (reason !== 'set') this.#dropKey(repository, key)
     },

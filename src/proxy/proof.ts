@@ -1,6 +1,6 @@
 // Proof that a repository may show a blob which is stored already: links grant access, and a link is made only after a
 // manifest of that repository names the blob, or the upstream says that it is there.
-import { LRUCache } from 'lru-cache'
+import { recent } from '../cache/recent.ts'
 import type { Digest } from '../oci/digest.ts'
 import { ManifestError, parseManifest } from '../oci/manifest.ts'
 import { isForeignLayer } from '../oci/media-type.ts'
@@ -15,7 +15,7 @@ const rememberedNames = 50_000
 /** Which blobs the manifests of a repository name. */
 export class NamedBlobs {
   /** Repository and blob → the manifest that names it. */
-  readonly #named = new LRUCache<string, Digest>({ max: rememberedNames })
+  readonly #named = recent<string, Digest>(rememberedNames)
 
   /** Takes note of a manifest that is stored in a repository. */
   add(repository: RepositoryName, { bytes, descriptor }: Manifest): void {

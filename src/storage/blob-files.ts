@@ -1,7 +1,7 @@
 // The files that blobs lie in: one for each sha256, put in its place and taken out of it whole. In this process one thing
 // at a time happens to a place.
-import { LRUCache } from 'lru-cache'
 import { KeyedLock } from '../async/lock.ts'
+import { recent } from '../cache/recent.ts'
 import {
   DriverError,
   PathNotFoundError,
@@ -18,7 +18,7 @@ export class BlobFiles {
   readonly #driver: StorageDriver
   readonly #lock = new KeyedLock()
   /** Blobs that this process has put in their places: another's may show before it is durable, and its writer be dead. */
-  readonly #written = new LRUCache<Digest, true>({ max: 20_000 })
+  readonly #written = recent<Digest, true>(20_000)
 
   constructor(driver: StorageDriver) {
     this.#driver = driver

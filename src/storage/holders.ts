@@ -1,5 +1,5 @@
 // In which repository a blob was last seen: for clients that want to mount one and do not know where it is.
-import { LRUCache } from 'lru-cache'
+import { recent } from '../cache/recent.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 
@@ -7,7 +7,7 @@ import type { RepositoryName } from '../oci/reference.ts'
 const rememberedBlobs = 50_000
 
 export class Holders {
-  readonly #seen = new LRUCache<Digest, RepositoryName>({ max: rememberedBlobs })
+  readonly #seen = recent<Digest, RepositoryName>(rememberedBlobs)
 
   note(digest: Digest, repository: RepositoryName): void {
     this.#seen.set(digest, repository)

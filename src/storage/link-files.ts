@@ -1,6 +1,6 @@
 // Small files that hold a digest: what grants access, and what tags are made of.
-import { LRUCache } from 'lru-cache'
 import { KeyedLock } from '../async/lock.ts'
+import { recent } from '../cache/recent.ts'
 import { DriverError, PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import { ifReadable } from '../registry/unreadable-error.ts'
@@ -41,9 +41,9 @@ export class LinkFiles {
   readonly #lock = new KeyedLock()
   readonly #folders = new KeyedLock()
   /** When each link was last seen, and what it said. */
-  readonly #seen = new LRUCache<DriverPath, { readonly target: Digest; readonly at: number }>({ max: maxSeen })
+  readonly #seen = recent<DriverPath, { readonly target: Digest; readonly at: number }>(maxSeen)
   /** Links that this process has written: a young one of another may show before it is durable, and its writer be dead. */
-  readonly #written = new LRUCache<DriverPath, true>({ max: maxSeen })
+  readonly #written = recent<DriverPath, true>(maxSeen)
   /** Of links, by this process: whoever reads one meanwhile may not believe what it saw. */
   #changes = 0
   /** Whether it was said that links cannot be renewed. */

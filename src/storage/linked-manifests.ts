@@ -2,6 +2,7 @@
 // are compared with their digest whenever they come from storage, and those asked for often stay in memory.
 import { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
+import { recent } from '../cache/recent.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
@@ -37,7 +38,7 @@ export class HotManifests {
   readonly #hot: LRUCache<Digest, Manifest>
   readonly #loads = new Coalescer<Manifest | undefined>()
   /** The sha256 of the bytes that another digest was found to match. */
-  readonly #same = new LRUCache<Digest, Digest>({ max: maxSame })
+  readonly #same = recent<Digest, Digest>(maxSame)
 
   constructor(options: HotManifestsOptions) {
     const { maxSize } = options

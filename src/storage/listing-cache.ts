@@ -10,6 +10,7 @@ import type {
   StorageDriver,
   WriterOptions,
 } from '../drivers/driver.ts'
+import { manifestsFolder, repositoriesRoot } from './layout.ts'
 
 /** Folders with fewer names are read each time: that costs no more than to ask whether they have changed. */
 const least = 256
@@ -53,14 +54,12 @@ export class ListingCache implements StorageDriver {
   }
 
   async list(path: DriverPath): Promise<readonly string[]> {
-    if (!this.#listings.has(path)) {
+    const isExpected = this.#mayBeLarge(path)
+    if (!isExpected && !this.#listings.has(path)) {
       const probe = this.#probes.get(path)
       if (probe !== undefined) await probe.catch(() => {}) // it shows whether the folder is large, no more
     }
-    if (!this.#listings.has(path)) {
-      const names = await this.#probe(path)
-      if (names.length < least) return names
-    }
+    if (!isExpected && !this.#listings.has(path)) return await this.#probe(path)
     const { version, modified } = await this.#driver.stat(path)
     const known = this.#listings.get(path)
     if (known?.version === version) return known.names
@@ -112,7 +111,17 @@ export class ListingCache implements StorageDriver {
     }
   }
 
-  /** Reads a folder of which nothing is known. */
+  /**
+   * Whether it is worth to ask a folder for its version before it is read for the first time, so that one read of it is
+   * enough: tags, and repositories, but for those of a large folder, which are too many to be asked and hold little.
+   */
+  #mayBeLarge(path: DriverPath): boolean {
+    if (path === repositoriesRoot || path.endsWith(`/${manifestsFolder}/tags`)) return true
+    const isRepository = path.startsWith(`${repositoriesRoot}/`) && !path.includes('/_')
+    return isRepository && !this.#listings.has(path.slice(0, path.lastIndexOf('/')))
+  }
+
+  /** Reads a folder of which nothing is known; its names are not remembered, as nobody knows of which version they are. */
   async #probe(path: DriverPath): Promise<readonly string[]> {
     const probe = this.#driver.list(path)
     this.#probes.set(path, probe)
@@ -125,7 +134,7 @@ export class ListingCache implements StorageDriver {
     }
   }
 
-  /** Reads a large folder, once for all who ask while its version is the same. */
+  /** Reads a folder that may be large, once for all who ask while its version is the same. */
   async #read(path: DriverPath, version: string, isSettledNow: boolean): Promise<readonly string[]> {
     const running = this.#readings.get(path)
     if (running?.version === version) return await running.names
@@ -133,6 +142,10 @@ export class ListingCache implements StorageDriver {
     if (isSettledNow) this.#readings.set(path, reading)
     try {
       const names = await reading.names
+      if (names.length < least) {
+        this.#listings.delete(path)
+        return names
+      }
       const isKept = isSettledNow && !reading.isOutdated
       this.#listings.set(path, isKept ? { version, names } : unread)
       if (!this.#listings.has(path)) this.#listings.set(path, unread) // there is no room for so many

@@ -1,11 +1,11 @@
 // Which stored files have been read and found right since this process started. Unless its keeper wants it otherwise,
 // content is hashed when it is first read here, and never again while the file stays as it was (P1, P6).
 import pLimit, { type LimitFunction } from 'p-limit'
-import { LRUCache } from 'lru-cache'
 import { deferred } from '../async/deferred.ts'
 import { waitFor } from '../async/wait.ts'
 import { DigestMismatchError, digestOfStream } from '../bytes/digester.ts'
 import type { ByteStream } from '../bytes/stream.ts'
+import { recent } from '../cache/recent.ts'
 import type { OpenFile } from '../drivers/driver.ts'
 import { algorithmOf, type Digest } from '../oci/digest.ts'
 
@@ -30,9 +30,9 @@ export interface ProofsOptions {
 export class Proofs {
   readonly #policy: ProofPolicy
   readonly #onDamage: (digest: Digest, version: string) => Promise<void>
-  readonly #versions = new LRUCache<Digest, string>({ max: maxProofs })
+  readonly #versions = recent<Digest, string>(maxProofs)
   /** Files whose bytes could not be read, though they were right once, maybe. */
-  readonly #doubts = new LRUCache<Digest, string>({ max: maxDoubts })
+  readonly #doubts = recent<Digest, string>(maxDoubts)
   readonly #running = new Map<string, Proof>()
   readonly #limit: LimitFunction = pLimit(maxReads)
 

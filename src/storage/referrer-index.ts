@@ -1,8 +1,9 @@
 // Which manifests of a repository name which subject: our own state beside the tree, which the tree can always rebuild.
 // An entry proves nothing: whoever reads it looks at the manifest, which may be gone.
-import { LRUCache } from 'lru-cache'
+import type { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
 import { KeyedLock } from '../async/lock.ts'
+import { recent } from '../cache/recent.ts'
 import { DriverError, PathNotFoundError, type StorageDriver } from '../drivers/driver.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import { isAbsence } from '../oci/error.ts'
@@ -33,7 +34,7 @@ export class ReferrerIndexes {
   readonly #options: ReferrerIndexesOptions
   readonly #builds = new Coalescer<void>()
   readonly #lists = new KeyedLock()
-  readonly #complete = new LRUCache<RepositoryName, true>({ max: rememberedRepositories })
+  readonly #complete = recent<RepositoryName, true>(rememberedRepositories)
 
   constructor(options: ReferrerIndexesOptions) {
     this.#options = options

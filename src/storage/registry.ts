@@ -3,6 +3,7 @@ import type { DescriptorCache } from '../cache/descriptors.ts'
 import type { Redirect, StorageDriver } from '../drivers/driver.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import type { CallOptions } from '../registry/call.ts'
 import type { LocalRegistry } from '../registry/registry.ts'
 import type { ListOptions } from '../registry/source.ts'
 import type { RemovableRepository, WritableRepository } from '../registry/store.ts'
@@ -59,8 +60,8 @@ export interface LocalStore extends LocalRegistry, EvictableStore {
   probe(options: { readonly isReadOnly: boolean; readonly signal: AbortSignal }): Promise<void>
   /** How often stored bytes were found not to be those of their digest, since the start. */
   readonly damaged: number
-  /** What is here, in a few words: counts no further than a thousand. */
-  summary(): Promise<string>
+  /** What is here, in a few words: counts no further than a thousand. @throws the signal's reason */
+  summary(options?: CallOptions): Promise<string>
 }
 
 const summaryLimit = 1000
@@ -181,9 +182,9 @@ class StoredRegistry implements LocalStore {
     await probeStorage(this.#options.driver, this, options)
   }
 
-  async summary(): Promise<string> {
+  async summary(options?: CallOptions): Promise<string> {
     let count = 0
-    for await (const _ of this.list()) {
+    for await (const _ of this.list(options)) {
       if (count === summaryLimit) return `${summaryLimit}+ repositories`
       count++
     }

@@ -60,11 +60,12 @@ export class BatchedLines implements LineTarget, Disposable {
 
   write(line: string): void {
     this.#text += this.#bounded.admit(line)
-    if (this.#text.length >= enough || this.#isDisposed) this.#flush()
-    else this.#timer ??= setTimeout(() => this.#flush(), patience)
+    if (this.#text.length >= enough || this.#isDisposed) this.flush()
+    else this.#timer ??= setTimeout(() => this.flush(), patience)
   }
 
-  #flush(): void {
+  /** Writes what waits. */
+  flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const text = this.#text
@@ -74,6 +75,6 @@ export class BatchedLines implements LineTarget, Disposable {
 
   [Symbol.dispose](): void {
     this.#isDisposed = true
-    this.#flush()
+    this.flush()
   }
 }

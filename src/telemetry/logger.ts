@@ -1,7 +1,6 @@
 // The only import of pino. A message is a constant phrase; what varies is a field. `error`: someone must act; `warn`: we
 // coped; `info`: life and requests; `debug`: decisions.
 import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
-import { PinoPretty } from 'pino-pretty'
 import { BoundedLines } from './batched-lines.ts'
 import { finishLine } from './line.ts'
 
@@ -14,8 +13,6 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 export interface LogOptions {
   readonly level: LogLevel
-  /** `json`: one object a line, for machines. `text`: for a person at a terminal. */
-  readonly format: 'json' | 'text'
   /** Fields that every line carries. */
   readonly fields?: Readonly<Record<string, unknown>> | undefined
   /** Where lines go instead of standard output. */
@@ -35,12 +32,28 @@ const secretFields: ReadonlySet<string> = new Set([
   'secret',
 ])
 
+/** `json`: one object a line, for machines. `text`: for a person at a terminal. */
+export type LogFormat = 'json' | 'text'
+
+/** Lines of JSON. */
 export function createLogger(options: LogOptions): AdjustableLogger {
-  const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
-  const shown =
-    options.format === 'text'
-      ? new BoundedLines(PinoPretty({ colorize: false, destination, singleLine: true }))
-      : destination
+  return loggerTo(destinationOf(options), 'json', options)
+}
+
+/** What writes text is loaded only for it. */
+export async function openLogger(format: LogFormat, options: LogOptions): Promise<AdjustableLogger> {
+  if (format === 'json') return createLogger(options)
+  const { PinoPretty } = await import('pino-pretty')
+  const destination = destinationOf(options)
+  const pretty = PinoPretty({ colorize: false, destination, singleLine: true })
+  return loggerTo(new BoundedLines(pretty), format, options)
+}
+
+function destinationOf({ destination }: LogOptions): DestinationStream {
+  return destination ?? pino.destination({ dest: 1, sync: true })
+}
+
+function loggerTo(target: DestinationStream, format: LogFormat, options: LogOptions): AdjustableLogger {
   return pino(
     {
       level: options.level,
@@ -51,11 +64,11 @@ export function createLogger(options: LogOptions): AdjustableLogger {
       hooks: {
         streamWrite(line) {
           options.onLine?.(line)
-          return finishLine(line, options.format)
+          return finishLine(line, format)
         },
       },
     },
-    shown,
+    target,
   )
 }
 

@@ -175,7 +175,8 @@ export class Transport implements AsyncDisposable {
     const { method, url, headers, body, signal } = request
     const either = signal === undefined ? late : AbortSignal.any([signal, late])
     either.throwIfAborted()
-    const answered = agent.to(url).request({
+    const dispatcher = await agent.to(url)
+    const answered = dispatcher.request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
       method,

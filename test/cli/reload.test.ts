@@ -52,6 +52,7 @@ async function serve(folder: string, sections: Record<string, unknown>): Promise
   const stderr = new Writable({ write: (_chunk, _encoding, done) => done() })
   const ended = run(['serve', path], { stdout, stderr, env: {}, cwd: folder, signal: stop.signal, failed, hangUp })
   const { url } = await until(0, /^listening$/)
+  await until(0, /^storage looked at$/)
   return {
     url: String(url),
     async reload(next) {

@@ -410,3 +410,26 @@ suite('content that is not used any more', () => {
     })
   }
 })
+
+test('a survey that takes long says once a minute how far it is, and nothing goes before it is done', async () => {
+  await using made = await makeKept()
+  const { folder, clocks, kept } = made
+  const { blobs } = kept.repository('hub/app')
+  for (let number = 0; number < 60; number += 1) await blobs.put(layerOf(`layer ${number}`, 100))
+  await kept[Symbol.asyncDispose]()
+  const driver = filesystemDriver({ rootDirectory: folder })
+  const list = driver.list.bind(driver)
+  driver.list = async (path) => {
+    clocks.pass(61_000)
+    return await list(path)
+  }
+  await using again = await keep(folder, clocks, { driver, maxSize: 1 })
+  const messages = again.lines.map(({ msg }) => String(msg)).filter((msg) => /^survey|^evicted/.test(msg))
+  assert.equal(messages[0], 'survey of the storage begins')
+  assert.equal(messages.at(-1), 'evicted')
+  assert.equal(messages.at(-2), 'survey of the storage done')
+  assert.ok(messages.length > 3)
+  assert.deepEqual(new Set(messages.slice(1, -2)), new Set(['survey of the storage goes on']))
+  const line = again.lines.find(({ msg }) => msg === 'survey of the storage goes on')
+  assert.ok(Number(line?.['blobs']) > 0 && Number(line?.['ms']) >= 60_000)
+})

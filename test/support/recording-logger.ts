@@ -32,6 +32,6 @@ export function recordingLogger(): Recording {
       waiting.add(look)
       look()
     })
-  const logger = createLogger({ level: 'debug', format: 'json', destination })
+  const logger = createLogger({ level: 'debug', destination })
   return { logger, lines, text: () => written.join(''), until }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { mock, test } from 'node:test'
-import { createLogger } from '../../src/telemetry/logger.ts'
+import { openLogger } from '../../src/telemetry/logger.ts'
 import { BatchedLines } from '../../src/telemetry/batched-lines.ts'
 
 function gathered(): { written: string[]; write(text: string): void } {
@@ -82,7 +82,7 @@ test('P7: as text, a log that nobody reads is not kept in memory either', async 
       if (isRead) done()
     },
   })
-  const logger = createLogger({ level: 'info', format: 'text', destination })
+  const logger = await openLogger('text', { level: 'info', destination })
   const lines = 20_000
   for (let count = 0; count < lines; count += 1) logger.info({ filler: 'x'.repeat(1000) }, 'a line')
   isRead = true

@@ -27,7 +27,7 @@ function mailing({ address, port }: MailServer, hook: Partial<MailHook> = {}): M
   const sayUnsent = (error: unknown): void => logger.error({ error }, 'mail about the log cannot be sent')
   const mail = openLogMail([whole], { onFailure: sayUnsent })
   const onLine = (line: string): void => mail.take(line)
-  const logger: Logger = createLogger({ level: 'debug', format: 'json', destination, onLine })
+  const logger: Logger = createLogger({ level: 'debug', destination, onLine })
   return { logger, mail, lines, [Symbol.asyncDispose]: async () => await mail[Symbol.asyncDispose]() }
 }
 

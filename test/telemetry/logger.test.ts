@@ -3,7 +3,7 @@ import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import { RegistryError } from '../../src/oci/error.ts'
 import { UpstreamError } from '../../src/registry/upstream-error.ts'
-import { createLogger, redactUrls } from '../../src/telemetry/logger.ts'
+import { openLogger, redactUrls } from '../../src/telemetry/logger.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 
 test('P8: fields that hold a secret are never written', () => {
@@ -97,7 +97,7 @@ test('T-95: nor does a terminal obey it', async () => {
       done()
     },
   })
-  const logger = createLogger({ level: 'info', format: 'text', destination })
+  const logger = await openLogger('text', { level: 'info', destination })
   logger.info({ reference: hostile, error: new Error(hostile) }, 'message')
   while (written.length === 0) await new Promise(setImmediate)
   assert.doesNotMatch(written.join('').replaceAll('\n', ''), /[\p{Cc}\u2028-\u202e]/u)

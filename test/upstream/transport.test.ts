@@ -223,6 +223,14 @@ test('disposing the upstream cuts off what is running', async () => {
   await waiting
 })
 
+test('an upstream that is disposed before it was ever asked is not asked', async () => {
+  await using server = await scriptedServer((_request, response) => reply(response, 200, {}, manifest))
+  const upstream = upstreamAt(server.url)
+  await upstream[Symbol.asyncDispose]()
+  await failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
+  assert.equal(server.connections(), 0)
+})
+
 /** Serves its documents as it should, and blobs that begin and then stand still. */
 async function slowBlobs(): Promise<ScriptedServer> {
   const server: ScriptedServer = await scriptedServer(({ path, authorization }, response) => {
