@@ -33,7 +33,7 @@ export interface Fuzzed {
 }
 
 /** Inputs between two looks at the coverage, which cost as much as many inputs. */
-const batchSize = 64
+const batchSize = 128
 const maxLength = 4096
 /** Blocks that may run for each character of an input, and once. */
 const stepsPerCharacter = 400
@@ -100,7 +100,7 @@ function changedOnce(random: Random, text: string, words: readonly string[], pic
   const part = text.slice(from, to)
   const other = pick()
   const instead = (): string => {
-    switch (random.int(9)) {
+    switch (random.int(12)) {
       case 0:
         return ''
       case 1:

@@ -2,7 +2,7 @@
 import type { Target } from './fuzzer.ts'
 
 export const target: Target = {
-  seeds: ['nothing'],
+  seeds: ['no'],
   words: ['?'],
   check(input) {
     if (input[0] !== '#') return
