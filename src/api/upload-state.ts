@@ -37,8 +37,9 @@ export function verifyUploadState(
 ): { readonly offset: number } | undefined {
   if (text.length > maxTextLength) return undefined
   const bytes = Buffer.from(text, 'base64url')
-  if (bytes.byteLength <= macLength || padded(bytes.toString('base64url')) !== padded(text.replace(/={1,2}$/, ''))) {
-    return undefined // not the one text that encodes these bytes
+  const encoded = bytes.toString('base64url')
+  if (bytes.byteLength <= macLength || (text !== encoded && text !== padded(encoded))) {
+    return undefined // not the text that encodes these bytes
   }
   const json = bytes.subarray(macLength)
   if (!timingSafeEqual(bytes.subarray(0, macLength), macOf(json, secret))) return undefined

@@ -97,8 +97,10 @@ function nearest(
   let best: { readonly candidate: string; readonly distance: number } | undefined
   for (const candidate of candidates) {
     const name = nameOf(candidate)
+    const most = Math.max(1, name.length / grain)
+    if (Math.abs(text.length - name.length) > most) continue // as far apart at least, and a long key would take long
     const found = distance(text.toLowerCase(), name)
-    if (found <= Math.max(1, name.length / grain) && found < (best?.distance ?? Infinity)) {
+    if (found <= most && found < (best?.distance ?? Infinity)) {
       best = { candidate, distance: found }
     }
   }

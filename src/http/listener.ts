@@ -9,6 +9,7 @@ import type { ClientLimits } from './client-limits.ts'
 import { limitConnections } from './connection-limit.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
 import { plainAddress, type Sender, type TrustedProxies } from './forwarded.ts'
+import { hasOneHost } from './host-header.ts'
 import { pacedBody } from './paced-body.ts'
 import { sendReply, type Sent } from './send.ts'
 import type { TlsFiles } from './tls-files.ts'
@@ -80,6 +81,7 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
     connectionsCheckingInterval: Math.min(30_000, headersTimeout),
     keepAliveTimeout,
     highWaterMark: 256 * 1024,
+    requireHostHeader: false, // Node would refuse it past the log, and go on to what is behind it without an answer
   })
   server.timeout = options.idleTimeout ?? 120_000
   if (connections > 0) limitConnections(server, connections, logger)
@@ -157,7 +159,7 @@ class RunningListener implements Listener {
     try {
       const reply =
         perClient === undefined || retryAfter === undefined
-          ? await this.#reply(request, response)
+          ? await this.#reply(incoming, request, response)
           : perClient.refuse(retryAfter)
       status = reply.status
       const isRead = reply.status < 400 || (await discardBody(incoming))
@@ -176,7 +178,8 @@ class RunningListener implements Listener {
     this.#log(request, { status, ...sent, ms }, failure)
   }
 
-  async #reply(request: Request, response: ServerResponse): Promise<Reply> {
+  async #reply(incoming: IncomingMessage, request: Request, response: ServerResponse): Promise<Reply> {
+    if (!hasOneHost(incoming)) return { status: 400, headers: {} }
     try {
       return await this.#handler(request)
     } catch (error) {

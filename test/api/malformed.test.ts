@@ -1,8 +1,9 @@
 // Requests as nobody should send them.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
-import { connect } from 'node:net'
+import { writeFile } from 'node:fs/promises'
+import { Agent, request, type IncomingMessage } from 'node:http'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { api } from '../../src/api/api.ts'
 import { manifestRules } from '../../src/api/manifest-rules.ts'
@@ -18,7 +19,10 @@ import { generateSigningKey } from '../../src/schema1/signing-key.ts'
 import { descriptorCache } from '../../src/cache/descriptors.ts'
 import { openFactStore } from '../../src/cache/store.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
-import { startAppUnderTest } from '../support/app-under-test.ts'
+import { basic, pushImage, startGuarded } from '../auth/fixture.ts'
+import { issuer, keySet, minted, service } from '../auth/tokens.ts'
+import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
+import { saidTo } from '../support/raw-client.ts'
 import { randomDigest, randomName, strange } from '../support/random-names.ts'
 import { mutated, property, seeded, type Random } from '../support/seeded.ts'
 
@@ -42,10 +46,19 @@ interface Sent {
   readonly body: Buffer
 }
 
-/** Where an upload that is under way goes on, once there is one. */
-let session = '/v2/a/blobs/uploads/x?_state=y'
+/** What is known of the server that is asked. */
+interface Place {
+  /** Where an upload that is under way goes on, once there is one. */
+  session: string
+  /** Credentials that are good, where it wants some. */
+  readonly good: string | undefined
+}
 
-function randomTarget(random: Random): string {
+function somewhere(good?: string): Place {
+  return { session: '/v2/a/blobs/uploads/x?_state=y', good }
+}
+
+function randomTarget(random: Random, { session }: Place): string {
   const name = random.oneIn(3) ? randomName(random) : 'a'
   const digest = random.oneIn(3) ? randomDigest(random) : random.pick([blobDigest, manifestDigest])
   return random.pick([
@@ -124,7 +137,16 @@ function randomBody(random: Random): Buffer {
   return Buffer.from(text)
 }
 
-function randomRequest(random: Random): Sent {
+/** Mostly the good ones: what is behind them is to be reached, too. */
+function randomCredentials(random: Random, good: string): Record<string, string> {
+  if (random.oneIn(8)) return {}
+  if (random.oneIn(2)) return { authorization: good }
+  let authorization = random.oneIn(4) ? random.text('Basicer AQ=.-_,"\\', 0, 40) : good
+  for (let changes = random.int(3); changes > 0; changes--) authorization = mutated(random, authorization, '.=-_A9 "')
+  return { authorization }
+}
+
+function randomRequest(random: Random, place: Place): Sent {
   const method = random.pick([
     'GET',
     'GET',
@@ -138,13 +160,14 @@ function randomRequest(random: Random): Sent {
     'TRACE',
     'PURGE',
   ])
-  const target = randomTarget(random)
+  const target = randomTarget(random, place)
   let [path = '', search = ''] = target.split('?')
   for (let changes = random.int(6) - 3; changes > 0; changes--) path = mutated(random, path, `${strange}////?`)
   const parameters = Array.from({ length: random.int(3) }, () => randomParameter(random))
   search = [search, ...parameters].filter((part) => part !== '').join('&')
   if (random.oneIn(8)) search = mutated(random, search, `${strange}&=%`)
-  const headers = Object.fromEntries(Array.from({ length: random.int(4) }, () => randomHeader(random)))
+  const chosen = Object.fromEntries(Array.from({ length: random.int(4) }, () => randomHeader(random)))
+  const headers = place.good === undefined ? chosen : { ...chosen, ...randomCredentials(random, place.good) }
   return { method, path, search, headers, body: randomBody(random) }
 }
 
@@ -202,49 +225,91 @@ async function exchange(handler: Handler, sent: Sent): Promise<Reply> {
   return await handler({ ...known, scheme: 'http', body: streamOf(body), signal, log: {} })
 }
 
+/** Servers with what they want of whoever comes, and how many requests each is sent: 20,000 in all. */
+const servers: readonly (readonly [
+  what: string,
+  count: number,
+  start: () => Promise<readonly [AppUnderTest, string?]>,
+])[] = [
+  ['an open server', 10_000, async () => [await startAppUnderTest(stored)]],
+  ['passwords', 5_000, async () => [await startGuarded(['ci'], {}, stored), basic('ci', 'ci-password')]],
+  ['tokens', 5_000, startWithTokens],
+]
+
+const stored = { storage: { inmemory: {}, delete: { enabled: true } }, log: { level: 'error' } }
+
+async function startWithTokens(): Promise<readonly [AppUnderTest, string]> {
+  await using folder = await temporaryFolder()
+  const jwks = join(folder.path, 'keys.json')
+  await writeFile(jwks, keySet())
+  const realm = 'http://127.0.0.1:1/token'
+  const app = await startAppUnderTest({ ...stored, auth: { token: { realm, service, issuer, jwks } } })
+  const access = ['a', 'b'].map((name) => ({ type: 'repository', name, actions: ['pull', 'push', 'delete'] }))
+  return [app, `Bearer ${minted({ access: [...access, { type: 'registry', name: 'catalog', actions: ['*'] }] })}`]
+}
+
 suite('malformed requests', async () => {
   const handler = await makeHandler()
+  const place = somewhere()
 
   property(
     'T-70: each is answered, never as our fault, and with an envelope that says what is wrong',
     async (random) => {
-      const sent = randomRequest(random)
+      const sent = randomRequest(random, place)
       const reply = await exchange(handler, sent)
       const body = reply.body === undefined ? Buffer.alloc(0) : await collect(toStream(reply.body), 1_000_000)
       checkAnswer(sent, reply.status, reply.headers['content-type'], body)
-      const { location } = reply.headers
-      if (typeof location === 'string' && location.includes('/uploads/')) session = location
+      follow(place, reply.headers['location'])
     },
   )
 
-  test('T-70: the same holds over a socket, whatever the connection has seen before', async () => {
-    await using app = await startAppUnderTest({ log: { level: 'error' } })
-    using agent = new ClosingAgent()
-    const worker = async (from: number): Promise<void> => {
-      for (let seed = from; seed < from + 100; seed++) await sendOver(app.url, agent, seeded(seed))
-    }
-    const start = Math.floor(Math.random() * 2 ** 31)
-    await Promise.all([0, 100, 200, 300, 400, 500].map(async (offset) => await worker(start + offset)))
-  })
+  for (const [what, count, start] of servers) {
+    test(`T-70: the same holds over a socket, whatever the connection has seen before: ${what}`, async () => {
+      const [started, good] = await start()
+      await using app = started
+      using agent = new ClosingAgent()
+      const there = somewhere(good)
+      const statuses = new Set<number>()
+      const first = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+      const seeds = Array.from({ length: count }, (_, nth) => first + nth).values()
+      const worker = async (): Promise<void> => {
+        for (const seed of seeds) {
+          if (seed % 500 === 0) await pushed(app.url, good)
+          try {
+            statuses.add(await sendOver(app.url, agent, seeded(seed), there))
+          } catch (cause) {
+            throw new Error(`SEED=${seed}: ${String(cause)}`, { cause })
+          }
+        }
+      }
+      await Promise.all(Array.from({ length: 8 }, worker))
+      for (const status of [200, 202, 204, 400, 404, 405, 417]) assert.ok(statuses.has(status), `none was ${status}`)
+      assert.equal(statuses.has(401), good !== undefined)
+      const errors = app.lines.filter(({ level }) => level === 'error')
+      assert.deepEqual(errors, [])
+      assert.equal((await fetch(`${app.url}/v2/`)).status, good === undefined ? 200 : 401)
+    })
+  }
 
   test('T-70: bytes that are no HTTP are refused, and the next client is served', async () => {
-    await using app = await startAppUnderTest({ log: { level: 'error' } })
-    const { hostname, port } = new URL(app.url)
+    const limits = { headertime: '1s', idle: '1s', keepalive: '1s' }
+    await using app = await startAppUnderTest({ http: { addr: '127.0.0.1:0', draintimeout: '0s', limits } })
     const random = seeded(Math.floor(Math.random() * 2 ** 31))
-    for (let count = 0; count < 100; count++) {
-      const socket = connect({ host: hostname, port: Number(port) })
-      socket.on('error', () => {}) // it may be cut
-      let said = ''
-      socket.on('data', (bytes: Buffer) => {
-        said += bytes.toString('latin1')
-      })
-      socket.end(Buffer.from(mutated(random, garbage(random), '\0\r\n :/'), 'latin1'))
-      await once(socket, 'close')
-      assert.match(said, /^(?:$|HTTP\/1\.1 [24]\d\d )/)
-    }
+    const sent = Array.from({ length: 100 }, () => mutated(random, garbage(random), '\0\r\n :/'))
+    const answers = await Promise.all(sent.map(async (bytes) => [bytes, await saidTo(app.url, bytes)] as const))
+    for (const [bytes, said] of answers) assert.match(said, /^(?:$|HTTP\/1\.1 [24]\d\d )/, JSON.stringify(bytes))
     assert.equal((await fetch(`${app.url}/v2/`)).status, 200)
   })
 })
+
+/** What requests have deleted is there again; those that come between may undo it at once. */
+async function pushed(url: string, good = ''): Promise<void> {
+  await pushImage(url, 'a', 'latest', good).catch((error: unknown) => assert.match(String(error), /manifest: 400$/))
+}
+
+function follow(place: Place, location: unknown): void {
+  if (typeof location === 'string' && location.includes('/uploads/')) place.session = location
+}
 
 async function* toStream(body: NonNullable<Reply['body']>): AsyncGenerator<Uint8Array, void> {
   if (body instanceof Uint8Array) yield body
@@ -261,17 +326,23 @@ class ClosingAgent extends Agent implements Disposable {
   }
 }
 
-async function sendOver(url: string, agent: Agent, random: Random): Promise<void> {
-  const sent = randomRequest(random)
-  const path = encodeURI(`${sent.path.replaceAll('?', '')}?${sent.search}`)
-  if (!path.startsWith('/') || !path.isWellFormed()) return
-  const headers = Object.fromEntries(Object.entries(sent.headers).map(([name, value]) => [name, encodeURI(value)]))
+/** As far as a client can send it; resolves with the status. */
+async function sendOver(url: string, agent: Agent, random: Random, place: Place): Promise<number> {
+  const sent = randomRequest(random, place)
+  const target = `${sent.path.replaceAll('?', '')}?${sent.search}`.toWellFormed()
+  const path = encodeURI(target.startsWith('/') ? target : `/${target}`)
+  const headers = Object.fromEntries(
+    Object.entries(sent.headers).map(([name, value]) => [name, value.replace(/[^ -~]/g, '~')]),
+  )
   if (!('transfer-encoding' in headers)) headers['content-length'] = String(sent.body.byteLength)
   const outgoing = request(url + path, { agent, method: sent.method, headers })
   outgoing.end(sent.body)
-  const [response] = await once(outgoing, 'response')
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
   const body = await collect(response, 1_000_000)
-  checkAnswer({ ...sent, path }, response.statusCode, response.headers['content-type'], body)
+  checkAnswer({ ...sent, path }, response.statusCode ?? 0, response.headers['content-type'], body)
+  const { location } = response.headers
+  if (location !== undefined) follow(place, new URL(location, url).href.slice(url.length))
+  return response.statusCode ?? 0
 }
 
 function garbage(random: Random): string {

@@ -77,7 +77,7 @@ property('a state of which a letter was changed, or a field put in from another,
   const state = randomState(random)
   const text = signUploadState(state, secret)
   const changed = mutated(random, text, alphabet)
-  const isSame = changed.replace(/=+$/, '') === text.replace(/=+$/, '')
+  const isSame = changed === text || changed === text.replace(/=+$/, '')
   if (!isSame) assert.equal(verifyUploadState(changed, state.name, state.id, secret), undefined, changed)
   const other = randomState(random)
   const field = random.pick(['name', 'id', 'offset', 'startedAt'])

@@ -85,6 +85,11 @@ proxy: { upstreams: { origin.test: { url: ${origin.url} } } }
     await skopeo.copy(at(origin.url), at(url))
     await skopeo.copy(at(url), pulled('pushed'))
     await assert.rejects(skopeo.copy(at(origin.url), at(url, 'other/app:1')), refusal)
+    await skopeo.logout(host)
+    const inspect = async (credentials: string): Promise<string> =>
+      await run('skopeo', ['inspect', '--raw', '--tls-verify=false', '--creds', credentials, at(url)])
+    assert.match(await inspect('reader:reader-password'), /"layers"/)
+    await assert.rejects(inspect('reader:wrong'), refusal)
     const users = new Set(entrepot.lines().map(({ user }) => user))
     assert.deepEqual(users, new Set([undefined, 'reader', 'ci']))
     assert.doesNotMatch(entrepot.process.output(), /-password|Basic /)

@@ -2,9 +2,18 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { pull } from '../support/client.ts'
+import { startOrigin } from '../support/origin.ts'
 import { skopeoCopy } from '../support/real-clients.ts'
 import { builderPrograms, imageBuilder } from '../support/real-image.ts'
-import { startDockerRegistry, startEntrepot, startRedis, temporaryFolder, without } from '../support/real-parts.ts'
+import {
+  startDockerRegistry,
+  startEntrepot,
+  startRedis,
+  temporaryFolder,
+  until,
+  without,
+} from '../support/real-parts.ts'
 
 test(
   'descriptors are kept in redis over a restart, and images are served with redis gone',
@@ -51,5 +60,38 @@ proxy:
       assert.deepEqual(await skopeoCopy(`${entrepot.host}/${image}`), expected)
       assert.equal(await entrepot.stop(), 0)
     })
+  },
+)
+
+test(
+  'a redis with a password is used by whoever knows it, and by nobody else, who serves without it',
+  { skip: without('redis-server', 'redis-cli'), timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    await using origin = await startOrigin()
+    const { layers } = await origin.addImage('app', 'v1', [Buffer.from('a layer')])
+    await using redis = await startRedis('right-word')
+    for (const password of ['wrong-word', 'right-word']) {
+      await using entrepot = await startEntrepot(
+        folder,
+        `version: 0.1
+log: { level: debug }
+storage: { inmemory: {}, cache: { blobdescriptor: redis } }
+redis: { addr: "${redis.host}", password: ${password}, dialtimeout: 500ms }
+http: { addr: 127.0.0.1:0 }
+proxy: { upstreams: { one.test: { url: "${origin.url}" } } }
+`,
+      )
+      for (const layer of layers) {
+        assert.equal((await pull(`${entrepot.url}/v2/one.test/app/blobs/${layer}`)).digest, layer)
+      }
+      if (password === 'right-word') await until('facts are in redis', async () => (await redis.ask('dbsize')) !== '0')
+      assert.equal(await entrepot.stop(), 0)
+      if (password === 'wrong-word') {
+        assert.equal(await redis.ask('dbsize'), '0')
+        assert.match(entrepot.process.output(), /WRONGPASS/, 'it has asked')
+      }
+      assert.doesNotMatch(entrepot.process.output(), /-word/)
+    }
   },
 )

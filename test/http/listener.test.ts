@@ -76,6 +76,26 @@ test('a handler hears who is at the other end, by its own address', async () => 
   }
 })
 
+test('T-75: a request that names two hosts, or none, is refused, and what follows it is heard', async () => {
+  const { logger, lines } = recordingLogger()
+  const seen: string[] = []
+  const handler: Handler = async ({ path }) => {
+    seen.push(path)
+    return { status: 200, headers: {} }
+  }
+  await using listener = await listen(handler, { host: '127.0.0.1', port: 0, logger })
+  const next = 'GET /next HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
+  for (const hosts of ['host: a\r\nhost: b\r\n', 'Host: a\r\nHOST: a\r\n', '']) {
+    assert.match(
+      await request(listener, `GET / HTTP/1.1\r\n${hosts}\r\n${next}`),
+      /^HTTP\/1\.1 400 [^]*HTTP\/1\.1 200 /,
+    )
+  }
+  assert.match(await request(listener, 'GET /old HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /)
+  assert.deepEqual(seen, ['/next', '/next', '/next', '/old'])
+  assert.equal(lines.filter(({ status }) => status === 400).length, 3)
+})
+
 test('one line is logged per request, with the fields that the handler added', async () => {
   await using listener = await serve(async ({ log }) => {
     log['repository'] = 'a/b'

@@ -326,15 +326,17 @@ export interface Redis extends AsyncDisposable {
   ask(...words: readonly string[]): Promise<string>
 }
 
-/** With nothing in it, and nothing kept. */
-export async function startRedis(): Promise<Redis> {
+/** With nothing in it, and nothing kept. `password`: what it asks everybody for. */
+export async function startRedis(password?: string): Promise<Redis> {
   const port = String(await freePort())
-  const process = await startProcess('redis-server', ['--bind', '127.0.0.1', '--port', port, '--save', ''])
+  const guarded = password === undefined ? [] : ['--requirepass', password]
+  const known = password === undefined ? [] : ['--no-auth-warning', '-a', password]
+  const process = await startProcess('redis-server', ['--bind', '127.0.0.1', '--port', port, '--save', '', ...guarded])
   await process.waitFor(/Ready to accept connections/)
   return {
     host: `127.0.0.1:${port}`,
     process,
-    ask: async (...words) => await run('redis-cli', ['-h', '127.0.0.1', '-p', port, ...words]),
+    ask: async (...words) => await run('redis-cli', [...known, '-h', '127.0.0.1', '-p', port, ...words]),
     async [Symbol.asyncDispose]() {
       await process.stop()
     },
