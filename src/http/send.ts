@@ -6,6 +6,9 @@ import { ClientGoneError, type Reply } from './exchange.ts'
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
 
+/** Bytes that are encrypted at once: whatever is, stands in memory until the client has taken it. */
+const encryptedAtOnce: number = 64 * 1024
+
 /** How far a reply has come; true also where it comes no further. */
 export interface Sent {
   /** Of the body. */
@@ -50,17 +53,21 @@ export async function sendReply(response: ServerResponse, reply: Reply, sent: Se
 
 /** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
 async function pump(stream: ByteStream, response: ServerResponse, sent: Sent): Promise<void> {
+  const most = response.socket !== null && 'encrypted' in response.socket ? encryptedAtOnce : Infinity
   let fail: ((reason: Error) => void) | undefined
   const onClose = (): void => fail?.(new ClientGoneError())
   response.once('close', onClose)
   try {
     for await (const chunk of stream) {
-      if (response.destroyed) throw new ClientGoneError()
-      await new Promise<void>((resolve, reject) => {
-        fail = reject
-        response.write(chunk, (error) => (error ? reject(new ClientGoneError()) : resolve()))
-      })
-      sent.bytes += chunk.byteLength
+      for (let at = 0; at < chunk.byteLength; at += most) {
+        if (response.destroyed) throw new ClientGoneError()
+        const piece = most < chunk.byteLength ? chunk.subarray(at, at + most) : chunk
+        await new Promise<void>((resolve, reject) => {
+          fail = reject
+          response.write(piece, (error) => (error ? reject(new ClientGoneError()) : resolve()))
+        })
+        sent.bytes += piece.byteLength
+      }
     }
   } finally {
     response.off('close', onClose)

@@ -14,7 +14,7 @@ import type { Places, TransferSettings } from './transfer.ts'
 /** Fills that transfer at the same time; each keeps up to 2 MiB in memory. The next ones wait for a place. */
 const maxRunning = 64
 
-/** Fills with several connections at once: each connection but one keeps up to 8 MiB in memory. */
+/** Fills with several connections at once: each connection keeps up to 8 MiB in memory. */
 const maxParallel = 4
 
 /** Blobs of which is remembered that they came wrong, so that another source is asked first. */

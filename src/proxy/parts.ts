@@ -1,5 +1,8 @@
 // Several connections for one blob: each brings a part of it, and the parts are handed on in order.
 
+/** Bytes that are handed on in one go: whoever takes them holds up nobody else for long. */
+const mostAtOnce = 256 * 1024
+
 /** `end` is exclusive. */
 export interface PartRange {
   readonly start: number
@@ -10,8 +13,9 @@ export interface PartsPlan {
   readonly start: number
   /** Of the whole blob. */
   readonly size: number
-  /** Of each part but the last. All but the first of those that run are kept in memory until their turn comes. */
+  /** Of each part but the last. As many as twice the connections, without the first of them, are kept in memory. */
   readonly length: number
+  /** Parts that come at once. */
   readonly connections: number
   /** The first part, which is on its way. */
   readonly first: AsyncGenerator<Uint8Array, void>
@@ -20,20 +24,36 @@ export interface PartsPlan {
   readonly signal: AbortSignal
 }
 
+/** A connection that has brought its part goes on with the next one, also while those before it are still handed on. */
 export async function* inParts(plan: PartsPlan): AsyncGenerator<Uint8Array, void> {
   const { start, size, length, connections, open } = plan
   const stop = new AbortController()
   const signal = AbortSignal.any([plan.signal, stop.signal])
   const ahead: Ahead[] = []
+  const rooms: Buffer[] = []
   let next = start + length
-  let head: AsyncIterable<Uint8Array> | undefined = plan.first
+  let running = 1
+  const proceed = (): void => {
+    for (; running < connections && ahead.length < 2 * connections - 1 && next < size; next += length) {
+      const range = { start: next, end: Math.min(next + length, size) }
+      const part = new Ahead(open(range, signal), rooms.pop() ?? Buffer.allocUnsafeSlow(length))
+      running += 1
+      void part.settled.then(() => {
+        running -= 1
+        if (!signal.aborted) proceed()
+      })
+      ahead.push(part)
+    }
+  }
   try {
-    while (head !== undefined) {
-      for (; ahead.length < connections - 1 && next < size; next += length) {
-        ahead.push(new Ahead(open({ start: next, end: Math.min(next + length, size) }, signal)))
-      }
-      yield* head
-      head = ahead.shift()
+    proceed()
+    yield* plan.first
+    running -= 1
+    for (let part = ahead[0]; part !== undefined; part = ahead[0]) {
+      yield* part.chunks()
+      rooms.push(part.room)
+      ahead.shift()
+      proceed()
     }
   } finally {
     stop.abort(new Error('the blob is not wanted any more'))
@@ -42,23 +62,29 @@ export async function* inParts(plan: PartsPlan): AsyncGenerator<Uint8Array, void
 }
 
 /** A part that comes before its turn. */
-class Ahead implements AsyncIterable<Uint8Array> {
+class Ahead {
+  /** Where its bytes lie, until they have been handed on. */
+  readonly room: Buffer
   /** Resolves when nothing more comes, whatever the reason. */
   readonly settled: Promise<void>
-  readonly #chunks: Buffer[] = []
+  #received = 0
   #isWhole = false
   #failure: { readonly error: unknown } | undefined
   #wake: (() => void) | undefined
 
-  constructor(source: AsyncIterable<Uint8Array>) {
+  /** `room` has place for all that the source brings. */
+  constructor(source: AsyncIterable<Uint8Array>, room: Buffer) {
+    this.room = room
     this.settled = this.#collect(source)
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
-    for (;;) {
-      const chunk = this.#chunks.shift()
-      if (chunk !== undefined) yield chunk
-      else if (this.#failure !== undefined) throw this.#failure.error
+  async *chunks(): AsyncGenerator<Uint8Array, void> {
+    for (let taken = 0; ;) {
+      const end = Math.min(this.#received, taken + mostAtOnce)
+      if (end > taken) {
+        yield this.room.subarray(taken, end)
+        taken = end
+      } else if (this.#failure !== undefined) throw this.#failure.error
       else if (this.#isWhole) return
       else await new Promise<void>((resolve) => (this.#wake = resolve))
     }
@@ -67,7 +93,8 @@ class Ahead implements AsyncIterable<Uint8Array> {
   async #collect(source: AsyncIterable<Uint8Array>): Promise<void> {
     try {
       for await (const chunk of source) {
-        this.#chunks.push(Buffer.from(chunk))
+        this.room.set(chunk, this.#received)
+        this.#received += chunk.byteLength
         this.#wake?.()
       }
       this.#isWhole = true

@@ -57,7 +57,7 @@ export interface Transfer extends AsyncDisposable {
 }
 
 /** The parts of a blob are this large, or smaller where it has fewer bytes than so many for each connection. */
-const partSize = 8 * 1024 * 1024
+const partSize = 4 * 1024 * 1024
 
 /** A first request that fails later than this is not repeated: clients wait for its answer. In milliseconds. */
 const openingPatience = 5000

@@ -118,6 +118,16 @@ test('HTTP/1.1 is what ALPN agrees on, and a client that knows only h2 is told s
   await assert.rejects(shake(secured, { ALPNProtocols: ['h2'] }), /no application protocol/)
 })
 
+test('of ciphers that are safe, the client has the choice', async () => {
+  await using secured = await serve()
+  const [slow, fast] = ['TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
+  for (const ciphers of [`${slow}:${fast}`, `${fast}:${slow}`]) {
+    const socket = await shake(secured, { ciphers })
+    assert.equal(socket.getCipher().standardName, ciphers.split(':')[0])
+    socket.destroy()
+  }
+})
+
 test('TLS 1.1 is never spoken, and 1.2 not where 1.3 is the least', async () => {
   await using usual = await serve()
   const old = { ciphers: 'DEFAULT@SECLEVEL=0' }
