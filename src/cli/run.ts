@@ -4,6 +4,7 @@ import { version } from '../app.ts'
 import { defaultGrace, parseGrace } from './grace.ts'
 import type { GarbageCollectOptions } from './garbage-collect.ts'
 import type { Io } from './io.ts'
+import { ReloadRequests } from './reload-requests.ts'
 import type { VerifyCommandOptions } from './verify.ts'
 
 /** Resolves with the exit code: 0 done, 1 the command failed, 2 the arguments are wrong. */
@@ -22,8 +23,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     .argument('[config]', 'a config.yml of entrepot or of distribution; without one, a mirror with its defaults')
     .description('serve the registry')
     .action(async (path: string | undefined) => {
+      using asked = new ReloadRequests(io) // from now on, not when all is loaded
       const { serve } = await import('./serve.ts')
-      code = await serve(path, io)
+      code = await serve(path, io, asked)
     })
   program
     .command('check')

@@ -10,9 +10,9 @@ import type { LogMail } from '../telemetry/log-mail.ts'
 import { banner } from './banner.ts'
 import { collectWhenIdle } from './idle-heap.ts'
 import type { Io } from './io.ts'
+import type { ReloadRequests } from './reload-requests.ts'
 
-export async function serve(path: string | undefined, io: Io): Promise<number> {
-  using asked = new ReloadRequests(io)
+export async function serve(path: string | undefined, io: Io, asked: ReloadRequests): Promise<number> {
   try {
     const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
     const { level, format, fields, hooks } = config.log
@@ -73,33 +73,6 @@ async function tellStored(app: App, logger: Logger, signal: AbortSignal): Promis
     if (!signal.aborted) logger.info({ stored: await app.summary(signal) }, 'storage looked at')
   } catch (error) {
     if (!signal.aborted) logger.warn({ error }, 'storage cannot be looked at')
-  }
-}
-
-/** Listens from its making on: what is asked before there is a server is done as soon as there is one. */
-class ReloadRequests implements Disposable {
-  readonly #hangUp: EventTarget | undefined
-  #reload: (() => void) | undefined
-  #isDue = false
-
-  constructor({ hangUp }: Io) {
-    this.#hangUp = hangUp
-    hangUp?.addEventListener('reload', this.#onAsked)
-  }
-
-  serve(reload: () => void): void {
-    this.#reload = reload
-    if (this.#isDue) reload()
-  }
-
-  [Symbol.dispose](): void {
-    this.#hangUp?.removeEventListener('reload', this.#onAsked)
-  }
-
-  readonly #onAsked = (event: Event): void => {
-    event.preventDefault()
-    if (this.#reload === undefined) this.#isDue = true
-    else this.#reload()
   }
 }
 
