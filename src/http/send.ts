@@ -6,8 +6,11 @@ import { ClientGoneError, type Reply } from './exchange.ts'
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
 
-/** Bytes that are encrypted at once: whatever is, stands in memory until the client has taken it. */
-const encryptedAtOnce: number = 64 * 1024
+/** What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at most, and least. */
+const encrypted = { all: 16 * 1024 * 1024, most: 256 * 1024, least: 16 * 1024 }
+
+/** Answers that are on their way encrypted. */
+let encryptedAnswers = 0
 
 /** How far a reply has come; true also where it comes no further. */
 export interface Sent {
@@ -53,23 +56,31 @@ export async function sendReply(response: ServerResponse, reply: Reply, sent: Se
 
 /** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
 async function pump(stream: ByteStream, response: ServerResponse, sent: Sent): Promise<void> {
-  const most = response.socket !== null && 'encrypted' in response.socket ? encryptedAtOnce : Infinity
+  const isEncrypted = response.socket !== null && 'encrypted' in response.socket
+  if (isEncrypted) encryptedAnswers += 1
   let fail: ((reason: Error) => void) | undefined
   const onClose = (): void => fail?.(new ClientGoneError())
   response.once('close', onClose)
   try {
     for await (const chunk of stream) {
-      for (let at = 0; at < chunk.byteLength; at += most) {
+      for (let at = 0; at < chunk.byteLength;) {
         if (response.destroyed) throw new ClientGoneError()
-        const piece = most < chunk.byteLength ? chunk.subarray(at, at + most) : chunk
+        const piece = isEncrypted ? chunk.subarray(at, at + encryptedShare()) : chunk
         await new Promise<void>((resolve, reject) => {
           fail = reject
           response.write(piece, (error) => (error ? reject(new ClientGoneError()) : resolve()))
         })
+        at += piece.byteLength
         sent.bytes += piece.byteLength
       }
     }
   } finally {
+    if (isEncrypted) encryptedAnswers -= 1
     response.off('close', onClose)
   }
+}
+
+function encryptedShare(): number {
+  const { all, most, least } = encrypted
+  return Math.max(least, Math.min(most, Math.floor(all / encryptedAnswers)))
 }

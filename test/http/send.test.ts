@@ -3,19 +3,27 @@ import assert from 'node:assert/strict'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { sendReply } from '../../src/http/send.ts'
 import { streamOf } from '../support/stream-of.ts'
 
 const chunk = 1024 * 1024
 
-/** What a reply of three chunks hands to its connection in one go at most. */
+const body = 2 * chunk + 17
+
+/** Writes that no client takes until it does. */
+const waiting: (() => void)[] = []
+let isTaken = true
+
+/** Sends a reply of three chunks. Resolves with what it has handed to its connection in one go at most. */
 async function largestWrite(kind: object): Promise<number> {
   let largest = 0
   const socket = Object.assign(new Socket(), kind, {
     _writev: null,
     _write(bytes: Uint8Array | string, _: unknown, done: () => void) {
       largest = Math.max(largest, Buffer.byteLength(bytes))
-      done()
+      waiting.push(done)
+      if (isTaken) for (const go of waiting.splice(0)) go()
     },
   })
   const request = Object.assign(new IncomingMessage(socket), {
@@ -26,13 +34,20 @@ async function largestWrite(kind: object): Promise<number> {
   const response = new ServerResponse(request)
   response.assignSocket(socket)
   const sent = { bytes: 0 }
-  const body = streamOf(Buffer.alloc(chunk), Buffer.alloc(chunk), Buffer.alloc(17))
-  await sendReply(response, { status: 200, headers: { 'content-length': 2 * chunk + 17 }, body }, sent)
-  assert.equal(sent.bytes, 2 * chunk + 17)
+  const stream = streamOf(Buffer.alloc(chunk), Buffer.alloc(chunk), Buffer.alloc(17))
+  await sendReply(response, { status: 200, headers: { 'content-length': body }, body: stream }, sent)
+  assert.equal(sent.bytes, body)
   return largest
 }
 
-test('P7: what is encrypted for a client that may not take it is little, for it stands in memory', async () => {
-  assert.equal(await largestWrite({ encrypted: true }), 64 * 1024)
-  assert.equal(await largestWrite({}), chunk, 'without TLS it stands there anyway')
+test('P7: what is encrypted for clients that may not take it is little, and the less the more they are', async () => {
+  assert.equal(await largestWrite({}), chunk, 'without TLS it stands in memory anyway')
+  assert.equal(await largestWrite({ encrypted: true }), 256 * 1024)
+  isTaken = false
+  const many = Array.from({ length: 1023 }, async () => await largestWrite({ encrypted: true }))
+  await turn()
+  isTaken = true
+  assert.equal(await largestWrite({ encrypted: true }), 16 * 1024)
+  await Promise.all(many)
+  assert.equal(await largestWrite({ encrypted: true }), 256 * 1024, 'those that have ended count no more')
 })
