@@ -239,15 +239,11 @@ async function withMiddleware({ middleware }: Config, registry: Registry, logger
   }
 }
 
-/** Whether somebody has to decide about each pull, or to hear of it. */
+/** Whether somebody behind the guard has to decide about each pull, or to hear of it. The guard itself is asked anyway. */
 function isAskedEachTime(config: Config): boolean {
-  const { auth, middleware, notifications } = config
+  const { middleware, notifications } = config
   const { registry, repository } = middleware
-  return (
-    auth !== undefined ||
-    asksUpstreams(config) ||
-    notifications.endpoints.length + registry.length + repository.length > 0
-  )
+  return asksUpstreams(config) || notifications.endpoints.length + registry.length + repository.length > 0
 }
 
 /** Whether some upstream decides itself who may have what is copied from it. */

@@ -34,7 +34,10 @@ export interface ApiOptions extends UploadOptions, PushPolicy {
   readonly tags: PageLimits
   /** Nothing is written or deleted by clients; what is pulled through is still stored. */
   readonly readOnly: boolean
-  /** Without it every answer is found anew: for whoever must be asked, or told, each time. */
+  /**
+   * Without it every answer is found anew: for whoever must be asked, or told, each time. `access` is asked each time in any
+   * case, and what is here then is for all whom it lets in: it must not depend on who they are.
+   */
   readonly hotReplies?: HotReplies | undefined
   /** Whether the registry is told of each request what is known of it. */
   readonly describesRequests?: boolean | undefined
@@ -62,22 +65,36 @@ export function api(registry: Registry, options: ApiOptions): Handler {
   const find = async (request: Request): Promise<Reply> => {
     const generation = hot?.generation ?? 0
     const trace: Trace = options.describesRequests === true ? describedTrace(request, options) : { from: 'local' }
-    let answered: Reply | undefined
+    let answered: Answered | undefined
     try {
       answered = await answer(registry, options, guard, request, trace)
     } finally {
-      trace.answered?.(answered?.status)
+      trace.answered?.(answered?.reply.status)
       if (!readingMethods.includes(request.method)) hot?.clear() // also where the client did not wait for the answer
     }
     for (const field of ['from', 'upstream', 'warning', 'user'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
     }
-    const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
-    const reply = { ...answered, headers: { ...common, ...warning, ...answered.headers } }
-    hot?.keep(request, reply, trace, generation)
-    return reply
+    const { challenge, isHot } = answered
+    let { reply } = answered
+    if (isHot !== true) {
+      const warning = trace.warning === undefined ? {} : { warning: warningValue(trace.warning) }
+      reply = { ...reply, headers: { ...common, ...warning, ...reply.headers } }
+      hot?.keep(request, reply, trace, generation)
+    }
+    if (challenge === undefined) return reply
+    return { ...reply, headers: { ...reply.headers, 'www-authenticate': challenge } }
   }
-  return (request) => hot?.find(request) ?? find(request)
+  // Where there is a guard it is asked first.
+  return guard === undefined ? (request) => hot?.find(request) ?? find(request) : find
+}
+
+interface Answered {
+  readonly reply: Reply
+  /** For this client alone: never kept. */
+  readonly challenge?: string | undefined
+  /** Whether it is an answer of a moment ago, whose headers are all there. */
+  readonly isHot?: boolean | undefined
 }
 
 function describedTrace(request: Request, options: ApiOptions): Trace {
@@ -124,22 +141,22 @@ async function answer(
   guard: Guard | undefined,
   request: Request,
   trace: Trace,
-): Promise<Reply> {
+): Promise<Answered> {
   try {
     const route = findRoute(request, options.prefix)
     if (!(route instanceof RegistryError)) describe(route, request.log)
-    if (guard === undefined) return await answerRoute(registry, options, route, request, trace)
+    if (guard === undefined) return { reply: await answerRoute(registry, options, route, request, trace) }
     const guarded = await guard.check(route instanceof RegistryError ? undefined : route, request, trace)
-    if (guarded?.reply !== undefined) return guarded.reply
-    const reply = await answerRoute(registry, options, route, request, trace)
-    if (guarded === undefined) return reply
-    return { ...reply, headers: { 'www-authenticate': guarded.challenge, ...reply.headers } }
+    if (guarded?.reply !== undefined) return guarded
+    const hot = options.hotReplies?.find(request)
+    const reply = hot ?? (await answerRoute(registry, options, route, request, trace))
+    return { reply, challenge: guarded?.challenge, isHot: hot !== undefined }
   } catch (error) {
     if (request.signal.aborted) throw error // there is nobody to tell
     const [problem, ...others] = error instanceof RegistryErrors ? error.errors : [asRegistryError(error)]
     request.log['code'] = problem.code
     if (statusOf(problem.code) >= 500) request.log['error'] = problem.cause ?? problem
-    return problemReply(problem, ...others)
+    return { reply: problemReply(problem, ...others) }
   }
 }
 

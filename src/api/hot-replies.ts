@@ -22,9 +22,12 @@ const overhead = 2048
 /** Characters of a target and an `Accept` that clients send; longer ones are made to fill memory. */
 const maxKey = 1024
 
+/** Of a log line, what tells of the content; all else is of one request: who asked, its trace. */
+const contentFields = ['kind', 'repository', 'reference', 'from', 'upstream'] as const
+
 interface HotReply {
   readonly reply: Reply
-  /** Of its request's log line. */
+  /** Of its request's log line: `contentFields`. */
   readonly log: Readonly<Record<string, unknown>>
   readonly size: number
   readonly until: number
@@ -49,12 +52,12 @@ export class HotReplies {
     return this.#generation
   }
 
-  /** The answer, its log fields added to the request's. */
+  /** The answer, its log fields added to the request's. Whether the client may have it is the caller's to know. */
   find(request: Request): Reply | undefined {
     if (request.method !== 'GET') return undefined
     const hot = this.#replies.get(keyOf(request))
     if (hot === undefined || this.#now() >= hot.until || isParticular(request)) return undefined
-    for (const field in hot.log) request.log[field] ??= hot.log[field] // what is its own already stays: a trace, a client
+    Object.assign(request.log, hot.log)
     return hot.reply
   }
 
@@ -67,7 +70,7 @@ export class HotReplies {
     if (!(body instanceof Uint8Array) || body.byteLength > maxBody) return
     const key = keyOf(request)
     if (key.length > maxKey) return
-    const entry = { reply: { ...reply, body }, log: { ...request.log }, until: this.#now() + lifetime }
+    const entry = { reply: { ...reply, body }, log: contentLog(request), until: this.#now() + lifetime }
     this.#replies.set(key, { ...entry, size: body.byteLength + overhead })
   }
 
@@ -80,6 +83,10 @@ export class HotReplies {
 
 function keyOf({ target, headers }: Request): string {
   return `${target} ${headers.accept ?? ''}`
+}
+
+function contentLog({ log }: Request): Record<string, unknown> {
+  return Object.fromEntries(contentFields.filter((field) => field in log).map((field) => [field, log[field]]))
 }
 
 /** Asked with conditions, or for a part. */

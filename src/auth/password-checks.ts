@@ -1,6 +1,6 @@
 // Checks of passwords, each of which costs a core tens of milliseconds: few at once, a bounded number waiting, and none
 // that has just been made (T-97).
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -27,7 +27,7 @@ export class PasswordChecks {
   readonly #limits: { readonly running: number; readonly waiting: number }
   readonly #now: () => number
   /** Passwords are never kept, only what nobody can make without this. */
-  readonly #key = randomBytes(32)
+  readonly #key = createSecretKey(randomBytes(32))
   readonly #right = new LRUCache<string, number>({ max: maxRemembered })
   readonly #checks = new Coalescer<boolean>()
   readonly #queue: (() => void)[] = []

@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
+import { api } from '../../src/api/api.ts'
 import { HotReplies } from '../../src/api/hot-replies.ts'
-import type { Reply, Request } from '../../src/http/exchange.ts'
+import { manifestRules } from '../../src/api/manifest-rules.ts'
+import { descriptorCache } from '../../src/cache/descriptors.ts'
+import { openFactStore } from '../../src/cache/store.ts'
+import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
+import type { Handler, Reply, Request } from '../../src/http/exchange.ts'
+import { parseRepositoryName } from '../../src/oci/reference.ts'
+import type { AccessController } from '../../src/registry/access.ts'
 import type { Trace } from '../../src/registry/call.ts'
+import { generateSigningKey } from '../../src/schema1/signing-key.ts'
+import { openLocalRegistry } from '../../src/storage/registry.ts'
+import { silentLogger } from '../../src/telemetry/logger.ts'
+import { manifest, manifestDigest } from '../auth/fixture.ts'
 
 const digest = `sha256:${'a'.repeat(64)}`
 
@@ -32,6 +43,29 @@ function kept(asked: Request, given: Reply = reply, trace: Trace = local): boole
   const hot = new HotReplies()
   hot.keep(asked, given, trace, hot.generation)
   return hot.find({ ...asked, log: {} }) !== undefined
+}
+
+/** Over a registry with the manifest in it. */
+async function guardedHandler(hotReplies: HotReplies, access: AccessController): Promise<Handler> {
+  const descriptors = descriptorCache(openFactStore({ kind: 'memory' }, silentLogger))
+  const driver = inMemoryDriver()
+  const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger: silentLogger })
+  await store.repository(parseRepositoryName('app')).manifests.put(manifest)
+  const indexes = { platforms: 'all', platformList: [] } as const
+  return api(store, {
+    prefix: '/',
+    headers: { 'X-Ours': ['yes'] },
+    externalUrl: undefined,
+    relativeUrls: true,
+    secret: 'a secret',
+    readOnly: false,
+    schema1: { enabled: false, key: generateSigningKey() },
+    rules: manifestRules({ disabled: false, urls: { allow: [], deny: [] }, indexes }, { classes: [] }),
+    catalog: { usual: 100, most: 1000 },
+    tags: { usual: Infinity, most: 1000 },
+    hotReplies,
+    access,
+  })
 }
 
 test('an answer is given again for half a second, with its log fields', () => {
@@ -101,6 +135,44 @@ test('what a request knows of itself stays', () => {
   const again = request({ log: { trace: 'two' } })
   assert.ok(hot.find(again))
   assert.deepEqual(again.log, { kind: 'blob', reference: digest, trace: 'two' })
+})
+
+test('P8: what is kept of a log line is of the content alone', () => {
+  const hot = new HotReplies()
+  const log = { kind: 'blob', repository: 'app', reference: digest, from: 'local', upstream: 'ghcr.io' }
+  const one = request({ log: { ...log, user: 'one', trace: 'its own', client: '192.0.2.1' } })
+  hot.keep(one, reply, { ...local, user: 'one' }, hot.generation)
+  const again = request({ log: {} })
+  assert.ok(hot.find(again))
+  assert.deepEqual(again.log, log)
+})
+
+test('P8: nobody inherits a user or a challenge, and no answer is kept for longer by being given again', async () => {
+  let now = 0
+  const hot = new HotReplies(() => now)
+  const handler = await guardedHandler(hot, {
+    authorize: async ({ authorization }) =>
+      authorization === undefined
+        ? { isGranted: true, user: undefined, challenge: 'Ours' }
+        : { isGranted: true, user: authorization },
+  })
+  const found = mock.method(hot, 'find')
+  const send = async (authorization?: string): Promise<unknown> => {
+    const headers = authorization === undefined ? {} : { authorization }
+    const asked = request({ target: `/v2/app/manifests/${manifestDigest}`, headers, log: {} })
+    const { status, headers: got, body } = await handler(asked)
+    assert.deepEqual([status, got['x-ours'], body], [200, ['yes'], manifest])
+    assert.equal(asked.log['reference'], manifestDigest)
+    return [asked.log['user'], got['www-authenticate'], found.mock.calls.at(-1)?.result !== undefined]
+  }
+  assert.deepEqual(await send(), [undefined, 'Ours', false])
+  assert.deepEqual(await send('one'), ['one', undefined, true])
+  assert.deepEqual(await send('two'), ['two', undefined, true])
+  now += 499
+  assert.deepEqual(await send(), [undefined, 'Ours', true])
+  now += 1
+  assert.deepEqual(await send('one'), ['one', undefined, false])
+  assert.deepEqual(await send(), [undefined, 'Ours', true])
 })
 
 test('P7: memory is bounded, also where clients make up queries', () => {
