@@ -9,13 +9,16 @@ process.env['UV_THREADPOOL_SIZE'] ??= '16' // before the pool of threads starts:
 setFlagsFromString('--heap-growing-percent=100') // a thousand streams stay small; what they leave is seen to when idle
 enableCompileCache() // half of the time to start is spent on compiling what has not changed
 const { run } = await import('./cli/run.ts')
+const { SignalEcho } = await import('./cli/signal-echo.ts')
 
 // A log that cannot be written any more, to a pipe that closed or a full disk, is no reason to stop serving (P9).
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
 const stop = new AbortController()
+const signals = new SignalEcho()
 const onSignal = (name: NodeJS.Signals): void => {
+  if (signals.repeats(name)) return
   if (stop.signal.aborted) process.exit(1) // asked twice: now
   stop.abort(name)
 }

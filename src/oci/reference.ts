@@ -1,6 +1,6 @@
 // Names of things: repositories, tags, and references that are either a tag or a digest (OCI distribution-spec, «Pulling
 // manifests»). Nothing is decoded or normalised: a text matches the grammar as it stands, or it is refused.
-import { isDigest, type Digest } from './digest.ts'
+import type { Digest } from './digest.ts'
 
 /** `[a-z0-9]+` runs joined by `.`, `_`, `__` or dashes, components joined by `/`; at most 255 characters. */
 export type RepositoryName = string & { readonly __repositoryName: unique symbol }
@@ -40,12 +40,4 @@ export function isTag(text: string): text is Tag {
 export function parseTag(text: string): Tag {
   if (!isTag(text)) throw new NameError(`not a tag: ${text.slice(0, 200)}`)
   return text
-}
-
-/**
- * What parses as a digest is a digest, else it is a tag; a tag cannot hold a colon, so no text has two readings.
- * @throws NameError
- */
-export function parseReference(text: string): Reference {
-  return isDigest(text) ? { kind: 'digest', digest: text } : { kind: 'tag', tag: parseTag(text) }
 }

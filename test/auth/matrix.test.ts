@@ -1,10 +1,14 @@
 // T-80, T-81: who hears what at every endpoint. A route that is not in the table fails.
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { accessRules } from '../../src/api/access.ts'
 import { parseRoute } from '../../src/api/route.ts'
+import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { ask } from '../support/client.ts'
 import { basic, layerDigest, manifestDigest, pushImage, startGuarded } from './fixture.ts'
+import { issuer, keySet, minted, now, service } from './tokens.ts'
 
 const id = '6f9619ff-8b86-4d01-b42d-00cf4fc964ff'
 const absent = `sha256:${'0'.repeat(64)}`
@@ -26,6 +30,28 @@ const policy = [
   { users: ['pusher'], actions: ['push'], repositories: ['team/**'] },
   { users: ['other'], actions: ['pull', 'push', 'delete'], repositories: ['other/**'] },
 ]
+
+function bearer(rights: Readonly<Record<string, readonly string[]>>): string {
+  const access = Object.entries(rights).map(([name, actions]) => ({ type: 'repository', name, actions }))
+  return `Bearer ${minted({ access })}`
+}
+
+const all = ['pull', 'push', 'delete']
+const catalog = { type: 'registry', name: 'catalog', actions: ['*'] }
+const everything = ['team/app', 'team/none', 'other/app', 'other/new', 'other/new2']
+  .map<unknown>((name) => ({ type: 'repository', name, actions: [...all, '*'] }))
+  .concat(catalog)
+
+/** The same people, with what a token server gives them. */
+const owners: Readonly<Record<keyof typeof clients, string | undefined>> = {
+  anonymous: undefined,
+  'wrong password': `${bearer({})}x`,
+  unknown: `Bearer ${minted({ exp: now - 3600, access: everything })}`,
+  'other user': bearer({ 'other/app': all, 'other/new': all, 'other/new2': all }),
+  'pull only': bearer({ 'team/app': ['pull'], 'team/none': ['pull'] }),
+  'push too': bearer({ 'team/app': ['pull', 'push'], 'team/none': ['pull', 'push'] }),
+  admin: `Bearer ${minted({ access: everything })}`,
+}
 
 /** Method, path, headers; then the status for each of `clients`. Nothing here changes what the next row finds. */
 const table: readonly (readonly [request: string, ...statuses: number[]])[] = [
@@ -78,20 +104,39 @@ const table: readonly (readonly [request: string, ...statuses: number[]])[] = [
 
 test('T-80: every endpoint answers every client as the table has it, and everyone without rights in the same words', async () => {
   await using app = await startGuarded(['admin', 'other', 'puller', 'pusher'], { policy })
-  await pushImage(app.url, 'team/app', '1', clients.admin)
-  await pushImage(app.url, 'other/app', '1', clients.admin)
+  await askAll(app, clients, /^Basic realm="ours"$/)
+})
+
+test('T-80: and so it does to whoever comes with what a token gives', async () => {
+  await using folder = await temporaryFolder()
+  const jwks = join(folder.path, 'keys.json')
+  await writeFile(jwks, keySet())
+  await using app = await startAppUnderTest({
+    storage: { inmemory: {}, delete: { enabled: true } },
+    auth: { token: { realm: 'https://auth.test/token', service, issuer, jwks } },
+  })
+  await askAll(app, owners, /^Bearer realm="https:\/\/auth\.test\/token",service="registry\.test"/)
+})
+
+async function askAll(
+  app: AppUnderTest,
+  people: Readonly<Record<keyof typeof clients, string | undefined>>,
+  challenge: RegExp,
+): Promise<void> {
+  await pushImage(app.url, 'team/app', '1', people.admin ?? '')
+  await pushImage(app.url, 'other/app', '1', people.admin ?? '')
   const found: (readonly [string, ...number[]])[] = []
   for (const [request] of table) {
     const [word = '', path = ''] = request.split(' ')
     const [method, range] = word === 'RANGE' ? ['GET', { range: 'bytes=0-1' }] : [word, {}]
     const statuses: number[] = []
     const refusals = new Set<string>()
-    for (const authorization of Object.values(clients)) {
+    for (const authorization of Object.values(people)) {
       const headers = { ...range, ...(authorization === undefined ? {} : { authorization }) }
       const answer = await ask(`${app.url}${path}`, { method, headers })
       statuses.push(answer.status)
       if (answer.status !== 401) continue
-      assert.equal(answer.headers['www-authenticate'], 'Basic realm="ours"', request)
+      assert.match(String(answer.headers['www-authenticate']), challenge, request)
       assert.equal(answer.headers['docker-distribution-api-version'], 'registry/2.0')
       refusals.add(answer.body.toString())
     }
@@ -99,7 +144,7 @@ test('T-80: every endpoint answers every client as the table has it, and everyon
     found.push([request, ...statuses])
   }
   assert.deepEqual(found, table)
-})
+}
 
 test('T-81: a kind of route that is not in the table fails', () => {
   const kinds = new Set<string>()

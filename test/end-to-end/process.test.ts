@@ -14,6 +14,7 @@ import {
   startEntrepot,
   startProcess,
   temporaryFolder,
+  without,
   type Entrepot,
   type Folder,
 } from '../support/real-parts.ts'
@@ -159,6 +160,35 @@ test('T-101: a second signal ends it at once', { timeout: 60_000 }, async () => 
   assert.equal(await stopping, 1)
   assert.equal((await client.done).complete, false)
 })
+
+const signals: Readonly<Record<string, (pid: number) => boolean>> = {
+  'npm alone, as by a supervisor': (pid) => process.kill(pid, 'SIGTERM'),
+  'npm and all that it has started, as by Ctrl-C': (pid) => process.kill(-pid, 'SIGINT'),
+}
+
+for (const [what, send] of Object.entries(signals)) {
+  test(
+    `T-101: a signal to ${what} lets a running answer end, and leaves no server behind`,
+    { skip: without('npm', 'setsid'), timeout: 60_000 },
+    async () => {
+      await using folder = await temporaryFolder()
+      await using origin = await startSlowOrigin()
+      const config = await folder.write('config.yml', mirrorConfig(folder, origin))
+      const words = ['npm', 'start', '--silent', '--', 'serve', config]
+      await using npm = await startProcess('setsid', words, { cwd: checkout })
+      const { url } = await entrepotAt(npm)
+      const client = lightPull(url + origin.path)
+      await client.firstByte
+      send(npm.pid)
+      await npm.waitFor(/"draining"/)
+      origin.release()
+      const { complete, digest } = await client.done
+      assert.ok(complete && origin.path.endsWith(digest))
+      await npm.waitFor(/"stopped"/)
+      await npm.ended()
+    },
+  )
+}
 
 const faults: Readonly<Record<string, string>> = {
   'an exception that nobody caught': "throw new Error('injected fault')",

@@ -117,6 +117,7 @@ async function npmStart(): Promise<{ env: Record<string, string>; args: string[]
   }
   const words = scripts.start.split(' ')
   const node = words.indexOf('node')
-  const env = Object.fromEntries(words.slice(0, node).map((word) => word.split('=', 2) as [string, string]))
+  const pairs = words.slice(0, node).filter((word) => word.includes('=')) // before them, `exec env`
+  const env = Object.fromEntries(pairs.map((word) => word.split('=', 2) as [string, string]))
   return { env, args: words.slice(node + 1) }
 }
