@@ -1,6 +1,6 @@
 // Tags and manifests through the whole server, against a real origin behind a fault dial; the outcome table.
 import assert from 'node:assert/strict'
-import { rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -382,12 +382,11 @@ test('P3: a storage that cannot be written costs the copy of a manifest, not the
   await using origin = await startOrigin()
   const image = await origin.addImage('app', 'v1', [])
   const storage = { filesystem: { rootdirectory: folder.path } }
+  await writeFile(join(folder.path, 'docker'), 'a file where the tree should be')
   await using app = await startAppUnderTest({
     storage,
     proxy: { upstreams: { up: { url: origin.url, default: true } } },
   })
-  await rm(join(folder.path, 'docker'), { recursive: true, force: true })
-  await writeFile(join(folder.path, 'docker'), 'a file where the tree should be')
   for (const reference of ['v1', image.manifest]) {
     assert.equal((await pull(`${app.url}/v2/app/manifests/${reference}`)).digest, image.manifest, reference)
   }
