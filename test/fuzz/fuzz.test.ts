@@ -1,5 +1,6 @@
 // The parsers, a few thousand inputs each; `npm run fuzz` goes on for as long as it is let.
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
@@ -40,4 +41,14 @@ test('an input that takes too many steps is a failure', async () => {
   const { target } = (await import(file)) as { target: Target }
   const { failure } = await fuzz(target, { seed: 1, coverage, goesOn: (tried) => tried < 4000 })
   assert.match(String(failure?.error), /^Error: \d+ steps$/)
+})
+
+test('arguments that say nothing are refused: no input at all would find nothing', () => {
+  const run = join(import.meta.dirname, 'run.ts')
+  for (const wrong of [['nowhere'], ['--seconds', 'x'], ['--inputs', '-1'], ['--sedd', '1'], ['link', 'range']]) {
+    const { status, stderr } = spawnSync(process.execPath, [run, ...wrong], { encoding: 'utf8' })
+    assert.equal(status, 2, wrong.join(' '))
+    assert.match(stderr, /npm run fuzz -- \[TARGET\]/)
+    assert.doesNotMatch(stderr, /\n\s+at /, stderr)
+  }
 })

@@ -10,25 +10,45 @@ import { fuzz, type Failure } from './fuzzer.ts'
 import { openTarget, targetNames } from './targets.ts'
 
 const found = join(import.meta.dirname, '../../.fuzz')
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seconds: { type: 'string', default: '60' },
-    inputs: { type: 'string' },
-    seed: { type: 'string' },
-    input: { type: 'string' },
-  },
-})
+const names = await targetNames()
+const usage = `npm run fuzz -- [TARGET] [--seconds N] [--inputs N] [--seed S] [--input FILE]
+targets: ${names.join(', ')}\n`
+const options = {
+  seconds: { type: 'string', default: '60' },
+  inputs: { type: 'string' },
+  seed: { type: 'string' },
+  input: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const
+const { values, positionals } = readArguments()
+
+/** Ends the process where they are wrong: a number that is none would be no input at all, and no failure. */
+function readArguments(): ReturnType<typeof parseArgs<{ options: typeof options; allowPositionals: true }>> {
+  try {
+    const read = parseArgs({ allowPositionals: true, options })
+    const { seconds, inputs = '1', seed = '1', help } = read.values
+    const [name, ...others] = read.positionals
+    const isKnown = others.length === 0 && (name === undefined || names.includes(name))
+    if (!help && isKnown && [seconds, inputs, seed].every((text) => /^\d+$/.test(text))) return read
+    process.stderr.write(usage)
+    process.exit(help ? 0 : 2)
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${usage}`)
+    process.exit(2)
+  }
+}
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
 /** Resolves with the exit code. */
-async function each(names: readonly string[]): Promise<number> {
+async function each(): Promise<number> {
   let worst = 0
-  for (const name of names) {
-    const child = spawn(process.execPath, [import.meta.filename, name, ...process.argv.slice(2)], { stdio: 'inherit' })
+  for (const target of names) {
+    const child = spawn(process.execPath, [import.meta.filename, target, ...process.argv.slice(2)], {
+      stdio: 'inherit',
+    })
     const [code] = (await once(child, 'close')) as [number | null]
     worst = Math.max(worst, code ?? 1)
   }
@@ -62,8 +82,4 @@ async function keep(name: string, { input, error }: Failure): Promise<void> {
 }
 
 const [name] = positionals
-const names = await targetNames()
-if (name !== undefined && !names.includes(name)) {
-  say(`no such target; there are ${names.join(', ')}`)
-  process.exitCode = 2
-} else process.exitCode = name === undefined ? await each(names) : await one(name)
+process.exitCode = name === undefined ? await each() : await one(name)
