@@ -1,11 +1,9 @@
 // What the machine can do: nginx with files in place of the registry's answers, under the same paths.
-import { once } from 'node:events'
 import { mkdir, open } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { pieceEnd, seeded } from '../test/support/outside/objects.ts'
 import type { CertificateFiles } from '../test/support/outside/mirrors.ts'
-import { freePort, startProcess, until, type Folder, type Running } from '../test/support/real-parts.ts'
+import { freePort, isListening, startProcess, until, type Folder, type Running } from '../test/support/real-parts.ts'
 import type { Body } from './client.ts'
 
 export async function nginxName(): Promise<string> {
@@ -62,18 +60,6 @@ http {
 /** The versions that the others speak; before 1.23.4 it would not speak 1.3 of itself. */
 function tlsSection({ certificate, key }: CertificateFiles): string {
   return `ssl_certificate ${certificate}; ssl_certificate_key ${key}; ssl_protocols TLSv1.2 TLSv1.3;`
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1')
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
 }
 
 /** Puts a body where nginx serves it under `path`. */

@@ -84,8 +84,7 @@ export class Removal {
     const repository = store.discardable(name)
     for (const { tag, digest } of tags) {
       if (isResting()) return
-      if ((await repository.tags.find(tag)) !== digest) continue
-      if (!(await isThere(repository.tags.delete(tag)))) recorder.note({ kind: 'untagged', repository: name, tag })
+      await repository.tags.delete(tag, { onlyIf: digest }) // it may be moved meanwhile
     }
     for (const { kind, digest } of links) {
       if (isResting()) return

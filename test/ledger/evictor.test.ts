@@ -5,9 +5,10 @@ import { suite, test } from 'node:test'
 import { collect } from '../../src/bytes/stream.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
+import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
-import { blobPath } from '../../src/storage/layout.ts'
+import { blobPath, tagCurrentPath } from '../../src/storage/layout.ts'
 import { faultyDriver, watchedDriver } from '../support/faulty-driver.ts'
 import { seeded } from '../support/seeded.ts'
 import { blobBytes, diskUsage, isHere, keep, layerOf, makeKept, storeImage, storeIndex, type Kept } from './fixture.ts'
@@ -432,4 +433,31 @@ test('a survey that takes long says once a minute how far it is, and nothing goe
   assert.deepEqual(new Set(messages.slice(1, -2)), new Set(['survey of the storage goes on']))
   const line = again.lines.find(({ msg }) => msg === 'survey of the storage goes on')
   assert.ok(Number(line?.['blobs']) > 0 && Number(line?.['ms']) >= 60_000)
+})
+
+test('a tag that moves while its image is evicted stays, where it points now', async () => {
+  const driver = inMemoryDriver()
+  const [app, tag] = [parseRepositoryName('hub/app'), parseTag('v1')]
+  const read = driver.read.bind(driver)
+  let moving: Promise<void> | undefined
+  let move: (() => Promise<void>) | undefined
+  driver.read = async (path, limit) => {
+    const bytes = await read(path, limit)
+    if (path === tagCurrentPath(app, tag) && move !== undefined) {
+      moving ??= move() // it waits for whoever has the tag to himself
+      for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate)
+    }
+    return bytes
+  }
+  await using made = await makeKept({ driver, ttl: 60_000 })
+  const { clocks, kept } = made
+  const repository = kept.repository('hub/app')
+  await storeImage(repository, 'v1', [layerOf('old')])
+  clocks.pass(120_000)
+  const { digest } = await storeImage(repository, undefined, [layerOf('new')])
+  move = async () => await repository.tags.put(tag, digest)
+  await kept.evictor.run()
+  assert.ok(moving !== undefined)
+  await moving
+  assert.equal(await repository.tags.find(tag), digest)
 })

@@ -1,16 +1,26 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { collect } from '../../src/bytes/stream.ts'
+import type { Digest } from '../../src/oci/digest.ts'
 import { isAbsence } from '../../src/oci/error.ts'
+import type { WritableRepository } from '../../src/registry/store.ts'
 import { blobPath, tagCurrentPath } from '../../src/storage/layout.ts'
 import { latest, manifestOf, name, storageSuite } from './fixture.ts'
+
+async function smallBlobIn({ blobs }: WritableRepository): Promise<{
+  readonly bytes: Buffer
+  readonly digest: Digest
+  readonly read: () => Promise<Buffer>
+}> {
+  const bytes = randomBytes(100)
+  const { digest } = await blobs.put(bytes)
+  return { bytes, digest, read: async () => await collect((await blobs.open(digest)).body, bytes.length) }
+}
 
 storageSuite('what was seen on storage a moment ago', (check) => {
   check('is believed: a small blob that is read again costs storage nothing', async ({ repository, driver, clock }) => {
     clock.isStopped = true
-    const bytes = randomBytes(100)
-    const { digest } = await repository.blobs.put(bytes)
-    const read = async (): Promise<Buffer> => await collect((await repository.blobs.open(digest)).body, 100)
+    const { bytes, read } = await smallBlobIn(repository)
     await read()
     await read()
     const before = driver.calls.length
@@ -20,9 +30,7 @@ storageSuite('what was seen on storage a moment ago', (check) => {
 
   check('is not believed a second later: a small blob is gone with its file', async ({ repository, driver, clock }) => {
     clock.isStopped = true
-    const bytes = randomBytes(100)
-    const { digest } = await repository.blobs.put(bytes)
-    const read = async (): Promise<Buffer> => await collect((await repository.blobs.open(digest)).body, 100)
+    const { bytes, digest, read } = await smallBlobIn(repository)
     await read()
     await driver.remove(blobPath(digest))
     assert.deepEqual(await read(), bytes)

@@ -1,8 +1,6 @@
 // A real nginx in front of somebody, as a process of its own.
-import { once } from 'node:events'
-import { connect } from 'node:net'
 import type { Certified } from './certificates.ts'
-import { freePort, startProcess, until, type Folder } from './real-parts.ts'
+import { freePort, isListening, startProcess, until, type Folder } from './real-parts.ts'
 
 export interface Nginx extends AsyncDisposable {
   /** Of host and port. */
@@ -58,17 +56,6 @@ http {
 `,
   )
   const process = await startProcess('nginx', ['-e', 'stderr', '-c', config])
-  const isListening = async (): Promise<boolean> => {
-    const socket = connect(port, '127.0.0.1')
-    try {
-      await once(socket, 'connect')
-      return true
-    } catch {
-      return false // not yet
-    } finally {
-      socket.destroy()
-    }
-  }
-  await until('nginx listens', isListening) // it does not say so
+  await until('nginx listens', async () => await isListening(port)) // it does not say so
   return { host: `127.0.0.1:${port}`, [Symbol.asyncDispose]: async () => await process[Symbol.asyncDispose]() }
 }

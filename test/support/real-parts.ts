@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { accessSync, closeSync, constants, openSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -241,6 +241,19 @@ export async function freePort(): Promise<number> {
   await once(server, 'close')
   assert.ok(typeof address === 'object' && address !== null)
   return address.port
+}
+
+/** Whether somebody takes connections at a port: for whoever does not say that he listens. */
+export async function isListening(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false // not yet
+  } finally {
+    socket.destroy()
+  }
 }
 
 export interface Registry extends AsyncDisposable {
