@@ -32,12 +32,10 @@ export class UpstreamGate implements AccessController {
 
   async authorize({ authorization = '' }: AccessFacts, records: readonly AccessRecord[]): Promise<AccessDecision> {
     if (records.length === 0) return this.#greet(authorization)
-    const claimed = new Map<string, AccessRecord & { readonly claim: ClaimedRepository }>()
-    for (const record of records) {
+    const [first, ...others] = records.flatMap((record) => {
       const claim = this.#claimOf(record)
-      if (claim !== undefined) claimed.set(`${claim.upstream} ${claim.repository}`, { ...record, claim })
-    }
-    const [first, ...others] = claimed.values()
+      return claim === undefined ? [] : [{ claim, object: record.object }]
+    })
     if (first === undefined) return { isGranted: true, user: undefined }
     // Nobody has credentials that are good for two registries: they would be shown to one that they are not for.
     if (others.some(({ claim }) => claim.upstream !== first.claim.upstream)) return refused('for two upstreams at once')
