@@ -1,6 +1,6 @@
 // The decision where an upstream's own word counts: copies of its repositories are for whoever it lets pull them. All else
 // is for everybody, as without a gate.
-import { isAbsence, RegistryError } from '../oci/error.ts'
+import { isNoRepository } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { AccessController, AccessDecision, AccessFacts, AccessRecord } from '../registry/access.ts'
 import type { CallerCredentials, ClaimedRepository } from '../registry/caller-rights.ts'
@@ -58,7 +58,7 @@ export class UpstreamGate implements AccessController {
     try {
       return this.#options.find(asked.name, asked.namespace)
     } catch (error) {
-      if (isAbsence(error) || (error instanceof RegistryError && error.code === 'NAME_INVALID')) return undefined
+      if (isNoRepository(error)) return undefined
       throw error
     }
   }
