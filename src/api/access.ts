@@ -1,7 +1,7 @@
 // What a request needs, and what is said to one that has not got it.
 import type { Reply, Request } from '../http/exchange.ts'
 import { isDigest } from '../oci/digest.ts'
-import { isAbsence, RegistryError } from '../oci/error.ts'
+import { isNoRepository, RegistryError } from '../oci/error.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
 import type { AccessAction, AccessController, AccessRecord } from '../registry/access.ts'
 import type { AskedObject } from '../registry/caller-rights.ts'
@@ -103,7 +103,7 @@ export class Guard {
     try {
       return this.#registry.place(name, options)
     } catch (error) {
-      if (isAbsence(error) || (error instanceof RegistryError && error.code === 'NAME_INVALID')) return undefined
+      if (isNoRepository(error)) return undefined
       throw error
     }
   }

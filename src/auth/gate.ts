@@ -4,13 +4,12 @@ import type { AccessAction, AccessController, AccessDecision, AccessFacts, Acces
 import type { Controller, Verified } from './controller.ts'
 import { Networks } from './networks.ts'
 
-/** What clients may do of whom nobody asks who they are. */
+/** What clients may pull of whom nobody asks who they are. */
 export interface AnonymousRule {
   /** Globs of repositories, by their names in our storage. */
   readonly repositories: readonly string[]
   /** Where the client must be; `undefined`: anywhere. */
   readonly networks: readonly string[] | undefined
-  readonly actions: readonly 'pull'[]
 }
 
 /** What some of those whom the controller lets in may do. */

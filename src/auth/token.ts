@@ -167,10 +167,11 @@ function parseOwnSet(text: string): ReadonlyMap<string, TrustedKey> {
 function checkForm(token: string): void {
   if (token.length > maxToken) throw new TokenError('too long')
   const parts = token.split('.', 4)
-  const [header, payload] = parts.map((part) => Buffer.from(part, 'base64url'))
-  if (parts.length !== 3 || parts.some((part) => Buffer.from(part, 'base64url').toString('base64url') !== part)) {
+  const decoded = parts.map((part) => Buffer.from(part, 'base64url'))
+  if (parts.length !== 3 || decoded.some((bytes, index) => bytes.toString('base64url') !== parts[index])) {
     throw new TokenError('malformed')
   }
+  const [header, payload] = decoded
   for (const [index, bytes] of [header, payload].entries()) {
     const document = parseObject(bytes)
     if (index === 0 && foreignHeaders.some((name) => Object.hasOwn(document, name))) {

@@ -1,6 +1,6 @@
 // The decision where an upstream's own word counts: copies of its repositories are for whoever it lets pull them. All else
 // is for everybody, as without a gate.
-import { isAbsence, RegistryError } from '../oci/error.ts'
+import { isNoRepository } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { AccessController, AccessDecision, AccessFacts, AccessRecord } from '../registry/access.ts'
 import type { CallerCredentials, ClaimedRepository } from '../registry/caller-rights.ts'
@@ -32,12 +32,10 @@ export class UpstreamGate implements AccessController {
 
   async authorize({ authorization = '' }: AccessFacts, records: readonly AccessRecord[]): Promise<AccessDecision> {
     if (records.length === 0) return this.#greet(authorization)
-    const claimed = new Map<string, AccessRecord & { readonly claim: ClaimedRepository }>()
-    for (const record of records) {
+    const [first, ...others] = records.flatMap((record) => {
       const claim = this.#claimOf(record)
-      if (claim !== undefined) claimed.set(`${claim.upstream} ${claim.repository}`, { ...record, claim })
-    }
-    const [first, ...others] = claimed.values()
+      return claim === undefined ? [] : [{ claim, object: record.object }]
+    })
     if (first === undefined) return { isGranted: true, user: undefined }
     // Nobody has credentials that are good for two registries: they would be shown to one that they are not for.
     if (others.some(({ claim }) => claim.upstream !== first.claim.upstream)) return refused('for two upstreams at once')
@@ -60,7 +58,7 @@ export class UpstreamGate implements AccessController {
     try {
       return this.#options.find(asked.name, asked.namespace)
     } catch (error) {
-      if (isAbsence(error) || (error instanceof RegistryError && error.code === 'NAME_INVALID')) return undefined
+      if (isNoRepository(error)) return undefined
       throw error
     }
   }

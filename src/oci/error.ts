@@ -75,6 +75,11 @@ export function isAbsence(error: unknown): boolean {
   )
 }
 
+/** Whether `error` says that there can be no repository of the name that was asked for. */
+export function isNoRepository(error: unknown): boolean {
+  return error instanceof RegistryError && (error.code === 'NAME_UNKNOWN' || error.code === 'NAME_INVALID')
+}
+
 /** What was found, or `undefined` where it does not exist; every other failure is thrown on. */
 export async function ifPresent<T>(found: Promise<T>): Promise<T | undefined> {
   try {

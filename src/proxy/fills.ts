@@ -105,10 +105,11 @@ export class Fills implements AsyncDisposable {
       const stored = await this.#limit(async () => await fill.run())
       this.#wrong.delete(fill.digest)
       const ms = Math.round(performance.now() - startedAt)
-      if (stored === undefined) this.#counts.passedThrough++
-      else this.#counts.stored++
-      if (stored === undefined) this.#options.logger.info({ ...fields, ms }, 'blob passed through, not stored')
-      else {
+      if (stored === undefined) {
+        this.#counts.passedThrough++
+        this.#options.logger.info({ ...fields, ms }, 'blob passed through, not stored')
+      } else {
+        this.#counts.stored++
         this.#options.logger.info({ ...fields, bytes: stored.size, ms }, 'fill stored')
         const { repository, host } = order
         this.#options.cacheLog?.note({ action: 'fill', repository, descriptor: stored, host })

@@ -6,7 +6,6 @@ import type { Tag } from '../oci/reference.ts'
 import { noteFrom, type CallOptions } from '../registry/call.ts'
 import type { CacheLog } from '../registry/cache-log.ts'
 import type { ListOptions, ResolveOptions, TagSource } from '../registry/source.ts'
-
 import type { WritableRepository } from '../registry/store.ts'
 import { ifReadable } from '../registry/unreadable-error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'

@@ -28,12 +28,12 @@ function covers(pattern: string, url: URL): boolean {
 }
 
 function coversAddress(pattern: string, host: string): boolean {
-  const [address = '', prefix] = pattern.split('/')
+  const [, address = '', prefix] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(pattern) ?? []
   const [family, own] = [isIP(address), isIP(host)]
   if (family === 0) return false
   const most = family === 4 ? 32 : 128
   const bits = prefix === undefined ? most : Number(prefix)
-  if (!Number.isInteger(bits) || bits < 0 || bits > most) return false
+  if (bits > most) return false
   const list = new BlockList()
   list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6')
   return list.check(host, own === 4 ? 'ipv4' : 'ipv6')

@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { api } from '../../src/api/api.ts'
-import { manifestRules } from '../../src/api/manifest-rules.ts'
 import type { Handler, Reply } from '../../src/http/exchange.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
-import type { AccessController, AccessDecision, AccessFacts, AccessRecord } from '../../src/registry/access.ts'
+import type { AccessDecision, AccessFacts, AccessRecord } from '../../src/registry/access.ts'
 import type { Registry } from '../../src/registry/registry.ts'
-import { generateSigningKey } from '../../src/schema1/signing-key.ts'
+import { apiOptions } from '../support/api-options.ts'
 
 const digest = `sha256:${'0'.repeat(64)}`
 
@@ -26,26 +25,6 @@ function untouchable(touched: string[]): Registry {
     holderOf: touch('holderOf'),
     list: touch('list'),
   }
-}
-
-function handlerOf(registry: Registry, access: AccessController): Handler {
-  const limits = { usual: 1, most: 1 }
-  return api(registry, {
-    prefix: '/',
-    headers: {},
-    externalUrl: undefined,
-    relativeUrls: true,
-    secret: 'secret',
-    readOnly: false,
-    schema1: { enabled: false, key: generateSigningKey() },
-    rules: manifestRules(
-      { disabled: true, urls: { allow: [], deny: [] }, indexes: { platforms: 'none', platformList: [] } },
-      { classes: [] },
-    ),
-    catalog: limits,
-    tags: limits,
-    access,
-  })
 }
 
 async function send(handler: Handler, method: string, target: string, headers = {}): Promise<Reply> {
@@ -85,9 +64,13 @@ test('nothing is looked up, and no body is read, for a client without rights, or
     throw new RegistryError('TOOMANYREQUESTS', undefined, { retryAfter: 2 })
   }
   for (const [method, target] of requests) {
-    const refused = await send(handlerOf(untouchable(touched), { authorize: refusing }), method, target)
+    const refused = await send(
+      api(untouchable(touched), apiOptions({ access: { authorize: refusing } })),
+      method,
+      target,
+    )
     assert.deepEqual([refused.status, refused.headers['www-authenticate']], [401, 'Ours'], `${method} ${target}`)
-    const told = await send(handlerOf(untouchable(touched), { authorize: busy }), method, target)
+    const told = await send(api(untouchable(touched), apiOptions({ access: { authorize: busy } })), method, target)
     assert.deepEqual([told.status, told.headers['retry-after']], [429, '2'], `${method} ${target}`)
   }
   assert.deepEqual(touched, [])
@@ -99,7 +82,7 @@ test('the controller hears who asks, with what, for which rights, of what, and b
     heard.push([facts, records])
     return { isGranted: false, challenge: 'Ours', reason: 'no' }
   }
-  const handler = handlerOf(untouchable([]), { authorize })
+  const handler = api(untouchable([]), apiOptions({ access: { authorize } }))
   const headers = { authorization: 'Basic x', host: 'our.test', 'x-forwarded-for': '198.51.100.1' }
   await send(handler, 'POST', `/v2/a/b/blobs/uploads/?mount=${digest}&from=c`, headers)
   await send(handler, 'GET', '/v2/a/b/tags/list?ns=up.test', headers)

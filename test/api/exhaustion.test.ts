@@ -4,17 +4,16 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { request, type IncomingMessage } from 'node:http'
 import { suite, test } from 'node:test'
 import { api } from '../../src/api/api.ts'
-import { manifestRules } from '../../src/api/manifest-rules.ts'
 import { descriptorCache } from '../../src/cache/descriptors.ts'
 import { openFactStore } from '../../src/cache/store.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { listen } from '../../src/http/listener.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
-import { generateSigningKey } from '../../src/schema1/signing-key.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
+import { apiOptions } from '../support/api-options.ts'
 import { ask, type Answer } from '../support/client.ts'
 
 const mebibyte = 1024 * 1024
@@ -152,19 +151,7 @@ suite('lists', () => {
     for (let nth = 0; nth < many; nth++) await tags.put(parseTag(`t${nth}`), descriptor.digest)
     for (let nth = 0; nth < 1200; nth++)
       await store.repository(parseRepositoryName(`many/r${nth}`)).manifests.put(manifest)
-    const indexes = { platforms: 'all', platformList: [] } as const
-    const handler = api(store, {
-      prefix: '/',
-      headers: {},
-      externalUrl: undefined,
-      relativeUrls: false,
-      secret: 'of this test',
-      readOnly: true,
-      schema1: { enabled: false, key: generateSigningKey() },
-      rules: manifestRules({ disabled: false, urls: { allow: [], deny: [] }, indexes }, { classes: [] }),
-      catalog: { usual: 100, most: 1000 },
-      tags: { usual: Infinity, most: 1000 },
-    })
+    const handler = api(store, apiOptions({ readOnly: true }))
     await using listener = await listen(handler, { host: '127.0.0.1', port: 0, logger: silentLogger })
     for (const [list, key, count] of [
       ['app/tags/list', 'tags', many],

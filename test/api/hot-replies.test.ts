@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { api } from '../../src/api/api.ts'
 import { HotReplies } from '../../src/api/hot-replies.ts'
-import { manifestRules } from '../../src/api/manifest-rules.ts'
 import { descriptorCache } from '../../src/cache/descriptors.ts'
 import { openFactStore } from '../../src/cache/store.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
@@ -10,10 +9,10 @@ import type { Handler, Reply, Request } from '../../src/http/exchange.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
 import type { AccessController } from '../../src/registry/access.ts'
 import type { Trace } from '../../src/registry/call.ts'
-import { generateSigningKey } from '../../src/schema1/signing-key.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { manifest, manifestDigest } from '../auth/fixture.ts'
+import { apiOptions } from '../support/api-options.ts'
 
 const digest = `sha256:${'a'.repeat(64)}`
 
@@ -51,21 +50,7 @@ async function guardedHandler(hotReplies: HotReplies, access: AccessController):
   const driver = inMemoryDriver()
   const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger: silentLogger })
   await store.repository(parseRepositoryName('app')).manifests.put(manifest)
-  const indexes = { platforms: 'all', platformList: [] } as const
-  return api(store, {
-    prefix: '/',
-    headers: { 'X-Ours': ['yes'] },
-    externalUrl: undefined,
-    relativeUrls: true,
-    secret: 'a secret',
-    readOnly: false,
-    schema1: { enabled: false, key: generateSigningKey() },
-    rules: manifestRules({ disabled: false, urls: { allow: [], deny: [] }, indexes }, { classes: [] }),
-    catalog: { usual: 100, most: 1000 },
-    tags: { usual: Infinity, most: 1000 },
-    hotReplies,
-    access,
-  })
+  return api(store, apiOptions({ headers: { 'X-Ours': ['yes'] }, hotReplies, access }))
 }
 
 test('an answer is given again for half a second, with its log fields', () => {

@@ -53,8 +53,10 @@ const owners: Readonly<Record<keyof typeof clients, string | undefined>> = {
   admin: `Bearer ${minted({ access: everything })}`,
 }
 
+type Row = readonly [request: string, ...statuses: number[]]
+
 /** Method, path, headers; then the status for each of `clients`. Nothing here changes what the next row finds. */
-const table: readonly (readonly [request: string, ...statuses: number[]])[] = [
+const table: readonly Row[] = [
   ['GET /', 200, 200, 200, 200, 200, 200, 200],
   ['HEAD /', 200, 200, 200, 200, 200, 200, 200],
   ['DELETE /', 405, 405, 405, 405, 405, 405, 405],
@@ -104,7 +106,7 @@ const table: readonly (readonly [request: string, ...statuses: number[]])[] = [
 
 test('T-80: every endpoint answers every client as the table has it, and everyone without rights in the same words', async () => {
   await using app = await startGuarded(['admin', 'other', 'puller', 'pusher'], { policy })
-  await askAll(app, clients, /^Basic realm="ours"$/)
+  await askAll(app, clients, /^Basic realm="ours"$/, table)
 })
 
 test('T-80: and so it does to whoever comes with what a token gives', async () => {
@@ -115,18 +117,33 @@ test('T-80: and so it does to whoever comes with what a token gives', async () =
     storage: { inmemory: {}, delete: { enabled: true } },
     auth: { token: { realm: 'https://auth.test/token', service, issuer, jwks } },
   })
-  await askAll(app, owners, /^Bearer realm="https:\/\/auth\.test\/token",service="registry\.test"/)
+  await askAll(app, owners, /^Bearer realm="https:\/\/auth\.test\/token",service="registry\.test"/, table)
+})
+
+test('T-80: and silly to whoever sends anything as to the admin, and to the others as to nobody', async () => {
+  await using app = await startAppUnderTest({
+    storage: { inmemory: {}, delete: { enabled: true } },
+    auth: { silly: { realm: 'https://silly.test/token', service } },
+  })
+  const anything = { ...clients, 'wrong password': owners['wrong password'], unknown: 'nonsense' }
+  const expected = table.map<Row>(([request, ...statuses]) => {
+    const [anonymous = 0, admin = 0] = [statuses[0], statuses.at(-1)]
+    return [request, anonymous, ...statuses.slice(1).map(() => admin)]
+  })
+  const challenge = /^Bearer realm="https:\/\/silly\.test\/token",service="registry\.test"(,scope="[^"]+")?$/
+  await askAll(app, anything, challenge, expected)
 })
 
 async function askAll(
   app: AppUnderTest,
   people: Readonly<Record<keyof typeof clients, string | undefined>>,
   challenge: RegExp,
+  expected: readonly Row[],
 ): Promise<void> {
   await pushImage(app.url, 'team/app', '1', people.admin ?? '')
   await pushImage(app.url, 'other/app', '1', people.admin ?? '')
-  const found: (readonly [string, ...number[]])[] = []
-  for (const [request] of table) {
+  const found: Row[] = []
+  for (const [request] of expected) {
     const [word = '', path = ''] = request.split(' ')
     const [method, range] = word === 'RANGE' ? ['GET', { range: 'bytes=0-1' }] : [word, {}]
     const statuses: number[] = []
@@ -143,7 +160,7 @@ async function askAll(
     assert.ok(refusals.size <= 1, `${request}: ${[...refusals].join()}`)
     found.push([request, ...statuses])
   }
-  assert.deepEqual(found, table)
+  assert.deepEqual(found, expected)
 }
 
 test('T-81: a kind of route that is not in the table fails', () => {

@@ -273,6 +273,21 @@ test('a repository is decided about by whichever of its names it is asked for', 
   assert.equal((await door.as('alice', '/v2/team/app/manifests/1?ns=elsewhere')).status, 404)
 })
 
+test('a blob is proof for nothing but itself, also where the request says that it is mounted from the same repository', async () => {
+  await using door = await startDoor({ default: true })
+  await pullPrivate(door)
+  const { origin } = door.upstream
+  const { dial } = origin
+  origin.dial = (request) => (request.path.includes('/team/app/blobs/') ? undefined : dial(request))
+  const [layer = ''] = door.image.layers
+  assert.equal((await door.as('bob', `/v2/priv/team/app/blobs/${layer}`)).status, 200)
+  for (const query of ['', `?from=team/app&mount=${layer}`]) {
+    const path = `/v2/priv/team/app/manifests/1${query}`
+    assert.equal((await door.as('bob', path)).status, 401, path)
+    assert.equal((await door.as('alice', path)).status, 200, path)
+  }
+})
+
 test('a module that leads pulls elsewhere leads nobody into a repository that he was not asked about for', async () => {
   await using folder = await temporaryFolder()
   const path = join(folder.path, 'module.ts')

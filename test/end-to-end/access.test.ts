@@ -13,6 +13,7 @@ import {
   startEntrepot,
   temporaryFolder,
   without,
+  type Entrepot,
   type Folder,
 } from '../support/real-parts.ts'
 import { scriptedServer } from '../support/scripted-server.ts'
@@ -40,10 +41,33 @@ async function skopeoIn(folder: Folder): Promise<Skopeo> {
   }
 }
 
-async function originWithImage(): Promise<Origin> {
-  const origin = await startOrigin()
+interface Parts extends AsyncDisposable {
+  readonly folder: Folder
+  /** Has `team/app:1`. */
+  readonly origin: Origin
+  readonly skopeo: Skopeo
+  /** Where an image is pulled to. */
+  readonly pulled: (name: string) => string
+  /** Starts what is under test, its storage in memory; `sections`: what stands in its configuration besides. */
+  readonly start: (sections: string) => Promise<Entrepot>
+}
+
+async function startParts(): Promise<Parts> {
+  await using opening = new AsyncDisposableStack()
+  const folder = opening.use(await temporaryFolder())
+  const origin = opening.use(await startOrigin())
   await origin.addImage('team/app', '1', [Buffer.from('a layer'), Buffer.from('another')])
-  return origin
+  const skopeo = await skopeoIn(folder)
+  const resources = opening.move()
+  return {
+    folder,
+    origin,
+    skopeo,
+    pulled: (name) => `dir:${join(folder.path, name)}`,
+    start: async (sections) =>
+      await startEntrepot(folder, `version: 0.1\nstorage: inmemory\nhttp: { addr: 127.0.0.1:0 }\n${sections}`),
+    [Symbol.asyncDispose]: async () => await resources.disposeAsync(),
+  }
 }
 
 function at(url: string, name = 'team/app:1'): string {
@@ -56,15 +80,11 @@ test(
   'skopeo logs in, pushes and pulls with a password, and not with a wrong one or none',
   { skip: without('skopeo'), timeout: 120_000 },
   async () => {
-    await using folder = await temporaryFolder()
-    await using origin = await originWithImage()
+    await using parts = await startParts()
+    const { folder, origin, skopeo, pulled, start } = parts
     const file = await folder.write('htpasswd', await htpasswdOf('ci', 'reader'))
-    await using entrepot = await startEntrepot(
-      folder,
-      `version: 0.1
-storage: inmemory
-http: { addr: 127.0.0.1:0 }
-auth:
+    await using entrepot = await start(
+      `auth:
   htpasswd: { realm: ours, path: ${file} }
   policy:
     - { users: ['*'], actions: [pull], repositories: ['**'] }
@@ -73,8 +93,6 @@ proxy: { upstreams: { origin.test: { url: ${origin.url} } } }
 `,
     )
     const { host, url } = entrepot
-    const skopeo = await skopeoIn(folder)
-    const pulled = (name: string): string => `dir:${join(folder.path, name)}`
     await assert.rejects(skopeo.login(host, 'ci', 'wrong'), refusal)
     await assert.rejects(skopeo.copy(at(url, 'origin.test/team/app:1'), pulled('none')), refusal)
     await skopeo.login(host, 'reader', 'reader-password')
@@ -97,11 +115,10 @@ proxy: { upstreams: { origin.test: { url: ${origin.url} } } }
 )
 
 test('podman logs in with the right password only', { skip: without('podman'), timeout: 120_000 }, async () => {
-  await using folder = await temporaryFolder()
+  await using parts = await startParts()
+  const { folder, start } = parts
   const file = await folder.write('htpasswd', await htpasswdOf('ci'))
-  const auth = `auth: { htpasswd: { realm: ours, path: ${file} } }`
-  const rest = 'version: 0.1\nstorage: inmemory\nhttp: { addr: 127.0.0.1:0 }\n'
-  await using entrepot = await startEntrepot(folder, rest + auth)
+  await using entrepot = await start(`auth: { htpasswd: { realm: ours, path: ${file} } }`)
   const flags = ['--tls-verify=false', '--authfile', join(folder.path, 'auth.json'), '-u', 'ci']
   const login = async (password: string): Promise<string> =>
     await run('podman', ['login', ...flags, '-p', password, entrepot.host])
@@ -113,8 +130,8 @@ test(
   'skopeo fetches the token that the challenge asks for, and pushes and pulls with it',
   { skip: without('skopeo'), timeout: 120_000 },
   async () => {
-    await using folder = await temporaryFolder()
-    await using origin = await originWithImage()
+    await using parts = await startParts()
+    const { folder, origin, skopeo, pulled, start } = parts
     /** Gives `ci` what it asks for, and everybody else the right to pull. */
     await using tokens = await scriptedServer(({ query, authorization }, response) => {
       assert.equal(query.get('service'), service)
@@ -131,18 +148,13 @@ test(
       response.end(JSON.stringify({ token: minted({ access, sub: authorization === undefined ? '' : 'ci' }) }))
     })
     const jwks = await folder.write('keys.json', keySet())
-    await using entrepot = await startEntrepot(
-      folder,
-      `version: 0.1
-storage: inmemory
-http: { addr: 127.0.0.1:0 }
-auth: { token: { realm: ${tokens.url.href}token, service: ${service}, issuer: ${issuer}, jwks: ${jwks} } }
+    await using entrepot = await start(
+      `auth: { token: { realm: ${tokens.url.href}token, service: ${service}, issuer: ${issuer}, jwks: ${jwks} } }
 `,
     )
-    const skopeo = await skopeoIn(folder)
     await assert.rejects(skopeo.copy(at(origin.url), at(entrepot.url)), refusal)
     await skopeo.copy(at(origin.url), at(entrepot.url), '--dest-creds', 'ci:p')
-    await skopeo.copy(at(entrepot.url), `dir:${join(folder.path, 'pulled')}`)
+    await skopeo.copy(at(entrepot.url), pulled('pulled'))
     assert.ok(tokens.requests.length >= 3)
   },
 )
@@ -151,26 +163,21 @@ test(
   'where nobody is asked who he is skopeo pulls without credentials and with wrong ones, and pushes with right ones',
   { skip: without('skopeo'), timeout: 120_000 },
   async () => {
-    await using folder = await temporaryFolder()
-    await using origin = await originWithImage()
+    await using parts = await startParts()
+    const { folder, origin, skopeo, pulled, start } = parts
     const file = await folder.write('htpasswd', await htpasswdOf('ci'))
-    await using entrepot = await startEntrepot(
-      folder,
-      `version: 0.1
-storage: inmemory
-http: { addr: 127.0.0.1:0 }
-auth:
+    await using entrepot = await start(
+      `auth:
   htpasswd: { realm: ours, path: ${file} }
   anonymous: [{ repositories: ['**'], networks: [127.0.0.0/8] }]
 `,
     )
     const { host, url } = entrepot
-    const skopeo = await skopeoIn(folder)
     await assert.rejects(skopeo.login(host, 'ci', 'wrong'), refusal)
     await assert.rejects(skopeo.copy(at(origin.url), at(url)), refusal)
     await skopeo.copy(at(origin.url), at(url), '--dest-creds', 'ci:ci-password')
-    await skopeo.copy(at(url), `dir:${join(folder.path, 'without')}`)
-    await skopeo.copy(at(url), `dir:${join(folder.path, 'wrong')}`, '--src-creds', 'me:for-docker-hub')
+    await skopeo.copy(at(url), pulled('without'))
+    await skopeo.copy(at(url), pulled('wrong'), '--src-creds', 'me:for-docker-hub')
   },
 )
 
@@ -178,24 +185,19 @@ test(
   'what a private registry gives to some skopeo pulls through with their passwords, and with no others',
   { skip: without('skopeo', 'docker-registry'), timeout: 120_000 },
   async () => {
-    await using folder = await temporaryFolder()
-    await using origin = await originWithImage()
+    await using parts = await startParts()
+    const { folder, origin, skopeo, pulled, start } = parts
     const htpasswd = await folder.write('htpasswd', await htpasswdOf('us', 'alice'))
     await using theirs = await startDockerRegistry(folder, { root: join(folder.path, 'theirs'), htpasswd })
-    await using entrepot = await startEntrepot(
-      folder,
-      `version: 0.1
-storage: inmemory
-http: { addr: 127.0.0.1:0 }
-proxy:
+    await using entrepot = await start(
+      `proxy:
   upstreams:
     theirs: { url: ${theirs.url}, access: client, username: us, password: us-password }
 `,
     )
-    const skopeo = await skopeoIn(folder)
     await skopeo.copy(at(origin.url), at(theirs.url), '--dest-creds', 'us:us-password')
     const pull = async (name: string, ...flags: readonly string[]): Promise<void> =>
-      await skopeo.copy(at(entrepot.url, 'theirs/team/app:1'), `dir:${join(folder.path, name)}`, ...flags)
+      await skopeo.copy(at(entrepot.url, 'theirs/team/app:1'), pulled(name), ...flags)
     await assert.rejects(pull('before'), refusal)
     await pull('with', '--src-creds', 'alice:alice-password')
     await assert.rejects(pull('without'), refusal)

@@ -12,9 +12,9 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
-import { generateSigningKey } from '../../src/schema1/signing-key.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
+import { apiOptions } from './api-options.ts'
 
 /** What happens to a request instead of, or on top of, the right answer. */
 export interface Fault {
@@ -58,18 +58,7 @@ export async function startOrigin(): Promise<Origin> {
     logger: silentLogger,
   })
   const unlimited = { usual: Infinity, most: Infinity }
-  const handler = api(registry, {
-    prefix: '/',
-    headers: {},
-    catalog: unlimited,
-    tags: unlimited,
-    externalUrl: undefined,
-    relativeUrls: false,
-    secret: 'of the origin',
-    readOnly: true,
-    schema1: { enabled: false, key: generateSigningKey() },
-    rules: { disabled: false, isAllowedUrl: () => false, isRequiredChild: () => true, classes: [] },
-  })
+  const handler = api(registry, apiOptions({ catalog: unlimited, tags: unlimited, readOnly: true }))
   const sent = new Map<string, number>()
   const listener = await listen(
     async (request) => {

@@ -12,12 +12,12 @@ import { ProxyRegistry, type ProxyOptions } from '../../src/proxy/registry.ts'
 import type { Upstream } from '../../src/proxy/selection.ts'
 import type { LocalRegistry } from '../../src/registry/registry.ts'
 import type { UpstreamCondition } from '../../src/registry/upstream-source.ts'
-import { generateSigningKey } from '../../src/schema1/signing-key.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { anonymousAccess, type CredentialSource } from '../../src/upstream/credentials.ts'
 import type { TlsOptions } from '../../src/upstream/tls.ts'
 import { UpstreamRegistry } from '../../src/upstream/upstream-registry.ts'
+import { apiOptions } from './api-options.ts'
 import { recordingLogger, type Recording } from './recording-logger.ts'
 
 export interface ProxyUnderTest extends AsyncDisposable, Recording {
@@ -115,18 +115,7 @@ export async function startProxyUnderTest(
       ...options.proxy,
     }),
   )
-  const handler = api(proxy, {
-    prefix: '/',
-    headers: {},
-    catalog: { usual: 100, most: 1000 },
-    tags: { usual: Infinity, most: 1000 },
-    externalUrl: undefined,
-    relativeUrls: false,
-    secret: 'of the proxy',
-    readOnly: false,
-    schema1: { enabled: false, key: generateSigningKey() },
-    rules: { disabled: false, isAllowedUrl: () => false, isRequiredChild: () => true, classes: [] },
-  })
+  const handler = api(proxy, apiOptions())
   const listener = opening.use(await listen(handler, { host: '127.0.0.1', port: 0, logger }))
   const resources = opening.move()
   const under: ProxyUnderTest = {

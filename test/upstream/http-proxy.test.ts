@@ -169,6 +169,8 @@ const exceptions: ReadonlyArray<[pattern: string, url: string, isExcepted: boole
   ['fd00::/8', 'http://[fd12::1]', true],
   ['10.0.0.0/99', 'http://10.1.2.3', false],
   ['0.0.0/x', 'http://10.0.0.0', false],
+  ['10.0.0.0/', 'http://10.1.2.3', false],
+  ['10.0.0.0/0x8', 'http://10.1.2.3', false],
 ]
 
 for (const [pattern, url, isExcepted] of exceptions) {
