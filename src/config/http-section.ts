@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import { parseDuration } from './duration.ts'
+import { isHeaderName, isHeaderValue } from './header-field.ts'
 import { debugSchema, resolveDebug, type DebugConfig, type DebugInput } from './health-section.ts'
 import { httpLimitsSchema, resolveHttpLimits, type HttpLimits, type HttpLimitsInput } from './http-limits.ts'
 import { httpTlsSchema, resolveHttpTls, type HttpTlsConfig, type HttpTlsInput } from './http-tls.ts'
@@ -56,9 +57,8 @@ const prefix = leaf('a path that begins and ends with /', (value) =>
   /^\/(?:[\w.~!$&'()*+,;=:@%-]+\/)*$/.test(value) ? value : undefined,
 )
 
-/** RFC 9110 §5.5, less what lies beyond ASCII. */
 const headerValue = leaf('the text of a header, without line breaks', (value) =>
-  /^[\t\x20-\x7e]*$/.test(value) ? value : undefined,
+  isHeaderValue(value) ? value : undefined,
 )
 
 const proxyPlace = leaf('an address or a network such as 10.0.0.0/8, or unix', (value) =>
@@ -95,7 +95,7 @@ const defaultDrainTimeout = 30_000
 export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConfig {
   const headers = input.headers ?? {}
   for (const name of Object.keys(headers)) {
-    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
+    if (!isHeaderName(name)) {
       throw new ConfigError(`http.headers: found ${JSON.stringify(name)}, expected the name of a header`)
     }
   }

@@ -48,6 +48,10 @@ refuses('a value of the wrong kind is refused', [
   [`${minimal}http: { headers: { X-A: b } }`, 'http.headers.X-A: found text, expected a list'],
   [`${minimal}http: { headers: { "X A": [b] } }`, 'http.headers: found "X A", expected the name of a header'],
   [
+    `${minimal}http: { headers: { X-A: ["b\\nc"] } }`,
+    'http.headers.X-A[0]: found a value that is not shown here, expected the text of a header, without line breaks',
+  ],
+  [
     `${minimal}http: { prefix: registry }`,
     'http.prefix: found "registry", expected a path that begins and ends with /',
   ],
