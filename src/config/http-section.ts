@@ -2,12 +2,11 @@
 import type { z } from 'zod'
 import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
-import { parseDuration } from './duration.ts'
 import { isHeaderName, isHeaderValue } from './header-field.ts'
 import { debugSchema, resolveDebug, type DebugConfig, type DebugInput } from './health-section.ts'
 import { httpLimitsSchema, resolveHttpLimits, type HttpLimits, type HttpLimitsInput } from './http-limits.ts'
 import { httpTlsSchema, resolveHttpTls, type HttpTlsConfig, type HttpTlsInput } from './http-tls.ts'
-import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
+import { flag, goPatience, leaf, oneOf, plainUrl, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
 import { findNetwork, type Network } from './network.ts'
 import { later, list, mapOf, section, type ResolveContext } from './section.ts'
@@ -72,7 +71,7 @@ export const httpSchema: z.ZodType<HttpInput> = section({
   host: plainUrl,
   secret: text,
   relativeurls: flag,
-  draintimeout: leaf('a duration of at most 24 days, such as 30s', drainTimeout),
+  draintimeout: goPatience,
   headers: mapOf(list(headerValue)),
   tls: httpTlsSchema,
   limits: httpLimitsSchema,
@@ -82,12 +81,6 @@ export const httpSchema: z.ZodType<HttpInput> = section({
   http2: section({ disabled: flag }),
   h2c: section({ enabled: later(flag) }),
 })
-
-/** As long as a timer can be. */
-function drainTimeout(value: string): number | undefined {
-  const milliseconds = parseDuration(value, { bare: 'nanoseconds' })
-  return milliseconds < 2 ** 31 ? milliseconds : undefined
-}
 
 const defaultDrainTimeout = 30_000
 
