@@ -62,6 +62,10 @@ refuses('a value of the wrong kind is refused', [
   [`${minimal}catalog: { maxentries: many }`, 'catalog.maxentries: found "many", expected a whole number'],
   [`${minimal}tags: { maxtags: -1 }`, 'tags.maxtags: found "-1", expected a whole number, 0 or more'],
   [
+    `${minimal}http: { draintimeout: 600h }`,
+    'http.draintimeout: found "600h", expected a duration of at most 24 days, such as 30s',
+  ],
+  [
     `${minimal}http: { draintimeout: soon }`,
     'http.draintimeout: found "soon", expected a duration of at most 24 days, such as 30s',
   ],
