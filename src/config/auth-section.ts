@@ -1,9 +1,9 @@
 // `auth`: who may do what. A guard that is only half described is refused: an open door would be the alternative.
-import { isIP } from 'node:net'
 import type { z } from 'zod'
 import { ConfigError, misfit } from './config-error.ts'
 import { flag, leaf, oneOf, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
+import { findNetwork } from './network.ts'
 import { freeMap, list, mapOf, section, type ResolveContext } from './section.ts'
 
 /** Who may do what. */
@@ -100,11 +100,9 @@ const algorithm = leaf(`EdDSA or one of ${algorithms.join(', ')}`, (value) =>
   ['EdDSA', ...algorithms].find((one) => one === value),
 )
 
-const network = leaf('a network such as 10.0.0.0/8 or 2001:db8::/32, or an address', (value) => {
-  const [, address = '', bits = '0'] = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(value) ?? []
-  const version = isIP(address)
-  return version === 0 || Number(bits) > (version === 6 ? 128 : 32) ? undefined : value
-})
+const network = leaf('a network such as 10.0.0.0/8 or 2001:db8::/32, or an address', (value) =>
+  findNetwork(value) === undefined ? undefined : value,
+)
 
 const globForm = 'a glob of repository names, such as docker.io/library/**'
 

@@ -2,8 +2,7 @@
 import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
-import { count, flag, integer, leaf, plainUrl, text } from './leaf.ts'
-import { parseDuration } from './duration.ts'
+import { count, flag, goPatience, integer, leaf, plainUrl, text } from './leaf.ts'
 import { list, mapOf, section } from './section.ts'
 
 export interface DebugConfig {
@@ -68,13 +67,8 @@ export interface DebugInput {
   readonly prometheus?: { readonly enabled?: boolean | undefined; readonly path?: string | undefined } | undefined
 }
 
-/** 0, as with distribution, means the default. */
-const span = leaf('a duration of at most 24 days, such as 10s', (value) => {
-  const milliseconds = parseDuration(value, { bare: 'nanoseconds' })
-  return milliseconds < 2 ** 31 ? milliseconds : undefined
-})
-
-const periodic = { interval: span, threshold: count }
+/** Of its durations, 0 means the default, as with distribution. */
+const periodic = { interval: goPatience, threshold: count }
 
 export const healthSchema: z.ZodType<HealthInput> = section({
   storagedriver: section({ enabled: flag, ...periodic }),
@@ -84,7 +78,7 @@ export const healthSchema: z.ZodType<HealthInput> = section({
       uri: plainUrl,
       headers: mapOf(list(text)),
       statuscode: integer(100, 'a status from 100 to 599', 599),
-      timeout: span,
+      timeout: goPatience,
       ...periodic,
     }),
   ),
@@ -94,7 +88,7 @@ export const healthSchema: z.ZodType<HealthInput> = section({
         const address = findAddress(value)
         return address === undefined || address.host === '' ? undefined : address
       }),
-      timeout: span,
+      timeout: goPatience,
       ...periodic,
     }),
   ),

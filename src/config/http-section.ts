@@ -2,11 +2,11 @@
 import type { z } from 'zod'
 import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
-import { parseDuration } from './duration.ts'
+import { isHeaderName, isHeaderValue } from './header-field.ts'
 import { debugSchema, resolveDebug, type DebugConfig, type DebugInput } from './health-section.ts'
 import { httpLimitsSchema, resolveHttpLimits, type HttpLimits, type HttpLimitsInput } from './http-limits.ts'
 import { httpTlsSchema, resolveHttpTls, type HttpTlsConfig, type HttpTlsInput } from './http-tls.ts'
-import { flag, leaf, oneOf, plainUrl, text } from './leaf.ts'
+import { flag, goPatience, leaf, oneOf, plainUrl, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
 import { findNetwork, type Network } from './network.ts'
 import { later, list, mapOf, section, type ResolveContext } from './section.ts'
@@ -56,9 +56,8 @@ const prefix = leaf('a path that begins and ends with /', (value) =>
   /^\/(?:[\w.~!$&'()*+,;=:@%-]+\/)*$/.test(value) ? value : undefined,
 )
 
-/** RFC 9110 §5.5, less what lies beyond ASCII. */
 const headerValue = leaf('the text of a header, without line breaks', (value) =>
-  /^[\t\x20-\x7e]*$/.test(value) ? value : undefined,
+  isHeaderValue(value) ? value : undefined,
 )
 
 const proxyPlace = leaf('an address or a network such as 10.0.0.0/8, or unix', (value) =>
@@ -72,7 +71,7 @@ export const httpSchema: z.ZodType<HttpInput> = section({
   host: plainUrl,
   secret: text,
   relativeurls: flag,
-  draintimeout: leaf('a duration of at most 24 days, such as 30s', drainTimeout),
+  draintimeout: goPatience,
   headers: mapOf(list(headerValue)),
   tls: httpTlsSchema,
   limits: httpLimitsSchema,
@@ -83,19 +82,13 @@ export const httpSchema: z.ZodType<HttpInput> = section({
   h2c: section({ enabled: later(flag) }),
 })
 
-/** As long as a timer can be. */
-function drainTimeout(value: string): number | undefined {
-  const milliseconds = parseDuration(value, { bare: 'nanoseconds' })
-  return milliseconds < 2 ** 31 ? milliseconds : undefined
-}
-
 const defaultDrainTimeout = 30_000
 
 /** @throws ConfigError */
 export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConfig {
   const headers = input.headers ?? {}
   for (const name of Object.keys(headers)) {
-    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
+    if (!isHeaderName(name)) {
       throw new ConfigError(`http.headers: found ${JSON.stringify(name)}, expected the name of a header`)
     }
   }

@@ -64,6 +64,12 @@ export const goDuration: z.ZodType<number> = leaf('a duration such as 300ms, 30s
   parseDuration(value, { bare: 'nanoseconds' }),
 )
 
+/** The same, as long as a timer can be. */
+export const goPatience: z.ZodType<number> = leaf('a duration of at most 24 days, such as 30s', (value) => {
+  const milliseconds = parseDuration(value, { bare: 'nanoseconds' })
+  return milliseconds < 2 ** 31 ? milliseconds : undefined
+})
+
 /** A duration among our own keys: a number other than 0 needs its unit. */
 export const duration: z.ZodType<number> = leaf('a duration with its unit, such as 30s, 15m or 7d', (value) =>
   parseDuration(value),

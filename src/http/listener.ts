@@ -11,7 +11,7 @@ import { ClientGoneError, type Handler, type Reply, type Request } from './excha
 import { plainAddress, type Sender, type TrustedProxies } from './forwarded.ts'
 import { hasOneHost } from './host-header.ts'
 import { pacedBody } from './paced-body.ts'
-import { sendReply, type Sent } from './send.ts'
+import { EncryptedAnswers, sendReply, type Sent } from './send.ts'
 import type { TlsFiles } from './tls-files.ts'
 import { removeDeadSocket } from './unix-socket.ts'
 
@@ -119,6 +119,7 @@ class RunningListener implements Listener {
   readonly #handler: Handler
   readonly #logger: Logger
   readonly #observer: ExchangeObserver | undefined
+  readonly #encrypted = new EncryptedAnswers()
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
   #draining = false
@@ -164,7 +165,7 @@ class RunningListener implements Listener {
       status = reply.status
       const isRead = reply.status < 400 || (await discardBody(incoming))
       if (this.#draining || !isRead) response.setHeader('connection', 'close')
-      await sendReply(response, reply, sent)
+      await sendReply(response, reply, sent, this.#encrypted)
     } catch (error) {
       failure = error
       if (error instanceof ClientGoneError && !response.headersSent) status = 499

@@ -9,8 +9,24 @@ const atOnce: number = 64 * 1024
 /** What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at most, and least. */
 const encrypted = { all: 16 * 1024 * 1024, most: 256 * 1024, least: 16 * 1024 }
 
-/** Answers that are on their way encrypted. */
-let encryptedAnswers = 0
+/** The answers of one listener that are on their way encrypted. */
+export class EncryptedAnswers {
+  #running = 0
+
+  begin(): void {
+    this.#running += 1
+  }
+
+  end(): void {
+    this.#running -= 1
+  }
+
+  /** Bytes that one of them may hand to its connection in one go. */
+  get share(): number {
+    const { all, most, least } = encrypted
+    return Math.max(least, Math.min(most, Math.floor(all / this.#running)))
+  }
+}
 
 /** How far a reply has come; true also where it comes no further. */
 export interface Sent {
@@ -22,7 +38,12 @@ export interface Sent {
  * Resolves when the client's side has taken all of the body, which is counted in `sent`.
  * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
  */
-export async function sendReply(response: ServerResponse, reply: Reply, sent: Sent): Promise<void> {
+export async function sendReply(
+  response: ServerResponse,
+  reply: Reply,
+  sent: Sent,
+  answers: EncryptedAnswers,
+): Promise<void> {
   const { status, headers } = reply
   const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
   if (body === undefined || (body instanceof Uint8Array && body.byteLength <= atOnce)) {
@@ -42,7 +63,7 @@ export async function sendReply(response: ServerResponse, reply: Reply, sent: Se
   }
   response.flushHeaders() // the client sees them before the first byte is here
   try {
-    await pump(stream, response, sent)
+    await pump(stream, response, sent, answers)
     const promised = headers['content-length']
     if (promised !== undefined && Number(promised) !== sent.bytes) {
       throw new Error(`the body ended after ${sent.bytes} of ${String(promised)} bytes`)
@@ -55,9 +76,14 @@ export async function sendReply(response: ServerResponse, reply: Reply, sent: Se
 }
 
 /** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
-async function pump(stream: ByteStream, response: ServerResponse, sent: Sent): Promise<void> {
+async function pump(
+  stream: ByteStream,
+  response: ServerResponse,
+  sent: Sent,
+  answers: EncryptedAnswers,
+): Promise<void> {
   const isEncrypted = response.socket !== null && 'encrypted' in response.socket
-  if (isEncrypted) encryptedAnswers += 1
+  if (isEncrypted) answers.begin()
   let fail: ((reason: Error) => void) | undefined
   const onClose = (): void => fail?.(new ClientGoneError())
   response.once('close', onClose)
@@ -65,7 +91,7 @@ async function pump(stream: ByteStream, response: ServerResponse, sent: Sent): P
     for await (const chunk of stream) {
       for (let at = 0; at < chunk.byteLength;) {
         if (response.destroyed) throw new ClientGoneError()
-        const piece = isEncrypted ? chunk.subarray(at, at + encryptedShare()) : chunk
+        const piece = isEncrypted ? chunk.subarray(at, at + answers.share) : chunk
         await new Promise<void>((resolve, reject) => {
           fail = reject
           response.write(piece, (error) => (error ? reject(new ClientGoneError()) : resolve()))
@@ -75,12 +101,7 @@ async function pump(stream: ByteStream, response: ServerResponse, sent: Sent): P
       }
     }
   } finally {
-    if (isEncrypted) encryptedAnswers -= 1
+    if (isEncrypted) answers.end()
     response.off('close', onClose)
   }
-}
-
-function encryptedShare(): number {
-  const { all, most, least } = encrypted
-  return Math.max(least, Math.min(most, Math.floor(all / encryptedAnswers)))
 }

@@ -9,6 +9,7 @@ import { temporaryFolder } from '../support/app-under-test.ts'
 import { ask, pull } from '../support/client.ts'
 import { startOrigin } from '../support/origin.ts'
 import { startEntrepot, temporaryFolder as processFolder } from '../support/real-parts.ts'
+import { serveUntil } from '../support/serve-until.ts'
 
 interface Serving extends AsyncDisposable {
   readonly url: string
@@ -121,20 +122,10 @@ test('T-102: who asks before the server is there is heard when it is', async () 
   await writeFile(path, JSON.stringify({ version: 0.1, storage: { inmemory: {} }, http }))
   const stop = new AbortController()
   const hangUp = new EventTarget()
-  let text = ''
-  const stdout = new Writable({
-    write(chunk, _, done) {
-      text += String(chunk)
-      if (text.includes('configuration read again')) stop.abort('SIGTERM')
-      done()
-    },
-  })
-  const stderr = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const failed = new AbortController().signal
-  const ended = run(['serve', path], { stdout, stderr, env: {}, cwd: folder.path, signal: stop.signal, failed, hangUp })
+  const ended = serveUntil('configuration read again', path, { stop, hangUp })
   const isForNobody = hangUp.dispatchEvent(new Event('reload', { cancelable: true }))
   if (isForNobody) stop.abort('SIGHUP')
-  assert.equal(await ended, 0)
+  assert.equal((await ended).code, 0)
   assert.equal(isForNobody, false)
 })
 

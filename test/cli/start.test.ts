@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Writable } from 'node:stream'
 import { test } from 'node:test'
-import { run } from '../../src/cli/run.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
 import { ask } from '../support/client.ts'
 import { checkout, startProcess } from '../support/real-parts.ts'
+import { serveUntil } from '../support/serve-until.ts'
 
 /** Says at the end, in a line of its own, what was loaded: our modules and packages, and Node's own. */
 const witness = `import { registerHooks } from 'node:module'
@@ -55,19 +54,9 @@ async function logOf(folder: string, last: string): Promise<Record<string, unkno
   const config = join(folder, 'config.yml')
   const storage = { filesystem: { rootdirectory: join(folder, 'data') } }
   await writeFile(config, JSON.stringify({ version: 0.1, storage, http: { addr: '127.0.0.1:0' } }))
-  const stop = new AbortController()
-  const text: string[] = []
-  const stdout = new Writable({
-    write(chunk, _encoding, done) {
-      text.push(String(chunk))
-      if (String(chunk).includes(`"${last}"`)) stop.abort('SIGTERM')
-      done()
-    },
-  })
-  const stderr = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const failed = new AbortController().signal
-  assert.equal(await run(['serve', config], { stdout, stderr, env: {}, cwd: '/', signal: stop.signal, failed }), 0)
-  const lines = text.join('').trimEnd().split('\n')
+  const { code, log } = await serveUntil(`"${last}"`, config)
+  assert.equal(code, 0)
+  const lines = log.trimEnd().split('\n')
   return lines.map((line) => JSON.parse(line) as Record<string, unknown>)
 }
 

@@ -48,6 +48,10 @@ refuses('a value of the wrong kind is refused', [
   [`${minimal}http: { headers: { X-A: b } }`, 'http.headers.X-A: found text, expected a list'],
   [`${minimal}http: { headers: { "X A": [b] } }`, 'http.headers: found "X A", expected the name of a header'],
   [
+    `${minimal}http: { headers: { X-A: ["b\\nc"] } }`,
+    'http.headers.X-A[0]: found a value that is not shown here, expected the text of a header, without line breaks',
+  ],
+  [
     `${minimal}http: { prefix: registry }`,
     'http.prefix: found "registry", expected a path that begins and ends with /',
   ],
@@ -57,6 +61,10 @@ refuses('a value of the wrong kind is refused', [
   [`${minimal}log: { formatter: xml }`, 'log.formatter: found "xml", expected text, json or logstash'],
   [`${minimal}catalog: { maxentries: many }`, 'catalog.maxentries: found "many", expected a whole number'],
   [`${minimal}tags: { maxtags: -1 }`, 'tags.maxtags: found "-1", expected a whole number, 0 or more'],
+  [
+    `${minimal}http: { draintimeout: 600h }`,
+    'http.draintimeout: found "600h", expected a duration of at most 24 days, such as 30s',
+  ],
   [
     `${minimal}http: { draintimeout: soon }`,
     'http.draintimeout: found "soon", expected a duration of at most 24 days, such as 30s',

@@ -4,7 +4,7 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { sendReply } from '../../src/http/send.ts'
+import { EncryptedAnswers, sendReply } from '../../src/http/send.ts'
 import { streamOf } from '../support/stream-of.ts'
 
 const chunk = 1024 * 1024
@@ -16,7 +16,7 @@ const waiting: (() => void)[] = []
 let isTaken = true
 
 /** Sends a reply of three chunks. Resolves with what it has handed to its connection in one go at most. */
-async function largestWrite(kind: object): Promise<number> {
+async function largestWrite(kind: object, answers = new EncryptedAnswers()): Promise<number> {
   let largest = 0
   const socket = Object.assign(new Socket(), kind, {
     _writev: null,
@@ -35,19 +35,22 @@ async function largestWrite(kind: object): Promise<number> {
   response.assignSocket(socket)
   const sent = { bytes: 0 }
   const stream = streamOf(Buffer.alloc(chunk), Buffer.alloc(chunk), Buffer.alloc(17))
-  await sendReply(response, { status: 200, headers: { 'content-length': body }, body: stream }, sent)
+  await sendReply(response, { status: 200, headers: { 'content-length': body }, body: stream }, sent, answers)
   assert.equal(sent.bytes, body)
   return largest
 }
 
 test('P7: what is encrypted for clients that may not take it is little, and the less the more they are', async () => {
   assert.equal(await largestWrite({}), chunk, 'without TLS it stands in memory anyway')
-  assert.equal(await largestWrite({ encrypted: true }), 256 * 1024)
+  const answers = new EncryptedAnswers()
+  assert.equal(await largestWrite({ encrypted: true }, answers), 256 * 1024)
   isTaken = false
-  const many = Array.from({ length: 1023 }, async () => await largestWrite({ encrypted: true }))
+  const many = Array.from({ length: 1023 }, async () => await largestWrite({ encrypted: true }, answers))
   await turn()
   isTaken = true
-  assert.equal(await largestWrite({ encrypted: true }), 16 * 1024)
+  const [shared, own] = [largestWrite({ encrypted: true }, answers), largestWrite({ encrypted: true })]
+  assert.equal(await shared, 16 * 1024)
+  assert.equal(await own, 256 * 1024, 'another listener shares nothing with them')
   await Promise.all(many)
-  assert.equal(await largestWrite({ encrypted: true }), 256 * 1024, 'those that have ended count no more')
+  assert.equal(await largestWrite({ encrypted: true }, answers), 256 * 1024, 'those that have ended count no more')
 })
