@@ -4,7 +4,7 @@ import { BlockList, isIP, isIPv6 } from 'node:net'
 export class Networks {
   readonly #list = new BlockList()
 
-  /** @throws TypeError where one is no network; `isNetwork` tells beforehand */
+  /** @throws TypeError where one is no network; the configuration has looked at them before */
   constructor(networks: readonly string[]) {
     for (const network of networks) {
       const { address, bits, family } = parse(network)
