@@ -82,5 +82,6 @@ export async function openDebugListener(
   )
   const handler = debugEndpoints({ watch, readiness, pages: instruments.pages })
   const listener = opening.use(await listen(handler, { host, port, logger: quieter(logger) }))
+  logger.info({ url: listener.url }, 'debug listener is open')
   return { url: listener.url, drain: () => readiness.drain() }
 }

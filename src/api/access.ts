@@ -7,7 +7,7 @@ import type { AccessAction, AccessController, AccessRecord } from '../registry/a
 import type { AskedObject } from '../registry/caller-rights.ts'
 import type { Trace } from '../registry/call.ts'
 import type { Registry, RepositoryOptions } from '../registry/registry.ts'
-import { problemReply } from './problem.ts'
+import { loggedProblem } from './problem.ts'
 import type { Route } from './route.ts'
 
 /**
@@ -62,9 +62,8 @@ export class Guard {
       trace.granted = records.flatMap(({ place }) => place ?? [])
       return challenge === undefined ? undefined : { challenge }
     }
-    request.log['code'] = 'UNAUTHORIZED'
     request.log['refused'] = decision.reason
-    const problem = problemReply(new RegistryError('UNAUTHORIZED', detailOf(records)))
+    const problem = loggedProblem(request, new RegistryError('UNAUTHORIZED', detailOf(records)))
     return { reply: { ...problem, headers: { ...problem.headers, 'www-authenticate': decision.challenge } } }
   }
 

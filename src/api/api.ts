@@ -13,7 +13,7 @@ import { listCatalog, listTags, type PageLimits } from './listing.ts'
 import { locationOf } from './location.ts'
 import { pushManifest, removeManifest, type PushPolicy } from './manifest-push.ts'
 import { readManifest } from './manifests.ts'
-import { asRegistryError, problemReply, statusOf } from './problem.ts'
+import { asRegistryError, loggedProblem, problemReply, statusOf } from './problem.ts'
 import { listReferrers } from './referrers.ts'
 import { parseRoute, type Route } from './route.ts'
 import { withEmptyLayer } from './schema1.ts'
@@ -154,9 +154,8 @@ async function answer(
   } catch (error) {
     if (request.signal.aborted) throw error // there is nobody to tell
     const [problem, ...others] = error instanceof RegistryErrors ? error.errors : [asRegistryError(error)]
-    request.log['code'] = problem.code
     if (statusOf(problem.code) >= 500) request.log['error'] = problem.cause ?? problem
-    return { reply: problemReply(problem, ...others) }
+    return { reply: loggedProblem(request, problem, ...others) }
   }
 }
 
@@ -171,7 +170,7 @@ async function answerRoute(
   if (route instanceof RegistryError) throw route
   checkExpectation(request.headers.expect)
   const allowed = methods[route.kind].filter((method) => !options.readOnly || readingMethods.includes(method))
-  if (!allowed.includes(request.method)) return methodNotAllowed(request.method, allowed)
+  if (!allowed.includes(request.method)) return methodNotAllowed(request, allowed)
   return await dispatch(registry, options, route, request, { signal: request.signal, trace })
 }
 
@@ -303,8 +302,9 @@ function checkExpectation(expect: string | undefined): void {
   if (others.length > 0) throw new RegistryError('EXPECTATION_UNKNOWN', 'Expect is not 100-continue')
 }
 
-function methodNotAllowed(method: string, allowed: readonly string[]): Reply {
-  const problem = problemReply(new RegistryError('UNSUPPORTED', `${method.slice(0, 20)} is not supported here`))
+function methodNotAllowed(request: Request, allowed: readonly string[]): Reply {
+  const error = new RegistryError('UNSUPPORTED', `${request.method.slice(0, 20)} is not supported here`)
+  const problem = loggedProblem(request, error)
   return { ...problem, headers: { ...problem.headers, allow: allowed.join(', ') } }
 }
 

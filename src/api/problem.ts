@@ -1,6 +1,6 @@
 // How a failure becomes a reply: the one table of codes, and the envelope (distribution-spec, «Error Codes»).
 import { RangeNotSatisfiableError, RegistryError, type ErrorCode } from '../oci/error.ts'
-import type { Reply } from '../http/exchange.ts'
+import type { Reply, Request } from '../http/exchange.ts'
 
 interface Row {
   readonly status: number
@@ -50,8 +50,7 @@ export function statusOf(code: ErrorCode): number {
 /** The status, and the headers that depend on it, are those of the first error. */
 export function problemReply(error: RegistryError, ...others: readonly RegistryError[]): Reply {
   const errors = [error, ...others].map(({ code, detail }) => {
-    const { wire, message } = table[code]
-    return { code: wire ?? code, message, detail }
+    return { code: codeOnWire(code), message: table[code].message, detail }
   })
   const body = Buffer.from(`${JSON.stringify({ errors }).replace(/[<>&]/g, escapeMarkup)}\n`)
   return {
@@ -64,6 +63,16 @@ export function problemReply(error: RegistryError, ...others: readonly RegistryE
     },
     body,
   }
+}
+
+/** The same, for an answer whose log line has the code that the client hears: with the status, it tells all that ours does. */
+export function loggedProblem({ log }: Request, error: RegistryError, ...others: readonly RegistryError[]): Reply {
+  log['code'] = codeOnWire(error.code)
+  return problemReply(error, ...others)
+}
+
+function codeOnWire(code: ErrorCode): ErrorCode {
+  return table[code].wire ?? code
 }
 
 /** What a client sent is in some details: shown as a page by mistake, it stays text. The JSON says the same. */

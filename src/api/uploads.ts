@@ -10,7 +10,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Upload, WritableRepository } from '../registry/store.ts'
 import { parseChunkRange, type Chunk } from './content-range.ts'
 import { locationOf, type LocationOptions } from './location.ts'
-import { problemReply } from './problem.ts'
+import { loggedProblem } from './problem.ts'
 import { signUploadState, verifyUploadState } from './upload-state.ts'
 
 export interface UploadOptions extends LocationOptions {
@@ -130,7 +130,7 @@ function outOfOrder({ size }: Upload): RegistryError {
 
 /** Tells the client where to go on (distribution-spec: 416, and the session stays usable). */
 function rangeReply(ask: UploadRequest, upload: Upload, error: RegistryError): Reply {
-  const problem = problemReply(error)
+  const problem = loggedProblem(ask.request, error)
   return { ...problem, headers: { ...problem.headers, ...sessionHeaders(ask, upload) } }
 }
 

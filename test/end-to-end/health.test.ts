@@ -37,7 +37,9 @@ test('T-100: alive and ready with the upstream and redis down, and without a wor
     redis: { addr: down, dialtimeout: '50ms', readtimeout: '20ms' },
     proxy: { remoteurl: `http://${down}` },
   })
-  const debug = app.app.debugUrl ?? ''
+  const told = app.lines.filter(({ msg }) => msg === 'debug listener is open')
+  const debug = String(told[0]?.['url'])
+  assert.deepEqual([told.length, told[0]?.['level'], debug], [1, 'info', app.app.debugUrl])
   for (const path of ['/livez', '/readyz', '/debug/health']) {
     assert.deepEqual(await text(debug + path), [200, '{}'], path)
     assert.equal((await ask(app.url + path)).status, 404)
