@@ -196,11 +196,11 @@ function notificationReadings(endpoints: () => readonly EndpointReading[]): read
   ]
 }
 
-function counter(name: string, help: string, labels: readonly string[], read: () => Iterable<Sample>): Reading {
+export function counter(name: string, help: string, labels: readonly string[], read: () => Iterable<Sample>): Reading {
   return { name, help, kind: 'counter', labels, read }
 }
 
-function gauge(name: string, help: string, labels: readonly string[], read: () => Iterable<Sample>): Reading {
+export function gauge(name: string, help: string, labels: readonly string[], read: () => Iterable<Sample>): Reading {
   return { name, help, kind: 'gauge', labels, read }
 }
 

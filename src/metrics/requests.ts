@@ -3,7 +3,7 @@
 import { Histogram, type Registry } from 'prom-client'
 import type { Request } from '../http/exchange.ts'
 import type { ExchangeObserver, ExchangeOutcome } from '../http/listener.ts'
-import type { Reading } from './readings.ts'
+import { counter, gauge, type Reading } from './readings.ts'
 import { Tally, type Sample } from './tally.ts'
 
 /** As distribution calls its routes; `root` and `referrers` it has not. */
@@ -83,62 +83,45 @@ export class RequestMetrics implements ExchangeObserver {
 
   readings(): readonly Reading[] {
     return [
-      {
-        name: 'registry_http_requests_total',
-        help: 'Requests that have ended',
-        kind: 'counter',
-        labels: ['handler', 'code', 'method'],
-        read: () => this.#requests.samples(),
-      },
-      {
-        name: 'registry_http_in_flight_requests',
-        help: 'Requests that are being answered',
-        kind: 'gauge',
-        labels: ['handler'],
-        read: () => this.#inFlight(),
-      },
-      {
-        name: 'registry_proxy_requests_total',
-        help: 'Requests for copies of upstreams',
-        kind: 'counter',
-        labels: ['type'],
-        read: () => byType(this.#answers.samples()),
-      },
-      {
-        name: 'registry_proxy_hits_total',
-        help: 'Those that were answered from storage, without asking an upstream',
-        kind: 'counter',
-        labels: ['type'],
-        read: () => byType(this.#answers.samples(), (from) => from === 'local'),
-      },
-      {
-        name: 'registry_proxy_misses_total',
-        help: 'All others: an upstream was asked, or there was no answer',
-        kind: 'counter',
-        labels: ['type'],
-        read: () => byType(this.#answers.samples(), (from) => from !== 'local'),
-      },
-      {
-        name: 'registry_proxy_pushed_bytes_total',
-        help: 'Bytes of copies of upstreams that were sent to clients',
-        kind: 'counter',
-        labels: ['type'],
-        read: () => byType(this.#sent.samples()),
-      },
-      {
-        name: 'entrepot_proxy_answers_total',
-        help: 'Requests for copies of upstreams, by where their answers came from: local is a hit, none an error',
-        kind: 'counter',
-        labels: ['upstream', 'type', 'from'],
-        read: () => this.#answers.samples(),
-      },
-      {
-        name: 'entrepot_proxy_sent_bytes_total',
-        help: 'Bytes of copies that were sent to clients',
-        kind: 'counter',
-        labels: ['upstream', 'type'],
-        read: () => this.#sent.samples(),
-      },
+      counter('registry_http_requests_total', 'Requests that have ended', ['handler', 'code', 'method'], () =>
+        this.#requests.samples(),
+      ),
+      gauge('registry_http_in_flight_requests', 'Requests that are being answered', ['handler'], () =>
+        this.#inFlight(),
+      ),
+      counter('registry_proxy_requests_total', 'Requests for copies of upstreams', ['type'], () =>
+        byType(this.#answers.samples()),
+      ),
+      counter(
+        'registry_proxy_hits_total',
+        'Those that were answered from storage, without asking an upstream',
+        ['type'],
+        () => byType(this.#answers.samples(), (from) => from === 'local'),
+      ),
+      counter(
+        'registry_proxy_misses_total',
+        'All others: an upstream was asked, or there was no answer',
+        ['type'],
+        () => byType(this.#answers.samples(), (from) => from !== 'local'),
+      ),
+      counter(
+        'registry_proxy_pushed_bytes_total',
+        'Bytes of copies of upstreams that were sent to clients',
+        ['type'],
+        () => byType(this.#sent.samples()),
+      ),
+      counter(
+        'entrepot_proxy_answers_total',
+        'Requests for copies of upstreams, by where their answers came from: local is a hit, none an error',
+        ['upstream', 'type', 'from'],
+        () => this.#answers.samples(),
+      ),
+      counter(
+        'entrepot_proxy_sent_bytes_total',
+        'Bytes of copies that were sent to clients',
+        ['upstream', 'type'],
+        () => this.#sent.samples(),
+      ),
     ]
   }
 
