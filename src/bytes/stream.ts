@@ -22,6 +22,26 @@ export class WholeStream implements ByteStream {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
+/** The same bytes; `onEnd` is called when they have all been taken, and not where reading ends before. */
+export class ToldStream implements ByteStream {
+  readonly #body: ByteStream
+  readonly #onEnd: () => void
+
+  constructor(body: ByteStream, onEnd: () => void) {
+    this.#body = body
+    this.#onEnd = onEnd
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    yield* this.#body
+    this.#onEnd()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#body[Symbol.asyncDispose]()
+  }
+}
+
 export class TooLargeError extends Error {
   override readonly name = 'TooLargeError'
   readonly limit: number

@@ -1,6 +1,6 @@
 // What one client's request has done, gathered until it is answered: only then is it known whether it was a pull at all
 // (a 304 of a manifest is none), which tags a manifest was pushed under, and that nothing went wrong after all.
-import type { ByteStream } from '../bytes/stream.ts'
+import { ToldStream, type ByteStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { ManifestError, parseManifest, type ManifestDescriptor } from '../oci/manifest.ts'
@@ -80,7 +80,7 @@ export class RequestNews {
     if (this.#pull !== undefined) return body
     const pull: Pull = { target: this.#blobTarget(descriptor), isBlob: true, isTaken: false }
     this.#pull = pull
-    return withEnd(body, () => {
+    return new ToldStream(body, () => {
       pull.isTaken = true
       this.#tellPull(pull)
     })
@@ -155,20 +155,4 @@ function referencesOf(bytes: Uint8Array, mediaType: string): object[] | undefine
 
 function referenceOf({ mediaType, size, digest, urls, platform }: ManifestDescriptor): object {
   return { mediaType, size, digest, urls: urls.length === 0 ? undefined : urls, platform }
-}
-
-/** The same bytes; `onEnd` is called when they have all been taken, and not where reading ends before. */
-function withEnd(body: ByteStream, onEnd: () => void): ByteStream {
-  async function* read(): AsyncGenerator<Uint8Array, void> {
-    yield* body
-    onEnd()
-  }
-  const chunks = read()
-  return {
-    [Symbol.asyncIterator]: () => chunks,
-    [Symbol.asyncDispose]: async () => {
-      await chunks.return()
-      await body[Symbol.asyncDispose]() // a generator that has not begun knows no end
-    },
-  }
 }

@@ -1,5 +1,5 @@
 // A registry whose pulls are put to hooks: where they go, whether they may be, how long tags are fresh, what was pulled.
-import type { ByteStream } from '../bytes/stream.ts'
+import { ToldStream } from '../bytes/stream.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -226,25 +226,5 @@ async function decided<T>(answer: Promise<T>): Promise<T> {
   } catch (cause) {
     if (!(cause instanceof HookError)) throw cause
     throw new RegistryError('UNAVAILABLE', 'a policy of this registry does not answer', { cause })
-  }
-}
-
-/** Tells when a stream has been read to its end. */
-class ToldStream implements ByteStream {
-  readonly #body: ByteStream
-  readonly #onEnd: () => void
-
-  constructor(body: ByteStream, onEnd: () => void) {
-    this.#body = body
-    this.#onEnd = onEnd
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
-    yield* this.#body
-    this.#onEnd()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#body[Symbol.asyncDispose]()
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { collect, TooLargeError } from '../../src/bytes/stream.ts'
+import { collect, ToldStream, TooLargeError } from '../../src/bytes/stream.ts'
 import { streamOf } from '../support/stream-of.ts'
 
 test('collect copies chunks, which their source may reuse', async () => {
@@ -25,4 +25,22 @@ test('collect stops a source that is larger than the limit', async () => {
   await assert.rejects(collect(endless(), 4096), TooLargeError)
   assert.ok(released)
   assert.equal((await collect(streamOf(Buffer.from('a'), Buffer.from('b')), 2)).toString(), 'ab')
+})
+
+test('the end of a stream is told when all of it was taken, not where reading stops before', async () => {
+  let ends = 0
+  let disposed = 0
+  const told = (): ToldStream => {
+    const body = streamOf(Buffer.from('a'), Buffer.from('b'))
+    const counted = {
+      [Symbol.asyncIterator]: () => body[Symbol.asyncIterator](),
+      [Symbol.asyncDispose]: async () => void disposed++,
+    }
+    return new ToldStream(counted, () => ends++)
+  }
+  assert.equal((await collect(told(), 2)).toString(), 'ab')
+  assert.equal(ends, 1)
+  for await (const _ of told()) break
+  await told()[Symbol.asyncDispose]()
+  assert.deepEqual({ ends, disposed }, { ends: 1, disposed: 1 })
 })
