@@ -71,7 +71,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   '@opentelemetry/exporter-trace-otlp-http': ['tracing'],
   commander: ['cli'],
   'node:sqlite': ['ledger', 'events'],
-  'lru-cache': ['api', 'auth', 'cache', 'proxy', 'storage'],
+  'lru-cache': ['api', 'auth', 'cache', 'http', 'proxy', 'storage'],
   bcrypt: ['auth'],
   jose: ['auth'],
   'p-limit': ['drivers', 'storage', 'proxy', 'upstream'],

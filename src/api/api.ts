@@ -149,7 +149,9 @@ async function answer(
     const guarded = await guard.check(route instanceof RegistryError ? undefined : route, request, trace)
     if (guarded?.reply !== undefined) return guarded
     const hot = options.hotReplies?.find(request)
-    const reply = hot ?? (await answerRoute(registry, options, route, request, trace))
+    // The guard is asked for each: it holds for nobody else.
+    const reply =
+      hot === undefined ? await answerRoute(registry, options, route, request, trace) : { ...hot, holds: undefined }
     return { reply, challenge: guarded?.challenge, isHot: hot !== undefined }
   } catch (error) {
     if (request.signal.aborted) throw error // there is nobody to tell

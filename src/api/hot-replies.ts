@@ -26,11 +26,10 @@ const maxKey = 1024
 const contentFields = ['kind', 'repository', 'reference', 'from', 'upstream'] as const
 
 interface HotReply {
-  readonly reply: Reply
+  readonly reply: Reply & { readonly holds: () => boolean }
   /** Of its request's log line: `contentFields`. */
   readonly log: Readonly<Record<string, unknown>>
   readonly size: number
-  readonly until: number
 }
 
 /**
@@ -52,11 +51,11 @@ export class HotReplies {
     return this.#generation
   }
 
-  /** The answer, its log fields added to the request's. Whether the client may have it is the caller's to know. */
-  find(request: Request): Reply | undefined {
+  /** The answer, its log fields added to the request's. Whether the client, or the next one, may have it is the caller's to know. */
+  find(request: Request): HotReply['reply'] | undefined {
     if (request.method !== 'GET') return undefined
     const hot = this.#replies.get(keyOf(request))
-    if (hot === undefined || this.#now() >= hot.until || isParticular(request)) return undefined
+    if (hot === undefined || !hot.reply.holds() || isParticular(request)) return undefined
     Object.assign(request.log, hot.log)
     return hot.reply
   }
@@ -70,8 +69,10 @@ export class HotReplies {
     if (!(body instanceof Uint8Array) || body.byteLength > maxBody) return
     const key = keyOf(request)
     if (key.length > maxKey) return
-    const entry = { reply: { ...reply, body }, log: contentLog(request), until: this.#now() + lifetime }
-    this.#replies.set(key, { ...entry, size: body.byteLength + overhead })
+    const until = this.#now() + lifetime
+    const holds = (): boolean => generation === this.#generation && this.#now() < until
+    const size = body.byteLength + overhead
+    this.#replies.set(key, { reply: { ...reply, body, holds }, log: contentLog(request), size })
   }
 
   /** Forgets them all: a client has changed something. */

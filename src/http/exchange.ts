@@ -35,6 +35,11 @@ export interface Reply {
    * a destroyed socket, never in a complete answer. It is not sent, and is released, where the method is HEAD.
    */
   readonly body?: Uint8Array | ByteStream | undefined
+  /**
+   * Whether the same request, whoever sends it, would be answered with these very bytes at this time: then nobody need be
+   * asked again. Without it, never. Only of a 200 to a GET, with all its bytes here.
+   */
+  readonly holds?: (() => boolean) | undefined
 }
 
 /** Turns every request into a reply. One that throws is answered 500 with an empty body. */

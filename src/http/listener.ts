@@ -8,10 +8,11 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { ClientLimits } from './client-limits.ts'
 import { limitConnections } from './connection-limit.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
-import { plainAddress, type Sender, type TrustedProxies } from './forwarded.ts'
+import { IncomingRequest, type Place } from './incoming-request.ts'
+import type { TrustedProxies } from './forwarded.ts'
 import { hasOneHost } from './host-header.ts'
-import { pacedBody } from './paced-body.ts'
-import { EncryptedAnswers, sendReply, type Sent } from './send.ts'
+import { Repeats, type Exchange } from './repeats.ts'
+import { bytesAtOnce, EncryptedAnswers, sendAtOnce, sendReply, type Sent } from './send.ts'
 import type { TlsFiles } from './tls-files.ts'
 import { removeDeadSocket } from './unix-socket.ts'
 
@@ -110,6 +111,28 @@ async function openServer(tls: TlsFiles | undefined, options: ServerOptions): Pr
   return server
 }
 
+/** Where what a request says of its client is asked for, or somebody is to hear of it, each is looked at. */
+function canRepeat({ perClient, trustedProxies, observer }: ListenerOptions): boolean {
+  return perClient === undefined && trustedProxies === undefined && observer === undefined
+}
+
+/** A request, and how far its answer has come. */
+interface Running extends Exchange {
+  readonly request: IncomingRequest
+  /** Of `performance.now()`. */
+  readonly startedAt: number
+  /** Seconds after which a client may come again that asks for too much. */
+  readonly refusedFor: number | undefined
+  readonly sent: Sent
+}
+
+interface LoggedOutcome {
+  readonly status: number
+  readonly bytes: number
+  readonly client: string
+  readonly ms: number
+}
+
 class RunningListener implements Listener {
   readonly port: number
   readonly url: string
@@ -120,6 +143,7 @@ class RunningListener implements Listener {
   readonly #logger: Logger
   readonly #observer: ExchangeObserver | undefined
   readonly #encrypted = new EncryptedAnswers()
+  readonly #repeats: Repeats | undefined
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
   #draining = false
@@ -135,33 +159,79 @@ class RunningListener implements Listener {
     this.port = place === null || typeof place === 'string' ? 0 : place.port
     this.url = urlOf(scheme, place)
     this.#observer = options.observer
+    this.#repeats = canRepeat(options)
+      ? new Repeats({ logger: options.logger, keepAliveTimeout: server.keepAliveTimeout })
+      : undefined
   }
 
+  /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
   answer(incoming: IncomingMessage, response: ServerResponse): void {
+    this.#repeats?.began({ incoming, response })
+    const exchange = this.#begin(incoming, response)
+    const reply = this.#replyTo(exchange)
+    const body = reply instanceof Promise || reply.status >= 400 ? undefined : bytesAtOnce(reply)
+    if (reply instanceof Promise || body === undefined) this.#run(this.#answer(exchange, reply))
+    else this.#answerAtOnce(exchange, reply, body)
+    if (response.writableFinished) return
     this.#running.add(response)
     response.once('close', () => {
       this.#running.delete(response)
       if (this.#draining) this.#server.closeIdleConnections()
     })
-    const exchange = this.#exchange(incoming, response).finally(() => this.#exchanges.delete(exchange))
-    this.#exchanges.add(exchange)
   }
 
-  async #exchange(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  #begin(incoming: IncomingMessage, response: ServerResponse): Running {
     const startedAt = performance.now()
     const request = new IncomingRequest(incoming, response, this.#place)
-    let status = 500
-    const sent: Sent = { bytes: 0 }
-    let failure: unknown
     this.#observer?.begin(request)
-    const perClient = this.#perClient
-    const retryAfter = perClient?.limits.enter(request.address)
+    const refusedFor = this.#perClient?.limits.enter(request.address)
+    return { incoming, response, request, startedAt, refusedFor, sent: { bytes: 0 } }
+  }
 
+  #replyTo({ incoming, response, request, refusedFor }: Running): Reply | Promise<Reply> {
+    if (this.#perClient !== undefined && refusedFor !== undefined) return this.#perClient.refuse(refusedFor)
+    if (!hasOneHost(incoming)) return { status: 400, headers: {} }
     try {
-      const reply =
-        perClient === undefined || retryAfter === undefined
-          ? await this.#reply(incoming, request, response)
-          : perClient.refuse(retryAfter)
+      const reply = this.#handler(request)
+      return reply instanceof Promise
+        ? reply.catch(async (error: unknown) => await this.#failed(error, response))
+        : reply
+    } catch (error) {
+      return this.#failed(error, response)
+    }
+  }
+
+  async #failed(error: unknown, response: ServerResponse): Promise<Reply> {
+    if (response.destroyed) throw new ClientGoneError()
+    this.#logger.error({ error }, 'handler failed')
+    return { status: 500, headers: {} }
+  }
+
+  #answerAtOnce(exchange: Running, reply: Reply, body: Uint8Array): void {
+    const { response, request, sent } = exchange
+    let failure: unknown
+    try {
+      if (this.#draining) response.setHeader('connection', 'close')
+      sendAtOnce(response, reply, body, sent)
+      this.#repeats?.remember(exchange, request, reply, body)
+    } catch (error) {
+      failure = error
+      response.destroy()
+    }
+    this.#end(exchange, reply.status, failure)
+  }
+
+  #run(exchange: Promise<void>): void {
+    const run = exchange.finally(() => this.#exchanges.delete(run))
+    this.#exchanges.add(run)
+  }
+
+  async #answer(exchange: Running, answer: Reply | Promise<Reply>): Promise<void> {
+    const { incoming, response, sent } = exchange
+    let status = 500
+    let failure: unknown
+    try {
+      const reply = await answer
       status = reply.status
       const isRead = reply.status < 400 || (await discardBody(incoming))
       if (this.#draining || !isRead) response.setHeader('connection', 'close')
@@ -170,28 +240,20 @@ class RunningListener implements Listener {
       failure = error
       if (error instanceof ClientGoneError && !response.headersSent) status = 499
       response.destroy()
-    } finally {
-      if (retryAfter === undefined) perClient?.limits.leave(request.address)
     }
+    this.#end(exchange, status, failure)
+  }
+
+  #end({ incoming, request, startedAt, refusedFor, sent }: Running, status: number, failure: unknown): void {
+    if (refusedFor === undefined) this.#perClient?.limits.leave(request.address)
     const ms = Math.round((performance.now() - startedAt) * 10) / 10
     const received = incoming.complete ? Number(request.headers['content-length'] ?? 0) : 0
     this.#observer?.end(request, { status, ...sent, received, ms, failure })
-    this.#log(request, { status, ...sent, ms }, failure)
+    this.#log(request, { status, ...sent, client: request.address, ms }, failure)
   }
 
-  async #reply(incoming: IncomingMessage, request: Request, response: ServerResponse): Promise<Reply> {
-    if (!hasOneHost(incoming)) return { status: 400, headers: {} }
-    try {
-      return await this.#handler(request)
-    } catch (error) {
-      if (response.destroyed) throw new ClientGoneError()
-      this.#logger.error({ error }, 'handler failed')
-      return { status: 500, headers: {} }
-    }
-  }
-
-  #log(request: Request, outcome: { status: number; bytes: number; ms: number }, failure: unknown): void {
-    const fields = { method: request.method, client: request.address, ...request.log, ...outcome }
+  #log(request: Request, outcome: LoggedOutcome, failure: unknown): void {
+    const fields = { method: request.method, ...request.log, ...outcome }
     if (failure instanceof ClientGoneError) this.#logger.info({ ...fields, aborted: true }, 'request aborted')
     else if (failure !== undefined) this.#logger.warn({ ...fields, error: failure }, 'answer broken off')
     else if (outcome.status === 500) this.#logger.error(fields, 'request failed')
@@ -201,6 +263,7 @@ class RunningListener implements Listener {
 
   async close(drainTimeout: number): Promise<number> {
     this.#draining = true
+    this.#repeats?.stop() // each answer says now that it is the last
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve())
     })
@@ -247,108 +310,6 @@ async function discardBody(incoming: IncomingMessage): Promise<boolean> {
   } finally {
     clearTimeout(deadline)
     incoming.off('data', onData).pause()
-  }
-}
-
-/** What is the same for all requests of a listener. */
-interface Place {
-  readonly scheme: 'http' | 'https'
-  /** Milliseconds. */
-  readonly patience: number
-  readonly trustedProxies: TrustedProxies | undefined
-}
-
-/** What a client sends that takes us for its proxy, or is one (RFC 9112 §3.2.2). */
-const absoluteForm = /^https?:\/\/([^/?#]+)/i
-
-class IncomingRequest implements Request {
-  readonly method: string
-  readonly target: string
-  readonly path: string
-  readonly log: Record<string, unknown> = {}
-  readonly #incoming: IncomingMessage
-  readonly #response: ServerResponse
-  readonly #search: string
-  readonly #place: Place
-  readonly #targetHost: string | undefined
-  /** Read at once: a socket that is closed does not know it any more. */
-  readonly #peer: string
-  #sender: Sender | undefined
-  #signal: AbortSignal | undefined
-
-  constructor(incoming: IncomingMessage, response: ServerResponse, place: Place) {
-    let target = incoming.url ?? '/'
-    if (!target.startsWith('/')) {
-      const [whole, host] = absoluteForm.exec(target) ?? []
-      this.#targetHost = host
-      if (whole !== undefined) target = target.slice(whole.length).replace(/^(?!\/)/, '/')
-    }
-    const mark = target.indexOf('?')
-    this.method = incoming.method ?? 'GET'
-    this.target = target
-    this.path = mark < 0 ? target : target.slice(0, mark)
-    this.#search = mark < 0 ? '' : target.slice(mark + 1)
-    this.#incoming = incoming
-    this.#response = response
-    this.#place = place
-    this.#peer = plainAddress(incoming.socket.remoteAddress ?? '')
-  }
-
-  get address(): string {
-    return this.#forwarded?.address ?? this.#peer
-  }
-
-  get scheme(): 'http' | 'https' {
-    return this.#forwarded?.scheme ?? this.#place.scheme
-  }
-
-  get host(): string | undefined {
-    return this.#forwarded?.host ?? this.#targetHost ?? this.#incoming.headers.host
-  }
-
-  get #forwarded(): Sender | undefined {
-    this.#sender ??= this.#place.trustedProxies?.senderOf(this.#peer, this.#incoming.headers)
-    return this.#sender
-  }
-
-  get query(): URLSearchParams {
-    return new URLSearchParams(this.#search)
-  }
-
-  get headers(): Request['headers'] {
-    return this.#incoming.headers
-  }
-
-  get peer(): string {
-    const { remotePort } = this.#incoming.socket
-    if (this.#peer === '' || remotePort === undefined) return ''
-    return `${this.#peer.includes(':') ? `[${this.#peer}]` : this.#peer}:${remotePort}`
-  }
-
-  /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
-  get body(): AsyncIterable<Uint8Array> {
-    const chunks = this.#incoming.iterator({ destroyOnReturn: false })
-    return pacedBody(chunks, { period: this.#place.patience, cut: async () => await this.#cut() })
-  }
-
-  /** As a client that leaves, which is what the handler hears of it. */
-  async #cut(): Promise<never> {
-    await new Promise((resolve) => this.#response.once('close', resolve).destroy())
-    throw new ClientGoneError()
-  }
-
-  get signal(): AbortSignal {
-    if (this.#signal === undefined) {
-      const controller = new AbortController()
-      if (this.#response.destroyed) controller.abort(new ClientGoneError())
-      else {
-        this.#response.once('close', () => {
-          if (!this.#response.writableFinished) controller.abort(new ClientGoneError())
-        })
-      }
-      this.#signal = controller.signal
-    }
-    return this.#signal
   }
 }
 

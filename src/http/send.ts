@@ -34,6 +34,23 @@ export interface Sent {
   bytes: number
 }
 
+const nothing = new Uint8Array(0)
+
+/** The body of a reply that is here and can be handed over in one go, empty where it has none; `undefined` of any other. */
+export function bytesAtOnce({ body = nothing }: Reply): Uint8Array | undefined {
+  const bytes = body instanceof WholeStream ? body.bytes : body
+  return bytes instanceof Uint8Array && bytes.byteLength <= atOnce ? bytes : undefined
+}
+
+/** Hands a reply over with the body that `bytesAtOnce` has found; nothing is waited for. */
+export function sendAtOnce(response: ServerResponse, { status, headers }: Reply, body: Uint8Array, sent: Sent): void {
+  // These two have no content, and so no length of one (RFC 9110 §8.6).
+  const hasLength = headers['content-length'] !== undefined || status === 204 || status === 304
+  response.writeHead(status, hasLength ? headers : { 'content-length': body.byteLength, ...headers })
+  response.end(body.byteLength === 0 ? undefined : body)
+  if (response.req.method !== 'HEAD') sent.bytes = body.byteLength
+}
+
 /**
  * Resolves when the client's side has taken all of the body, which is counted in `sent`.
  * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
@@ -44,16 +61,13 @@ export async function sendReply(
   sent: Sent,
   answers: EncryptedAnswers,
 ): Promise<void> {
-  const { status, headers } = reply
-  const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
-  if (body === undefined || (body instanceof Uint8Array && body.byteLength <= atOnce)) {
-    // These two have no content, and so no length of one (RFC 9110 §8.6).
-    const hasLength = headers['content-length'] !== undefined || status === 204 || status === 304
-    response.writeHead(status, hasLength ? headers : { 'content-length': body?.byteLength ?? 0, ...headers })
-    response.end(body)
-    if (response.req.method !== 'HEAD') sent.bytes = body?.byteLength ?? 0
+  const whole = bytesAtOnce(reply)
+  if (whole !== undefined) {
+    sendAtOnce(response, reply, whole, sent)
     return
   }
+  const { status, headers } = reply
+  const body = reply.body instanceof WholeStream ? reply.body.bytes : (reply.body ?? nothing)
   await using stream = body instanceof Uint8Array ? new WholeStream(body) : body
   if (response.destroyed) throw new ClientGoneError()
   response.writeHead(status, body instanceof Uint8Array ? { 'content-length': body.byteLength, ...headers } : headers)

@@ -1,10 +1,13 @@
 // The only import of pino. A message is a constant phrase; what varies is a field. `error`: someone must act; `warn`: we
 // coped; `info`: life and requests; `debug`: decisions.
-import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
+import { pino, type DestinationStream, type Logger as PinoLogger } from 'pino'
 import { BoundedLines } from './batched-lines.ts'
 import { finishLine } from './line.ts'
 
-export type Logger = Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'>
+export interface Logger extends Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'> {
+  /** The same logger as it is now, for lines that all carry these fields: they are written out once. */
+  child(fields: Record<string, unknown>): Logger
+}
 
 /** `level` may be changed at any time. */
 export type AdjustableLogger = Logger & { level: string }
@@ -58,7 +61,7 @@ function loggerTo(target: DestinationStream, format: LogFormat, options: LogOpti
     {
       level: options.level,
       base: options.fields ?? {},
-      timestamp: stdTimeFunctions.isoTime,
+      timestamp: isoTimes(),
       formatters: { level: (label) => ({ level: label }), log: withoutSecrets },
       serializers: { error: describeError },
       hooks: {
@@ -70,6 +73,20 @@ function loggerTo(target: DestinationStream, format: LogFormat, options: LogOpti
     },
     target,
   )
+}
+
+/** As pino's `isoTime`, but for all lines of a millisecond the time is written out once: a tenth of a busy server's work. */
+function isoTimes(): () => string {
+  let last = 0
+  let text = ''
+  return () => {
+    const now = Date.now()
+    if (now !== last) {
+      last = now
+      text = `,"time":"${new Date(now).toISOString()}"`
+    }
+    return text
+  }
 }
 
 /** Two levels deep, as fields are. Written out because pino's own way costs a third of a request's line. */
@@ -108,6 +125,7 @@ export function quieter(logger: Logger): Logger {
       return logger.debug.bind(logger)
     },
     isLevelEnabled: (level) => logger.isLevelEnabled(level),
+    child: (fields) => quieter(logger.child(fields)),
   }
 }
 

@@ -59,10 +59,24 @@ test('an answer is given again for half a second, with its log fields', () => {
   hot.keep(request(), reply, local, hot.generation)
   now += 499
   const again = request({ log: {} })
-  assert.deepEqual(hot.find(again), reply)
+  const found = hot.find(again)
+  assert.ok(found)
+  assert.ok(found.holds())
+  assert.deepEqual({ ...found, holds: undefined }, { ...reply, holds: undefined })
   assert.deepEqual(again.log, { kind: 'blob', repository: 'app', reference: digest })
   now += 1
+  assert.equal(found.holds(), false)
   assert.equal(hot.find(request()), undefined)
+})
+
+test('P3: an answer that was found holds no longer once a client has changed something', () => {
+  const hot = new HotReplies()
+  hot.keep(request(), reply, local, hot.generation)
+  const found = hot.find(request())
+  assert.ok(found)
+  assert.ok(found.holds())
+  hot.clear()
+  assert.equal(found.holds(), false)
 })
 
 test('P3: only what is here, whole, small and not out of date is kept', () => {
@@ -145,8 +159,9 @@ test('P8: nobody inherits a user or a challenge, and no answer is kept for longe
   const send = async (authorization?: string): Promise<unknown> => {
     const headers = authorization === undefined ? {} : { authorization }
     const asked = request({ target: `/v2/app/manifests/${manifestDigest}`, headers, log: {} })
-    const { status, headers: got, body } = await handler(asked)
+    const { status, headers: got, body, holds } = await handler(asked)
     assert.deepEqual([status, got['x-ours'], body], [200, ['yes'], manifest])
+    assert.equal(holds, undefined, 'nobody else may have it unasked')
     assert.equal(asked.log['reference'], manifestDigest)
     return [asked.log['user'], got['www-authenticate'], found.mock.calls.at(-1)?.result !== undefined]
   }
