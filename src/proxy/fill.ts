@@ -74,6 +74,7 @@ export class Fill {
   #recent = new RecentBytes(recentBytes)
   /** Readers who wait for more, and a fill that waits for its readers. */
   #waiting: (() => void)[] = []
+  #isWaking = false
   #size: number | undefined
   #received = 0
   #isVerified = false
@@ -206,7 +207,7 @@ export class Fill {
       this.#recent.push(chunk, spool.isStoring ? Infinity : this.#slowest())
       this.#closeWhereGone(spool)
       this.#received = this.#recent.end
-      this.#wake()
+      this.#wakeSoon()
       yield chunk
     }
   }
@@ -289,6 +290,16 @@ export class Fill {
     for (const wake of woken) wake()
   }
 
+  /** When all that is there to be read has been read: readers then take it in one go, not piece by piece. */
+  #wakeSoon(): void {
+    if (this.#isWaking) return
+    this.#isWaking = true
+    setImmediate(() => {
+      this.#isWaking = false
+      this.#wake()
+    })
+  }
+
   #fail(error: unknown): void {
     this.#failure ??= { error }
     this.#options.onEnd()
@@ -320,7 +331,7 @@ export class Fill {
         this.#check(signal)
         if (reader.isCut) throw new Error('the reader took nothing for too long')
         const end = Math.min(this.#received, this.#isVerified ? range.end : range.end - 1)
-        const recent = this.#recent.at(reader.at)
+        using recent = reader.at < end ? this.#recent.lend(reader.at) : undefined
         if (reader.at >= end) {
           // A fill that waits for its readers is not to wait for one that waits for its end.
           const isLast = this.#spool?.isStoring === false && end === range.end - 1 && this.#received > end
@@ -337,7 +348,7 @@ export class Fill {
           }
           yield last
         } else if (recent !== undefined) {
-          const chunk = recent.subarray(0, end - reader.at)
+          const chunk = recent.bytes.subarray(0, end - reader.at)
           yield chunk
           this.#advance(reader, chunk)
         } else {
@@ -356,8 +367,8 @@ export class Fill {
 
   /** A byte that is in memory or in the file, to be kept. */
   async #readOne(at: number): Promise<Uint8Array> {
-    const recent = this.#recent.at(at)
-    if (recent !== undefined) return Buffer.from(recent.subarray(0, 1))
+    using recent = this.#recent.lend(at)
+    if (recent !== undefined) return Buffer.from(recent.bytes.subarray(0, 1))
     return await collect(await this.#reopen({ start: at, end: at + 1 }, at + 1, undefined), 1)
   }
 

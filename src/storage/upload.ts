@@ -262,13 +262,21 @@ async function* until(
 ): AsyncGenerator<Uint8Array, void> {
   if (signal === undefined) return yield* source
   const iterator = source[Symbol.asyncIterator]()
+  let stop: ((reason: unknown) => void) | undefined
+  const onAbort = (): void => stop?.(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true }) // one for all waits: there are thousands
   try {
     while (true) {
-      const next = await waitFor(iterator.next(), signal)
+      signal.throwIfAborted()
+      const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        stop = reject
+        iterator.next().then(resolve, reject)
+      })
       if (next.done === true) return
       yield next.value
     }
   } finally {
+    signal.removeEventListener('abort', onAbort)
     const left = Promise.resolve(iterator.return?.()).catch(() => {})
     if (!signal.aborted) await left // else it may never answer
   }
