@@ -7,6 +7,11 @@
  */
 export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {}
 
+/** Bytes that stay as they are until it is disposed, once. */
+export interface LentBytes extends Disposable {
+  readonly bytes: Uint8Array
+}
+
 /** A stream over bytes at hand, for whoever takes them in one go. */
 export class WholeStream implements ByteStream {
   readonly bytes: Uint8Array

@@ -1,4 +1,5 @@
 // The newest bytes of a stream, by offset.
+import type { LentBytes } from '../bytes/stream.ts'
 
 /** Bytes that are kept in one piece: whoever is behind takes them in one go. */
 const pieceSize: number = 256 * 1024
@@ -10,11 +11,6 @@ interface Piece {
   readers: number
   /** It is too old to be found. */
   isDropped: boolean
-}
-
-/** Bytes that stay as they are until it is disposed, once. */
-export interface Lent extends Disposable {
-  readonly bytes: Uint8Array
 }
 
 /**
@@ -73,7 +69,7 @@ export class RecentBytes {
   }
 
   /** Lends bytes from `offset` to the end of a piece; `undefined` where they are not here, or not any more. */
-  lend(offset: number): Lent | undefined {
+  lend(offset: number): LentBytes | undefined {
     if (offset < this.#start || offset >= this.#end) return undefined
     let start = this.#end
     for (let index = this.#pieces.length - 1; index >= 0; index -= 1) {
@@ -85,7 +81,7 @@ export class RecentBytes {
     return undefined
   }
 
-  #lent(piece: Piece, from: number): Lent {
+  #lent(piece: Piece, from: number): LentBytes {
     piece.readers += 1
     return {
       bytes: piece.room.subarray(from, piece.used),

@@ -1,7 +1,7 @@
 // All blobs that are stored, whoever may see them: one file per sha256.
 import { digestOfStream } from '../bytes/digester.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
-import { WholeStream, type ByteStream } from '../bytes/stream.ts'
+import { WholeStream, type ByteStream, type LentBytes } from '../bytes/stream.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import {
   DriverError,
@@ -30,6 +30,7 @@ import { aliasPath, blobPath } from './layout.ts'
 import { receiveFill } from './fills.ts'
 import type { LinkFiles } from './link-files.ts'
 import { Proofs, ProvenStream, type ProofPolicy, type ProofShare } from './proofs.ts'
+import { RepeatedBlobs } from './repeated-blobs.ts'
 import { smallBlob, SmallBlobs } from './small-blobs.ts'
 import { unreadable, WatchedFile } from './unreadable.ts'
 import type { UploadRoom } from './upload.ts'
@@ -65,6 +66,7 @@ export class Content implements ContentStore {
   readonly #proofs: Proofs
   readonly #inUse = new InUse()
   readonly #small: SmallBlobs
+  readonly #repeated: RepeatedBlobs
   #damaged = 0
 
   constructor(options: ContentOptions) {
@@ -74,10 +76,11 @@ export class Content implements ContentStore {
       policy: options.verify,
       onDamage: async (digest, version) => await this.#setAside(digest, version),
     })
+    const clockAndFiles = { now: (): number => options.links.now(), stat: this.#files.stat.bind(this.#files) }
+    this.#repeated = new RepeatedBlobs(clockAndFiles)
     this.#small = new SmallBlobs({
+      ...clockAndFiles,
       isProven: options.verify !== 'never',
-      now: () => options.links.now(),
-      stat: async (digest) => await this.#files.stat(digest),
       open: async (digest) => await this.#openFile(digest),
       onDamage: async (digest, version) => await this.#setAside(digest, version),
     })
@@ -175,6 +178,14 @@ export class Content implements ContentStore {
       const body = new WholeStream(bytes.subarray(range.start, range.end))
       return await this.#located({ descriptor: known, range, body }, options)
     }
+    const wanted = satisfied(options?.range, known.size)
+    const lent = wanted === undefined ? undefined : await this.#repeated.lend(known)
+    if (wanted !== undefined && lent !== undefined) {
+      return await this.#located(
+        { descriptor: known, range: wanted, body: this.#lentBody(digest, lent, wanted) },
+        options,
+      )
+    }
     let believed = known
     for (let attempt = 0; attempt < 3; attempt++) {
       const { size } = believed
@@ -183,7 +194,9 @@ export class Content implements ContentStore {
       const isTrusted = file.size === size && this.#proofs.trusts(digest, file.version)
       const held = (body: ByteStream): ByteStream => new HeldStream(body, this.hold(digest))
       if (isTrusted && range !== undefined) {
-        return await this.#located({ descriptor: believed, range, body: held(file) }, options)
+        const kept = range.end - range.start === size ? await this.#keep(digest, file) : undefined
+        const body = kept === undefined ? held(file) : this.#lentBody(digest, kept, range)
+        return await this.#located({ descriptor: believed, range, body }, options)
       }
       const proof = isTrusted ? undefined : await this.#join(file, digest)
       const isLikely = file.size === size && !this.#proofs.doubts(digest, file.version)
@@ -296,6 +309,19 @@ export class Content implements ContentStore {
     return { ...open, location: await redirect(blobPath(open.descriptor.digest)) }
   }
 
+  /** @throws UnreadableError */
+  async #keep(digest: Digest, file: OpenFile): Promise<LentBytes | undefined> {
+    try {
+      return await this.#repeated.keep(digest, file)
+    } catch (error) {
+      throw unreadable(digest, error)
+    }
+  }
+
+  #lentBody(digest: Digest, lent: LentBytes, { start, end }: ByteRange): ByteStream {
+    return new HeldStream(new HeldStream(new WholeStream(lent.bytes.subarray(start, end)), lent), this.hold(digest))
+  }
+
   /** A share in the proof of an open file; `undefined` where another one has taken its place since. */
   async #join(file: OpenFile, digest: Digest): Promise<ProofShare | undefined> {
     try {
@@ -343,6 +369,7 @@ export class Content implements ContentStore {
     } finally {
       if ((await this.#files.stat(target)) === undefined) this.#options.usage?.note({ kind: 'removed', target })
       this.#small.forget(target)
+      this.#repeated.forget(target)
       await this.forget(target)
     }
   }
@@ -350,6 +377,7 @@ export class Content implements ContentStore {
   async #setAside(digest: Digest, version: string): Promise<void> {
     const { logger, usage } = this.#options
     this.#small.forget(digest)
+    this.#repeated.forget(digest)
     this.#damaged++
     await this.forget(digest)
     try {

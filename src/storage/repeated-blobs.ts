@@ -1,0 +1,146 @@
+// Blobs that are asked for again and again and are too large for `SmallBlobs`: their bytes are lent out of memory, which
+// saves each answer the calls on a file. All of them together are bounded, those that slow clients still take among them.
+import { LRUCache } from 'lru-cache'
+import type { LentBytes } from '../bytes/stream.ts'
+import type { OpenFile } from '../drivers/driver.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { BlobFiles } from './blob-files.ts'
+import { trust } from './link-files.ts'
+
+/** Bytes of the largest of them. */
+const largest = 1024 * 1024
+
+/** Bytes of all. */
+const budget = 32 * 1024 * 1024
+
+/** Milliseconds within which a blob that is asked for twice is asked for again and again, and none makes room for another. */
+const again = 1000
+
+export interface RepeatedBlobsOptions {
+  /** A clock that is never set back, in milliseconds. */
+  readonly now: () => number
+  readonly stat: BlobFiles['stat']
+}
+
+interface Kept {
+  readonly bytes: Uint8Array
+  /** Of the file that they were read from. */
+  readonly version: string
+  /** When that file was last seen. */
+  seen: number
+  /** When they were last asked for. */
+  asked: number
+  readers: number
+}
+
+export class RepeatedBlobs {
+  readonly #options: RepeatedBlobsOptions
+  /** Those that were asked for last are at the end. */
+  readonly #kept = new Map<Digest, Kept>()
+  /** Those that are being read. */
+  readonly #coming = new Map<Digest, Kept>()
+  /** When blobs were asked for that are not kept. */
+  readonly #asked = new LRUCache<Digest, number>({ max: 1000 })
+  /** Bytes that are kept, are being read, or were forgotten while somebody reads them. */
+  #size = 0
+
+  constructor(options: RepeatedBlobsOptions) {
+    this.#options = options
+  }
+
+  /** A blob's bytes, as long as its file is as it was a moment ago (`trust`); `undefined` where they are not here. */
+  async lend({ digest, size }: Descriptor): Promise<LentBytes | undefined> {
+    const kept = size > largest ? undefined : await this.#find(digest)
+    return kept?.bytes.byteLength === size ? this.#lent(digest, kept) : undefined
+  }
+
+  /**
+   * Reads a file to its end where its blob is asked for again and again, and lends its bytes. It is the whole blob's, and may be
+   * served as it lies. `undefined` where it was left as it is.
+   * @throws what reading fails with, and where the file is too short
+   */
+  async keep(digest: Digest, file: OpenFile): Promise<LentBytes | undefined> {
+    const { size, version } = file
+    const now = this.#options.now()
+    if (size > largest || !this.#isAskedAgain(digest, now)) return undefined
+    if (this.#coming.has(digest) || this.#kept.has(digest) || !this.#makeRoom(size)) return undefined
+    const kept: Kept = { bytes: Buffer.allocUnsafeSlow(size), version, seen: now, asked: now, readers: 0 }
+    this.#coming.set(digest, kept)
+    this.#size += size
+    const lent = this.#lent(digest, kept)
+    try {
+      let at = 0
+      for await (const chunk of file) {
+        kept.bytes.set(chunk, at)
+        at += chunk.byteLength
+      }
+      if (this.#coming.get(digest) === kept) this.#kept.set(digest, kept) // not where it was forgotten meanwhile
+      return lent
+    } catch (error) {
+      lent[Symbol.dispose]()
+      throw error
+    } finally {
+      if (this.#coming.get(digest) === kept) this.#coming.delete(digest)
+    }
+  }
+
+  forget(digest: Digest): void {
+    this.#coming.delete(digest)
+    const kept = this.#kept.get(digest)
+    if (kept === undefined) return
+    this.#kept.delete(digest)
+    this.#release(kept)
+  }
+
+  /** Whoever reads bytes that are no longer kept is the last to need room for them. */
+  #lent(digest: Digest, kept: Kept): LentBytes {
+    kept.readers += 1
+    return {
+      bytes: kept.bytes,
+      [Symbol.dispose]: () => {
+        kept.readers -= 1
+        if (this.#kept.get(digest) !== kept) this.#release(kept)
+      },
+    }
+  }
+
+  async #find(digest: Digest): Promise<Kept | undefined> {
+    const kept = this.#kept.get(digest)
+    if (kept === undefined) return undefined
+    const now = this.#options.now()
+    if (now - kept.seen >= trust) {
+      const found = await this.#options.stat(digest)
+      if (found?.kind !== 'file' || found.version !== kept.version) {
+        if (this.#kept.get(digest) === kept) this.forget(digest)
+        return undefined
+      }
+      kept.seen = now
+    }
+    if (this.#kept.get(digest) !== kept) return undefined
+    kept.asked = now
+    this.#kept.delete(digest)
+    this.#kept.set(digest, kept)
+    return kept
+  }
+
+  #isAskedAgain(digest: Digest, now: number): boolean {
+    const before = this.#asked.get(digest)
+    this.#asked.set(digest, now)
+    return before !== undefined && now - before <= again
+  }
+
+  /** Forgets what nobody has asked for lately. Says whether that was enough: who still reads such bytes holds their room. */
+  #makeRoom(size: number): boolean {
+    const since = this.#options.now() - again
+    for (const [digest, { asked }] of this.#kept) {
+      if (this.#size + size <= budget || asked > since) break
+      this.forget(digest)
+    }
+    return this.#size + size <= budget
+  }
+
+  #release({ bytes, readers }: Kept): void {
+    if (readers === 0) this.#size -= bytes.byteLength
+  }
+}

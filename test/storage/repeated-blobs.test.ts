@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import type { LentBytes } from '../../src/bytes/stream.ts'
+import type { OpenFile } from '../../src/drivers/driver.ts'
+import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { mediaTypes } from '../../src/oci/media-type.ts'
+import { RepeatedBlobs } from '../../src/storage/repeated-blobs.ts'
+import { streamOf } from '../support/stream-of.ts'
+import { name, storageSuite } from './fixture.ts'
+
+const mebibyte = 1024 * 1024
+
+/** A blob room with a clock, and files whose versions the test changes. */
+class Shelf {
+  now = 0
+  readonly versions = new Map<Digest, string>()
+  stats = 0
+  readonly blobs = new RepeatedBlobs({
+    now: () => this.now,
+    stat: async (digest) => {
+      this.stats++
+      const version = this.versions.get(digest)
+      return version === undefined ? undefined : { kind: 'file', size: 0, modified: new Date(), version }
+    },
+  })
+
+  file(bytes: Uint8Array, before: () => void = () => {}): OpenFile {
+    const { [Symbol.asyncDispose]: dispose } = streamOf()
+    const half = bytes.byteLength / 2
+    async function* read(): AsyncGenerator<Uint8Array, void> {
+      yield bytes.subarray(0, half)
+      before()
+      yield bytes.subarray(half)
+    }
+    const digest = digestOf(bytes)
+    if (!this.versions.has(digest)) this.versions.set(digest, 'one')
+    const version = this.versions.get(digest) ?? ''
+    return { size: bytes.byteLength, version, [Symbol.asyncIterator]: read, [Symbol.asyncDispose]: dispose }
+  }
+
+  /** Asks for it twice, as those do who ask again and again. */
+  async keep(bytes: Uint8Array): Promise<LentBytes | undefined> {
+    const first = await this.blobs.keep(digestOf(bytes), this.file(bytes))
+    assert.ok(first === undefined)
+    return await this.blobs.keep(digestOf(bytes), this.file(bytes))
+  }
+
+  async lend(bytes: Uint8Array): Promise<LentBytes | undefined> {
+    return await this.blobs.lend({ mediaType: mediaTypes.octetStream, digest: digestOf(bytes), size: bytes.byteLength })
+  }
+
+  async has(bytes: Uint8Array): Promise<boolean> {
+    using lent = await this.lend(bytes)
+    return lent !== undefined
+  }
+}
+
+/** Without a description of a mebibyte where they differ. */
+function isSame(lent: LentBytes | undefined, bytes: Uint8Array): boolean {
+  return lent !== undefined && Buffer.compare(lent.bytes, bytes) === 0
+}
+
+test('a blob that is asked for a second time within a second is kept, and its file seen twice a second', async () => {
+  const shelf = new Shelf()
+  const bytes = randomBytes(mebibyte)
+  assert.ok((await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))) === undefined)
+  shelf.now += 1001
+  assert.ok((await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))) === undefined, 'that was too long ago')
+  assert.equal(await shelf.has(bytes), false)
+  shelf.now += 1000
+  using first = await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))
+  assert.ok(isSame(first, bytes))
+  shelf.now += 499
+  using again = await shelf.lend(bytes)
+  assert.ok(again !== undefined && again.bytes === first?.bytes)
+  assert.equal(shelf.stats, 0)
+  shelf.now += 1
+  assert.ok(await shelf.has(bytes))
+  assert.equal(shelf.stats, 1)
+  const larger = randomBytes(mebibyte + 1)
+  assert.ok((await shelf.keep(larger)) === undefined)
+})
+
+test('P3, P6: a file that has gone, or is another one, is noticed within half a second', async () => {
+  for (const version of [undefined, 'two']) {
+    const shelf = new Shelf()
+    const bytes = randomBytes(100_000)
+    using lent = await shelf.keep(bytes)
+    if (version === undefined) shelf.versions.delete(digestOf(bytes))
+    else shelf.versions.set(digestOf(bytes), version)
+    shelf.now += 499
+    assert.ok(await shelf.has(bytes))
+    shelf.now += 1
+    assert.equal(await shelf.has(bytes), false)
+    assert.ok(isSame(lent, bytes), 'who has them keeps them')
+  }
+})
+
+test('what is forgotten is not there any more, also where it was just being read', async () => {
+  const shelf = new Shelf()
+  const bytes = randomBytes(100_000)
+  using _ = await shelf.keep(bytes)
+  shelf.blobs.forget(digestOf(bytes))
+  assert.equal(await shelf.has(bytes), false)
+  const forgetting = shelf.file(bytes, () => shelf.blobs.forget(digestOf(bytes)))
+  using lent = await shelf.blobs.keep(digestOf(bytes), forgetting)
+  assert.ok(isSame(lent, bytes))
+  assert.equal(await shelf.has(bytes), false)
+})
+
+test('a file that cannot be read to its end is not kept, and takes no room', async () => {
+  const shelf = new Shelf()
+  const bytes = randomBytes(mebibyte)
+  const failure = new Error('no')
+  const failing = (): OpenFile =>
+    shelf.file(bytes, () => {
+      throw failure
+    })
+  await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))
+  for (let time = 0; time < 40; time++) await assert.rejects(shelf.blobs.keep(digestOf(bytes), failing()), failure)
+  using lent = await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))
+  assert.ok(lent)
+})
+
+test('P7: all that is kept and lent has 32 MiB, and what is in use makes no room', async () => {
+  const shelf = new Shelf()
+  const blobs = Array.from({ length: 40 }, (_, nth) => Buffer.alloc(mebibyte, nth))
+  const keepAll = async (): Promise<(LentBytes | undefined)[]> => {
+    const all: (LentBytes | undefined)[] = []
+    for (const blob of blobs) all.push(await shelf.keep(blob))
+    return all
+  }
+  const lent = await keepAll()
+  assert.equal(lent.filter((one) => one !== undefined).length, 32)
+  shelf.now += 5000
+  for (const blob of blobs) shelf.blobs.forget(digestOf(blob))
+  assert.ok(
+    (await keepAll()).every((one) => one === undefined),
+    'somebody still reads what was forgotten',
+  )
+  for (const one of lent.splice(0, 3)) one?.[Symbol.dispose]()
+  shelf.now += 5000
+  assert.equal((await keepAll()).filter((one) => one !== undefined).length, 3)
+})
+
+test('one that was not asked for lately makes room for another', async () => {
+  const shelf = new Shelf()
+  const blobs = Array.from({ length: 33 }, (_, nth) => Buffer.alloc(mebibyte, nth))
+  const [first, second, ...others] = blobs
+  assert.ok(first !== undefined && second !== undefined)
+  for (const blob of blobs.slice(0, 32)) (await shelf.keep(blob))?.[Symbol.dispose]()
+  const last = others.at(-1) ?? first
+  assert.ok((await shelf.keep(last)) === undefined, 'all were asked for a moment ago')
+  shelf.now += 1001
+  assert.ok(await shelf.has(first))
+  ;(await shelf.keep(last))?.[Symbol.dispose]()
+  assert.deepEqual([await shelf.has(first), await shelf.has(second), await shelf.has(last)], [true, false, true])
+})
+
+storageSuite('blobs that are asked for again and again', (check) => {
+  check('are served without their file, whole and in parts, until they are deleted', async (fixture) => {
+    const { driver, clock, repository, store } = fixture
+    const bytes = randomBytes(300_000)
+    const { digest } = await repository.blobs.put(bytes)
+    clock.isStopped = true
+    const read = async (range?: { start: number; end: number }): Promise<Buffer> => {
+      const { body } = await store.repository(name).blobs.open(digest, range && { range })
+      const chunks: Uint8Array[] = []
+      for await (const chunk of body) chunks.push(Buffer.from(chunk))
+      return Buffer.concat(chunks)
+    }
+    for (let time = 0; time < 3; time++) assert.ok((await read()).equals(bytes))
+    const opened = driver.calls.length
+    assert.ok((await read()).equals(bytes))
+    assert.deepEqual(await read({ start: 10, end: 20 }), bytes.subarray(10, 20))
+    assert.deepEqual(driver.calls.slice(opened), [])
+    await repository.blobs.delete(digest)
+    await assert.rejects(read(), { code: 'BLOB_UNKNOWN' })
+  })
+})
