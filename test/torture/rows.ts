@@ -138,7 +138,7 @@ export const allRows: Readonly<Record<RowId, Row>> = {
   slope: {
     title: 'Peak RSS with a small and with a large cold blob',
     target: 'differs ≤ 10 %',
-    meaning: 'No blob is held in memory. Each in a process of its own, one client; the middle of three.',
+    meaning: 'No large blob is held in memory. Each in a process of its own, one client; the middle of three.',
   },
   files: {
     title: 'Open files before and after clients that hang up at a random byte',
