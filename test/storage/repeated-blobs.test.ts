@@ -178,4 +178,22 @@ storageSuite('blobs that are asked for again and again', (check) => {
     await repository.blobs.delete(digest)
     await assert.rejects(read(), { code: 'BLOB_UNKNOWN' })
   })
+  check('take room only while they are kept, also when they are read to their end and then disposed', async (fixture) => {
+    const { driver, clock, repository, store } = fixture
+    clock.isStopped = true
+    const read = async (digest: Digest): Promise<void> => {
+      await using body = (await store.repository(name).blobs.open(digest)).body
+      for await (const _ of body);
+    }
+    for (let nth = 0; nth < 40; nth++) {
+      const { digest } = await repository.blobs.put(Buffer.alloc(mebibyte, nth))
+      for (let time = 0; time < 3; time++) await read(digest)
+      const opened = driver.calls.length
+      await read(digest)
+      assert.deepEqual(driver.calls.slice(opened), [])
+      clock.isStopped = false
+      for (let step = 0; step < 3; step++) clock.now()
+      clock.isStopped = true
+    }
+  })
 })
