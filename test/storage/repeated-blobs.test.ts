@@ -5,6 +5,8 @@ import type { LentBytes } from '../../src/bytes/stream.ts'
 import type { OpenFile } from '../../src/drivers/driver.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
+import type { OpenBlob } from '../../src/registry/source.ts'
+import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { RepeatedBlobs } from '../../src/storage/repeated-blobs.ts'
 import { streamOf } from '../support/stream-of.ts'
 import { name, storageSuite } from './fixture.ts'
@@ -195,5 +197,21 @@ storageSuite('blobs that are asked for again and again', (check) => {
       for (let step = 0; step < 3; step++) clock.now()
       clock.isStopped = true
     }
+  })
+  check('are not read for those who are sent elsewhere', async ({ driver, descriptors, log, clock, repository }) => {
+    const redirect = (path: string): Promise<URL> => Promise.resolve(new URL(path, 'http://127.0.0.1'))
+    const { logger } = log
+    const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger, now: clock.now, redirect })
+    const { digest } = await repository.blobs.put(randomBytes(300_000))
+    const open = async (canRedirect: boolean): Promise<OpenBlob> =>
+      await store.repository(name).blobs.open(digest, { canRedirect })
+    for await (const _ of (await open(false)).body); // it is proven from here on
+    const before = driver.calls.length
+    for (let time = 0; time < 3; time++) {
+      const { body, location } = await open(true)
+      assert.ok(location !== undefined)
+      await body[Symbol.asyncDispose]()
+    }
+    assert.equal(driver.calls.slice(before).filter(({ method }) => method === 'chunk').length, 0)
   })
 })
