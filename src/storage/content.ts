@@ -307,7 +307,12 @@ export class Content implements ContentStore {
   async #located(open: OpenBlob, options: OpenStoredOptions | undefined): Promise<OpenBlob> {
     const redirect = this.#redirectFor(options)
     if (redirect === undefined) return open
-    return { ...open, location: await redirect(blobPath(open.descriptor.digest)) }
+    try {
+      return { ...open, location: await redirect(blobPath(open.descriptor.digest)) }
+    } catch (error) {
+      await open.body[Symbol.asyncDispose]()
+      throw error
+    }
   }
 
   #redirectFor(options: OpenStoredOptions | undefined): Redirect | undefined {

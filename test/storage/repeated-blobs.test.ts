@@ -244,4 +244,22 @@ storageSuite('blobs that are asked for again and again', (check) => {
     await blobs.put(bytes)
     assert.ok((await read()).equals(bytes))
   })
+  check('are given back where it fails to tell where else they are', async (fixture) => {
+    const { driver, descriptors, log, clock } = fixture
+    clock.isStopped = true
+    const failure = new Error('no key')
+    const redirect = (): Promise<URL> => Promise.reject(failure)
+    const { logger } = log
+    const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger, now: clock.now, redirect })
+    const { blobs } = store.repository(name)
+    const { digest } = await blobs.put(randomBytes(300_000))
+    const fail = async (): Promise<void> => {
+      await assert.rejects(blobs.open(digest, { canRedirect: true }), failure)
+      assert.equal(store.isInUse(digest), false)
+    }
+    for await (const _ of (await blobs.open(digest)).body); // it is proven from here on
+    await fail()
+    for await (const _ of (await blobs.open(digest)).body); // it is kept from here on
+    await fail()
+  })
 })
