@@ -194,7 +194,8 @@ export class Content implements ContentStore {
       const isTrusted = file.size === size && this.#proofs.trusts(digest, file.version)
       const held = (body: ByteStream): ByteStream => new HeldStream(body, this.hold(digest))
       if (isTrusted && range !== undefined) {
-        const kept = range.end - range.start === size ? await this.#keep(digest, file) : undefined
+        const isRead = range.end - range.start === size && this.#redirectFor(options) === undefined
+        const kept = isRead ? await this.#keep(digest, file) : undefined
         const body = kept === undefined ? held(file) : this.#lentBody(digest, kept, range)
         return await this.#located({ descriptor: believed, range, body }, options)
       }
@@ -304,9 +305,18 @@ export class Content implements ContentStore {
 
   /** An open blob whose file is proven, or need not be, with where else it can be had. */
   async #located(open: OpenBlob, options: OpenStoredOptions | undefined): Promise<OpenBlob> {
-    const { redirect } = this.#options
-    if (redirect === undefined || options?.canRedirect !== true) return open
-    return { ...open, location: await redirect(blobPath(open.descriptor.digest)) }
+    const redirect = this.#redirectFor(options)
+    if (redirect === undefined) return open
+    try {
+      return { ...open, location: await redirect(blobPath(open.descriptor.digest)) }
+    } catch (error) {
+      await open.body[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  #redirectFor(options: OpenStoredOptions | undefined): Redirect | undefined {
+    return options?.canRedirect === true ? this.#options.redirect : undefined
   }
 
   /** @throws UnreadableError */

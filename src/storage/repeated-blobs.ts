@@ -93,12 +93,15 @@ export class RepeatedBlobs {
     this.#release(kept)
   }
 
-  /** Whoever reads bytes that are no longer kept is the last to need room for them. */
+  /** Idempotent to dispose. Whoever reads bytes that are no longer kept is the last to need room for them. */
   #lent(digest: Digest, kept: Kept): LentBytes {
     kept.readers += 1
+    let isLent = true
     return {
       bytes: kept.bytes,
       [Symbol.dispose]: () => {
+        if (!isLent) return
+        isLent = false
         kept.readers -= 1
         if (this.#kept.get(digest) !== kept) this.#release(kept)
       },

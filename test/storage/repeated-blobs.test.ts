@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import type { LentBytes } from '../../src/bytes/stream.ts'
+import { collect, type LentBytes } from '../../src/bytes/stream.ts'
 import type { OpenFile } from '../../src/drivers/driver.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
+import type { OpenBlob } from '../../src/registry/source.ts'
+import { Content } from '../../src/storage/content.ts'
+import { blobPath } from '../../src/storage/layout.ts'
+import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { RepeatedBlobs } from '../../src/storage/repeated-blobs.ts'
 import { streamOf } from '../support/stream-of.ts'
 import { name, storageSuite } from './fixture.ts'
@@ -147,15 +151,16 @@ test('P7: all that is kept and lent has 32 MiB, and what is in use makes no room
 test('one that was not asked for lately makes room for another', async () => {
   const shelf = new Shelf()
   const blobs = Array.from({ length: 33 }, (_, nth) => Buffer.alloc(mebibyte, nth))
-  const [first, second, ...others] = blobs
-  assert.ok(first !== undefined && second !== undefined)
+  const [first, second, third, ...others] = blobs
+  assert.ok(first !== undefined && second !== undefined && third !== undefined)
   for (const blob of blobs.slice(0, 32)) (await shelf.keep(blob))?.[Symbol.dispose]()
   const last = others.at(-1) ?? first
   assert.ok((await shelf.keep(last)) === undefined, 'all were asked for a moment ago')
   shelf.now += 1001
   assert.ok(await shelf.has(first))
   ;(await shelf.keep(last))?.[Symbol.dispose]()
-  assert.deepEqual([await shelf.has(first), await shelf.has(second), await shelf.has(last)], [true, false, true])
+  const isThere = [await shelf.has(first), await shelf.has(second), await shelf.has(third), await shelf.has(last)]
+  assert.deepEqual(isThere, [true, false, true, true], 'no more than it needs')
 })
 
 storageSuite('blobs that are asked for again and again', (check) => {
@@ -177,5 +182,84 @@ storageSuite('blobs that are asked for again and again', (check) => {
     assert.deepEqual(driver.calls.slice(opened), [])
     await repository.blobs.delete(digest)
     await assert.rejects(read(), { code: 'BLOB_UNKNOWN' })
+  })
+  check(
+    'take room only while they are kept, also when they are read to their end and then disposed',
+    async (fixture) => {
+      const { driver, clock, repository, store } = fixture
+      clock.isStopped = true
+      const read = async (digest: Digest): Promise<void> => {
+        await using body = (await store.repository(name).blobs.open(digest)).body
+        for await (const _ of body);
+      }
+      for (let nth = 0; nth < 40; nth++) {
+        const { digest } = await repository.blobs.put(Buffer.alloc(mebibyte, nth))
+        for (let time = 0; time < 3; time++) await read(digest)
+        const opened = driver.calls.length
+        await read(digest)
+        assert.deepEqual(driver.calls.slice(opened), [])
+        clock.isStopped = false
+        for (let step = 0; step < 3; step++) clock.now()
+        clock.isStopped = true
+      }
+    },
+  )
+  check('are not read for those who are sent elsewhere', async ({ driver, descriptors, log, clock, repository }) => {
+    const redirect = (path: string): Promise<URL> => Promise.resolve(new URL(path, 'http://127.0.0.1'))
+    const { logger } = log
+    const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger, now: clock.now, redirect })
+    const { digest } = await repository.blobs.put(randomBytes(300_000))
+    const open = async (canRedirect: boolean): Promise<OpenBlob> =>
+      await store.repository(name).blobs.open(digest, { canRedirect })
+    for await (const _ of (await open(false)).body); // it is proven from here on
+    const before = driver.calls.length
+    for (let time = 0; time < 3; time++) {
+      const { body, location } = await open(true)
+      assert.ok(location !== undefined)
+      await body[Symbol.asyncDispose]()
+    }
+    assert.equal(driver.calls.slice(before).filter(({ method }) => method === 'chunk').length, 0)
+  })
+  check('are forgotten at once where their file is set aside', async ({ driver, descriptors, log, clock }) => {
+    clock.isStopped = true
+    const { logger } = log
+    const store = openLocalRegistry({
+      driver,
+      descriptors,
+      deleteEnabled: true,
+      logger,
+      now: clock.now,
+      verify: 'never',
+    })
+    const { blobs } = store.repository(name)
+    const bytes = randomBytes(300_000)
+    const { digest } = await blobs.put(bytes)
+    const read = async (): Promise<Buffer> => await collect((await blobs.open(digest)).body, bytes.byteLength)
+    const wrong = Buffer.alloc(bytes.byteLength)
+    await driver.write(blobPath(digest), wrong)
+    for (let time = 0; time < 3; time++) assert.ok((await read()).equals(wrong), 'as it lies')
+    assert.ok(store.content instanceof Content)
+    const checked = await store.content.check(digest, (file) => file)
+    assert.equal(checked?.isRight, false)
+    await blobs.put(bytes)
+    assert.ok((await read()).equals(bytes))
+  })
+  check('are given back where it fails to tell where else they are', async (fixture) => {
+    const { driver, descriptors, log, clock } = fixture
+    clock.isStopped = true
+    const failure = new Error('no key')
+    const redirect = (): Promise<URL> => Promise.reject(failure)
+    const { logger } = log
+    const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger, now: clock.now, redirect })
+    const { blobs } = store.repository(name)
+    const { digest } = await blobs.put(randomBytes(300_000))
+    const fail = async (): Promise<void> => {
+      await assert.rejects(blobs.open(digest, { canRedirect: true }), failure)
+      assert.equal(store.isInUse(digest), false)
+    }
+    for await (const _ of (await blobs.open(digest)).body); // it is proven from here on
+    await fail()
+    for await (const _ of (await blobs.open(digest)).body); // it is kept from here on
+    await fail()
   })
 })
