@@ -142,6 +142,7 @@ class Connection {
   }
 
   #take(chunk: Buffer, parse: () => void): void {
+    if (this.#socket.destroyed) return // its parser may serve another connection by now
     if (this.#isIdle() && this.#give(chunk, this.#client)) return
     this.#begun = []
     parse()
@@ -152,9 +153,10 @@ class Connection {
     this.#begun = []
   }
 
-  /** Whether the next byte is the first of a request, and nothing is to be sent before its answer. */
+  /** Whether the next byte is the first of a request, whose answer can be sent, and nothing is to be sent before it. */
   #isIdle(): boolean {
-    return this.#last?.response.writableFinished === true && this.#socket.writableLength === 0
+    const { writable, writableLength } = this.#socket
+    return this.#last?.response.writableFinished === true && writable && writableLength === 0
   }
 }
 
