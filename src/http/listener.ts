@@ -160,7 +160,11 @@ class RunningListener implements Listener {
     this.url = urlOf(scheme, place)
     this.#observer = options.observer
     this.#repeats = canRepeat(options)
-      ? new Repeats({ logger: options.logger, keepAliveTimeout: server.keepAliveTimeout })
+      ? new Repeats({
+          logger: options.logger,
+          keepAliveTimeout: server.keepAliveTimeout,
+          idleTimeout: server.timeout,
+        })
       : undefined
   }
 

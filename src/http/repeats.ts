@@ -25,6 +25,8 @@ export interface RepeatsOptions {
   readonly logger: Logger
   /** Milliseconds, as the server has it. */
   readonly keepAliveTimeout: number
+  /** Milliseconds, likewise. */
+  readonly idleTimeout: number
 }
 
 /** A request as Node has parsed it, and its answer. */
@@ -108,6 +110,8 @@ export class Repeats {
       socket.write(body)
       socket.uncork()
     }
+    // Its connection waits for more than the next request now; after the next that is parsed Node sets it back.
+    if (socket.writableLength > 0) socket.setTimeout(this.#options.idleTimeout)
     answer.logger.info({ client, ms: Math.round((performance.now() - startedAt) * 10) / 10 }, 'request')
     return true
   }

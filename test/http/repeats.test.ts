@@ -38,6 +38,11 @@ class Conversation implements Disposable {
     }
   }
 
+  /** Takes nothing any more. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
   /** Resolves when the other side has, most likely, read it by itself. */
   async send(text: string): Promise<void> {
     await new Promise((resolve) => this.#socket.write(text, 'latin1', resolve))
@@ -334,6 +339,19 @@ test('what comes on a connection that is closed, or may not be written to any mo
     assert.deepEqual(errors, [])
     if (close === 'destroy') assert.deepEqual([server.asked, server.lines], [[], []])
   }
+})
+
+test('an answer that its client takes slowly has the time that any other has', async () => {
+  await using server = await serve({ keepAliveTimeout: 1, idleTimeout: 20_000 })
+  const taken = nextSocket()
+  using client = new Conversation(server)
+  for (let time = 0; time < 3; time++) await client.ask(get('/hot/large'))
+  const socket = await taken
+  server.asked.length = 0
+  client.pause()
+  while (socket.writableLength === 0) await client.send(get('/hot/large'))
+  assert.deepEqual(server.asked, [])
+  assert.equal(socket.timeout, 20_000)
 })
 
 test('a connection on which requests come again is closed when none comes any more', async () => {
