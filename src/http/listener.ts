@@ -160,7 +160,11 @@ class RunningListener implements Listener {
     this.url = urlOf(scheme, place)
     this.#observer = options.observer
     this.#repeats = canRepeat(options)
-      ? new Repeats({ logger: options.logger, keepAliveTimeout: server.keepAliveTimeout })
+      ? new Repeats({
+          logger: options.logger,
+          keepAliveTimeout: server.keepAliveTimeout,
+          idleTimeout: server.timeout,
+        })
       : undefined
   }
 
@@ -172,7 +176,7 @@ class RunningListener implements Listener {
     const body = reply instanceof Promise || reply.status >= 400 ? undefined : bytesAtOnce(reply)
     if (reply instanceof Promise || body === undefined) this.#run(this.#answer(exchange, reply))
     else this.#answerAtOnce(exchange, reply, body)
-    if (response.writableFinished) return
+    if (response.writableEnded && response.writableLength === 0) return // Node says that it is finished only later
     this.#running.add(response)
     response.once('close', () => {
       this.#running.delete(response)

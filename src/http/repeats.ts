@@ -25,6 +25,8 @@ export interface RepeatsOptions {
   readonly logger: Logger
   /** Milliseconds, as the server has it. */
   readonly keepAliveTimeout: number
+  /** Milliseconds, likewise. */
+  readonly idleTimeout: number
 }
 
 /** A request as Node has parsed it, and its answer. */
@@ -108,6 +110,8 @@ export class Repeats {
       socket.write(body)
       socket.uncork()
     }
+    // Its connection waits for more than the next request now; after the next that is parsed Node sets it back.
+    if (socket.writableLength > 0) socket.setTimeout(this.#options.idleTimeout)
     answer.logger.info({ client, ms: Math.round((performance.now() - startedAt) * 10) / 10 }, 'request')
     return true
   }
@@ -142,6 +146,7 @@ class Connection {
   }
 
   #take(chunk: Buffer, parse: () => void): void {
+    if (this.#socket.destroyed) return // its parser may serve another connection by now
     if (this.#isIdle() && this.#give(chunk, this.#client)) return
     this.#begun = []
     parse()
@@ -152,9 +157,10 @@ class Connection {
     this.#begun = []
   }
 
-  /** Whether the next byte is the first of a request, and nothing is to be sent before its answer. */
+  /** Whether the next byte is the first of a request, whose answer can be sent, and nothing is to be sent before it. */
   #isIdle(): boolean {
-    return this.#last?.response.writableFinished === true && this.#socket.writableLength === 0
+    const { writable, writableLength } = this.#socket
+    return this.#last?.response.writableFinished === true && writable && writableLength === 0
   }
 }
 

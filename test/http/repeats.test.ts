@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { writeFile } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect as connectSecurely } from 'node:tls'
@@ -35,6 +36,11 @@ class Conversation implements Disposable {
         this.#wanted.shift()?.()
       })
     }
+  }
+
+  /** Takes nothing any more. */
+  pause(): void {
+    this.#socket.pause()
   }
 
   /** Resolves when the other side has, most likely, read it by itself. */
@@ -297,6 +303,55 @@ test('a server that closes tells so those, too, whose requests come again', asyn
   assert.equal(await client.answer(), '', 'an idle connection is closed')
   assert.match(await slow.ask('x'), /connection: close\r\n[^]*read 1$/i)
   assert.equal(await closed, 0)
+})
+
+/** The server's side of the next connection. */
+async function nextSocket(): Promise<Socket> {
+  const { promise, resolve } = Promise.withResolvers<Socket>()
+  const take = (message: unknown): void => {
+    if (typeof message === 'object' && message !== null && 'socket' in message && message.socket instanceof Socket)
+      resolve(message.socket)
+  }
+  subscribe('net.server.socket', take)
+  try {
+    return await promise
+  } finally {
+    unsubscribe('net.server.socket', take)
+  }
+}
+
+test('what comes on a connection that is closed, or may not be written to any more, is not answered', async () => {
+  await using server = await serve()
+  for (const close of ['destroy', 'end'] as const) {
+    const taken = nextSocket()
+    using client = new Conversation(server)
+    for (let time = 0; time < 3; time++) await client.ask(get('/hot'))
+    const socket = await taken
+    const errors: Error[] = []
+    socket.on('error', (error: Error) => errors.push(error))
+    socket.pause()
+    await client.send(get('/hot'))
+    while (socket.readableLength === 0) await new Promise((resolve) => setImmediate(resolve))
+    server.asked.length = server.lines.length = 0
+    socket.prependOnceListener('data', () => socket[close]()) // as what comes before it does
+    socket.resume()
+    assert.equal(await client.answer(), '')
+    assert.deepEqual(errors, [])
+    if (close === 'destroy') assert.deepEqual([server.asked, server.lines], [[], []])
+  }
+})
+
+test('an answer that its client takes slowly has the time that any other has', async () => {
+  await using server = await serve({ keepAliveTimeout: 1, idleTimeout: 20_000 })
+  const taken = nextSocket()
+  using client = new Conversation(server)
+  for (let time = 0; time < 3; time++) await client.ask(get('/hot/large'))
+  const socket = await taken
+  server.asked.length = 0
+  client.pause()
+  while (socket.writableLength === 0) await client.send(get('/hot/large'))
+  assert.deepEqual(server.asked, [])
+  assert.equal(socket.timeout, 20_000)
 })
 
 test('a connection on which requests come again is closed when none comes any more', async () => {
