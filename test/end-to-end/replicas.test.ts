@@ -41,11 +41,14 @@ function holdBlobs(origin: Origin): { release(): void } {
     if (!path.includes('/blobs/')) return undefined
     return {
       async *body(body) {
-        let sent = 0
+        let free = size / 2
         for await (const chunk of body) {
-          if (sent >= size / 2) await gate.promise
-          sent += chunk.byteLength
-          yield chunk
+          yield chunk.subarray(0, free)
+          if (chunk.byteLength > free) {
+            await gate.promise
+            yield chunk.subarray(free)
+          }
+          free = Math.max(0, free - chunk.byteLength)
         }
       },
     }
