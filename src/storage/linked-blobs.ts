@@ -36,7 +36,7 @@ export class LinkedBlobs implements BlobStore {
     const known = await this.#find(digest, options)
     try {
       const onWrong = async (): Promise<void> => await links.forget(digest)
-      const open = await content.openStored(known, { ...options, onWrong })
+      const open = await content.reader.open(known, { ...options, onWrong })
       if (open.descriptor.size !== known.size) await links.forget(digest)
       return digest === known.digest ? open : { ...open, descriptor: { ...open.descriptor, digest } }
     } catch (error) {

@@ -66,7 +66,7 @@ export class HotManifests {
   async #load(target: Digest): Promise<Manifest | undefined> {
     const { content, verify, logger } = this.#options
     try {
-      const bytes = await content.read(target, maxManifestSize)
+      const bytes = await content.reader.read(target, maxManifestSize)
       if (verify !== 'never' && digestOf(bytes) !== target) {
         await content.forget(target)
         logger.warn({ digest: target }, 'damaged manifest ignored')

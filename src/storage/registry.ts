@@ -166,7 +166,7 @@ class StoredRegistry implements LocalStore {
 
   scrub(options: ScrubOptions): AsyncDisposable {
     const { driver, logger } = this.#options
-    return new Scrubber(options, { driver, content: this.content, logger })
+    return new Scrubber(options, { driver, reader: this.content.reader, logger })
   }
 
   async checkWritable(): Promise<void> {

@@ -5,8 +5,7 @@ import type { LentBytes } from '../bytes/stream.ts'
 import type { OpenFile } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { BlobFiles } from './blob-files.ts'
-import { trust } from './link-files.ts'
+import { isAsSeen, type FileWatch, type SeenFile } from './seen-file.ts'
 
 /** Bytes of the largest of them. */
 const largest = 1024 * 1024
@@ -17,25 +16,15 @@ const budget = 32 * 1024 * 1024
 /** Milliseconds within which a blob that is asked for twice is asked for again and again, and none makes room for another. */
 const again = 1000
 
-export interface RepeatedBlobsOptions {
-  /** A clock that is never set back, in milliseconds. */
-  readonly now: () => number
-  readonly stat: BlobFiles['stat']
-}
-
-interface Kept {
+interface Kept extends SeenFile {
   readonly bytes: Uint8Array
-  /** Of the file that they were read from. */
-  readonly version: string
-  /** When that file was last seen. */
-  seen: number
   /** When they were last asked for. */
   asked: number
   readers: number
 }
 
 export class RepeatedBlobs {
-  readonly #options: RepeatedBlobsOptions
+  readonly #watch: FileWatch
   /** Those that were asked for last are at the end. */
   readonly #kept = new Map<Digest, Kept>()
   /** Those that are being read. */
@@ -45,14 +34,24 @@ export class RepeatedBlobs {
   /** Bytes that are kept, are being read, or were forgotten while somebody reads them. */
   #size = 0
 
-  constructor(options: RepeatedBlobsOptions) {
-    this.#options = options
+  constructor(watch: FileWatch) {
+    this.#watch = watch
   }
 
   /** A blob's bytes, as long as its file is as it was a moment ago (`trust`); `undefined` where they are not here. */
   async lend({ digest, size }: Descriptor): Promise<LentBytes | undefined> {
-    const kept = size > largest ? undefined : await this.#find(digest)
-    return kept?.bytes.byteLength === size ? this.#lent(digest, kept) : undefined
+    const kept = size > largest ? undefined : this.#kept.get(digest)
+    if (kept === undefined) return undefined
+    const isHere = await isAsSeen(kept, digest, this.#watch)
+    if (this.#kept.get(digest) !== kept) return undefined
+    if (!isHere || kept.bytes.byteLength !== size) {
+      this.forget(digest)
+      return undefined
+    }
+    kept.asked = this.#watch.now()
+    this.#kept.delete(digest)
+    this.#kept.set(digest, kept)
+    return this.#lent(digest, kept)
   }
 
   /**
@@ -62,7 +61,7 @@ export class RepeatedBlobs {
    */
   async keep(digest: Digest, file: OpenFile): Promise<LentBytes | undefined> {
     const { size, version } = file
-    const now = this.#options.now()
+    const now = this.#watch.now()
     if (size > largest || !this.#isAskedAgain(digest, now)) return undefined
     if (this.#coming.has(digest) || this.#kept.has(digest) || !this.#makeRoom(size)) return undefined
     const kept: Kept = { bytes: Buffer.allocUnsafeSlow(size), version, seen: now, asked: now, readers: 0 }
@@ -108,25 +107,6 @@ export class RepeatedBlobs {
     }
   }
 
-  async #find(digest: Digest): Promise<Kept | undefined> {
-    const kept = this.#kept.get(digest)
-    if (kept === undefined) return undefined
-    const now = this.#options.now()
-    if (now - kept.seen >= trust) {
-      const found = await this.#options.stat(digest)
-      if (found?.kind !== 'file' || found.version !== kept.version) {
-        if (this.#kept.get(digest) === kept) this.forget(digest)
-        return undefined
-      }
-      kept.seen = now
-    }
-    if (this.#kept.get(digest) !== kept) return undefined
-    kept.asked = now
-    this.#kept.delete(digest)
-    this.#kept.set(digest, kept)
-    return kept
-  }
-
   #isAskedAgain(digest: Digest, now: number): boolean {
     const before = this.#asked.get(digest)
     this.#asked.set(digest, now)
@@ -135,7 +115,7 @@ export class RepeatedBlobs {
 
   /** Forgets what nobody has asked for lately. Says whether that was enough: who still reads such bytes holds their room. */
   #makeRoom(size: number): boolean {
-    const since = this.#options.now() - again
+    const since = this.#watch.now() - again
     for (const [digest, { asked }] of this.#kept) {
       if (this.#size + size <= budget || asked > since) break
       this.forget(digest)

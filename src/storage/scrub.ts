@@ -4,7 +4,7 @@ import { PathNotFoundError, type OpenFile, type StorageDriver } from '../drivers
 import { isDigest, type Digest } from '../oci/digest.ts'
 import { UnreadableError } from '../registry/unreadable-error.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import type { Content } from './content.ts'
+import type { BlobReader } from './blob-reader.ts'
 import { scrubPath } from './layout.ts'
 import { walkBlobs } from './stored-blobs.ts'
 
@@ -25,7 +25,7 @@ export interface ScrubOptions {
 
 export interface ScrubRoom {
   readonly driver: StorageDriver
-  readonly content: Pick<Content, 'check'>
+  readonly reader: Pick<BlobReader, 'check'>
   readonly logger: Logger
 }
 
@@ -128,10 +128,10 @@ export class Scrubber implements AsyncDisposable {
   }
 
   async #look(digest: Digest, cycle: Cycle): Promise<Cycle> {
-    const { content } = this.#room
+    const { reader } = this.#room
     const seen = { ...cycle, after: digest, blobs: cycle.blobs + 1 }
     try {
-      const found = await content.check(digest, (file) => this.#slowly(file))
+      const found = await reader.check(digest, (file) => this.#slowly(file))
       if (found === undefined) return { ...cycle, after: digest }
       const bytes = cycle.bytes + found.size
       return found.isRight ? { ...seen, bytes } : { ...seen, bytes, damaged: cycle.damaged + 1 }

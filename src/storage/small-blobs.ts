@@ -5,8 +5,7 @@ import type { OpenFile } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { digestOf, type Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import type { BlobFiles } from './blob-files.ts'
-import { trust } from './link-files.ts'
+import { isAsSeen, type FileWatch, type SeenFile } from './seen-file.ts'
 import { unreadable } from './unreadable.ts'
 
 /** Bytes of the largest of them. */
@@ -15,20 +14,13 @@ export const smallBlob: number = 64 * 1024
 /** Bytes of all that are kept. */
 const maxSize = 16 * 1024 * 1024
 
-interface SmallBlob {
+interface SmallBlob extends SeenFile {
   readonly bytes: Uint8Array
-  /** Of the file that they were read from. */
-  readonly version: string
-  /** When that file was last seen. */
-  seen: number
 }
 
-export interface SmallBlobsOptions {
+export interface SmallBlobsOptions extends FileWatch {
   /** Whether bytes are proven before they are given out. */
   readonly isProven: boolean
-  /** A clock that is never set back, in milliseconds. */
-  readonly now: () => number
-  readonly stat: BlobFiles['stat']
   /** @throws RegistryError BLOB_UNKNOWN, UnreadableError */
   readonly open: (digest: Digest) => Promise<OpenFile>
   /** Bytes of a file were found wrong. */
@@ -52,16 +44,13 @@ export class SmallBlobs {
    * @throws RegistryError BLOB_UNKNOWN, UnreadableError
    */
   async find({ digest, size }: Descriptor): Promise<Uint8Array | undefined> {
-    const { isProven, stat, open, onDamage } = this.#options
+    const { isProven, now, open, onDamage } = this.#options
     const kept = this.#kept.get(digest)
-    const now = this.#options.now()
     if (kept !== undefined) {
-      if (now - kept.seen < trust) return kept.bytes
-      const found = await stat(digest)
-      kept.seen = now
-      if (found?.kind === 'file' && found.version === kept.version) return kept.bytes
+      if (await isAsSeen(kept, digest, this.#options)) return kept.bytes
       this.#kept.delete(digest)
     }
+    const seen = now()
     await using file = await open(digest)
     if (file.size !== size) return undefined
     const bytes = await collect(file, size).catch((error: unknown) => {
@@ -71,7 +60,7 @@ export class SmallBlobs {
       await onDamage(digest, file.version)
       throw new RegistryError('BLOB_UNKNOWN', { digest })
     }
-    this.#kept.set(digest, { bytes, version: file.version, seen: now })
+    this.#kept.set(digest, { bytes, version: file.version, seen })
     return bytes
   }
 

@@ -16,10 +16,9 @@ import {
   type FileWriter,
   type StorageDriver,
 } from '../drivers/driver.ts'
-import type { Descriptor } from '../oci/descriptor.ts'
+import { blobDescriptor, type Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import { mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Upload, UploadId } from '../registry/store.ts'
 import { BatchedWriter } from './batched-writer.ts'
@@ -177,7 +176,7 @@ export class StoredUpload implements Upload {
         // It was there already, maybe, and swept before the link could be seen.
         await this.#place.publish(this.#place.path, target, size)
         await this.abort() // what is left of the session; published bytes are elsewhere
-        return { mediaType: mediaTypes.octetStream, digest, size }
+        return blobDescriptor(digest, size)
       })
     } catch (error) {
       if (!(error instanceof DriverError)) await this.abort()

@@ -1,8 +1,7 @@
 // An upstream's blobs: bytes in motion, which the caller verifies.
-import type { Descriptor } from '../oci/descriptor.ts'
+import { blobDescriptor, type Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, isDigest, type Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import { mediaTypes } from '../oci/media-type.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
@@ -27,11 +26,11 @@ export class UpstreamBlobSource implements UpstreamBlobs {
     if (answer.status === 200) {
       this.#requireDigest(answer, digest)
       const size = parseContentLength(answer.header('content-length'))
-      if (size !== undefined) return { mediaType: mediaTypes.octetStream, digest, size }
+      if (size !== undefined) return blobDescriptor(digest, size)
     } else if (!headUnusable.has(answer.status) && !this.#refusedElsewhere(answer)) {
       throw await this.#refusal(answer, digest)
     }
-    return { mediaType: mediaTypes.octetStream, digest, size: await this.#sizeByRange(digest, options) }
+    return blobDescriptor(digest, await this.#sizeByRange(digest, options))
   }
 
   async fetch(digest: Digest, options?: FetchOptions): Promise<FetchedBlob> {

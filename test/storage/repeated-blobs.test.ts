@@ -148,6 +148,22 @@ test('P7: all that is kept and lent has 32 MiB, and what is in use makes no room
   assert.equal((await keepAll()).filter((one) => one !== undefined).length, 3)
 })
 
+test('P7: it counts right, whenever a blob is forgotten that is just being lent', async () => {
+  const shelf = new Shelf()
+  const forgotten = Buffer.alloc(mebibyte, 'f')
+  for (let ticks = 0; ticks < 8; ticks++) {
+    ;(await shelf.keep(forgotten))?.[Symbol.dispose]()
+    const lending = shelf.lend(forgotten)
+    for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
+    shelf.blobs.forget(digestOf(forgotten))
+    ;(await lending)?.[Symbol.dispose]()
+    shelf.now += 5000
+  }
+  let kept = 0
+  for (let nth = 0; nth < 36; nth++) if ((await shelf.keep(Buffer.alloc(mebibyte, nth))) !== undefined) kept++
+  assert.equal(kept, 32)
+})
+
 test('one that was not asked for lately makes room for another', async () => {
   const shelf = new Shelf()
   const blobs = Array.from({ length: 33 }, (_, nth) => Buffer.alloc(mebibyte, nth))
@@ -239,7 +255,7 @@ storageSuite('blobs that are asked for again and again', (check) => {
     await driver.write(blobPath(digest), wrong)
     for (let time = 0; time < 3; time++) assert.ok((await read()).equals(wrong), 'as it lies')
     assert.ok(store.content instanceof Content)
-    const checked = await store.content.check(digest, (file) => file)
+    const checked = await store.content.reader.check(digest, (file) => file)
     assert.equal(checked?.isRight, false)
     await blobs.put(bytes)
     assert.ok((await read()).equals(bytes))
