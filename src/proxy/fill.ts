@@ -2,12 +2,12 @@
 // bytes as they come; the last byte of every answer is held back until the digest matches (P1). Where storage fails, the
 // bytes are passed through to the readers there are, as fast as the slowest of them takes them.
 import { deferred } from '../async/deferred.ts'
+import { News } from '../async/news.ts'
 import { waitFor } from '../async/wait.ts'
 import { resolveRange, type ByteRange } from '../bytes/range.ts'
 import { collect, type ByteStream } from '../bytes/stream.ts'
-import type { Descriptor } from '../oci/descriptor.ts'
+import { blobDescriptor, type Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
-import { mediaTypes } from '../oci/media-type.ts'
 import type { ContentStore } from '../registry/registry.ts'
 import type { OpenBlob, OpenOptions } from '../registry/source.ts'
 import type { BlobStore } from '../registry/store.ts'
@@ -72,9 +72,8 @@ export class Fill {
   readonly #stored = deferred()
   #spool: Spool | undefined
   #recent = new RecentBytes(recentBytes)
-  /** Readers who wait for more, and a fill that waits for its readers. */
-  #waiting: (() => void)[] = []
-  #isWaking = false
+  /** Told when bytes have come, a reader has got on or left, somebody's signal has fired, or the fill has ended. */
+  readonly #news = new News()
   #size: number | undefined
   #received = 0
   #isVerified = false
@@ -91,7 +90,7 @@ export class Fill {
    */
   async run(): Promise<Descriptor | undefined> {
     const { digest, content, signal, trouble } = this.#options
-    const onAbort = (): void => this.#wake()
+    const onAbort = (): void => this.#news.tell()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       await using spool = await Spool.open({
@@ -100,7 +99,7 @@ export class Fill {
         signal,
         onFailure: (error) => {
           trouble.failed(error, { digest })
-          this.#wake() // readers may have to do without the file from now on
+          this.#news.tell() // readers may have to do without the file from now on
         },
       })
       this.#spool = spool
@@ -150,7 +149,7 @@ export class Fill {
       const size = this.#size ?? this.#received
       const range = options?.range === undefined ? { start: 0, end: size } : resolveRange(options.range, size)
       reader.at = range.start
-      const descriptor = { mediaType: mediaTypes.octetStream, digest: this.digest, size }
+      const descriptor = blobDescriptor(this.digest, size)
       return { descriptor, range, body: this.#bodyFor(reader, range, signal) }
     } catch (error) {
       this.#leave(reader)
@@ -189,7 +188,7 @@ export class Fill {
     this.#size = this.#received
     this.#isVerified = true
     this.#verified.resolve()
-    this.#wake()
+    this.#news.tell()
     using _ = this.#options.content.hold(this.digest) // until it is linked
     const descriptor = await spool.commit()
     if (descriptor === undefined) return await this.#passOn(spool)
@@ -207,7 +206,7 @@ export class Fill {
       this.#recent.push(chunk, spool.isStoring ? Infinity : this.#slowest())
       this.#closeWhereGone(spool)
       this.#received = this.#recent.end
-      this.#wakeSoon()
+      this.#news.tellSoon() // they take in one go what comes in one go
       yield chunk
     }
   }
@@ -229,7 +228,7 @@ export class Fill {
           await spool.discard() // its room is wanted
         }
         if (this.#received - slowest < throughBytes) return
-        await this.#change()
+        await this.#news.next()
       }
     } finally {
       clearTimeout(timer)
@@ -248,7 +247,7 @@ export class Fill {
       reader.isCut = true
       this.#readers.delete(reader)
     }
-    this.#wake()
+    this.#news.tell()
   }
 
   /** The blob is right and cannot be stored: the readers there are get the rest of it. */
@@ -257,7 +256,7 @@ export class Fill {
     this.#stored.reject(spool.failure)
     while (this.#readers.size > 0) {
       this.#options.signal.throwIfAborted()
-      await this.#change()
+      await this.#news.next()
     }
   }
 
@@ -279,36 +278,15 @@ export class Fill {
     return slowest
   }
 
-  /** Resolves when bytes have come, a reader has got on or left, somebody's signal has fired, or the fill has ended. */
-  async #change(): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiting.push(resolve))
-  }
-
-  #wake(): void {
-    const woken = this.#waiting
-    this.#waiting = []
-    for (const wake of woken) wake()
-  }
-
-  /** When all that is there to be read has been read: readers then take it in one go, not piece by piece. */
-  #wakeSoon(): void {
-    if (this.#isWaking) return
-    this.#isWaking = true
-    setImmediate(() => {
-      this.#isWaking = false
-      this.#wake()
-    })
-  }
-
   #fail(error: unknown): void {
     this.#failure ??= { error }
     this.#options.onEnd()
     for (const waiting of [this.#started, this.#verified, this.#stored]) waiting.reject(error)
-    this.#wake()
+    this.#news.tell()
   }
 
   #leave(reader: Reader): void {
-    if (this.#readers.delete(reader)) this.#wake()
+    if (this.#readers.delete(reader)) this.#news.tell()
   }
 
   #bodyFor(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): ByteStream {
@@ -324,7 +302,7 @@ export class Fill {
 
   async *#read(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
     using _ = this.#options.content.hold(this.digest) // what has left memory is read from there
-    const onAbort = (): void => this.#wake()
+    const onAbort = (): void => this.#news.tell()
     signal?.addEventListener('abort', onAbort, { once: true }) // one for all its waits: there may be thousands
     try {
       while (reader.at < range.end) {
@@ -337,14 +315,14 @@ export class Fill {
           const isLast = this.#spool?.isStoring === false && end === range.end - 1 && this.#received > end
           const last = isLast && !this.#isVerified ? await this.#readOne(reader.at) : undefined
           if (last === undefined) {
-            await this.#change()
+            await this.#news.next()
             continue
           }
           reader.at = Infinity
-          this.#wake()
+          this.#news.tell()
           while (!this.#isVerified) {
             this.#check(signal)
-            await this.#change()
+            await this.#news.next()
           }
           yield last
         } else if (recent !== undefined) {
@@ -374,7 +352,7 @@ export class Fill {
 
   #advance(reader: Reader, chunk: Uint8Array): void {
     reader.at += chunk.byteLength
-    if (this.#spool?.isStoring === false) this.#wake() // the fill waits for its readers
+    if (this.#spool?.isStoring === false) this.#news.tell() // the fill waits for its readers
   }
 
   /** @throws what the fill failed with, or why the reader is to stop */
