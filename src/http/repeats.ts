@@ -122,8 +122,8 @@ class Connection {
   readonly #socket: Socket
   readonly #give: (chunk: Buffer, client: string) => boolean
   readonly #client: string
-  /** What the parser has made of the last chunk. */
-  #begun: Exchange[] = []
+  /** What the parser makes of the chunk that it is at. */
+  #begun: Exchange[] | undefined
   /** Of the last chunk, where it ended one request and nothing else. */
   #last: Exchange | undefined
 
@@ -134,7 +134,7 @@ class Connection {
   }
 
   began(exchange: Exchange): void {
-    this.#begun.push(exchange)
+    this.#begun?.push(exchange)
   }
 
   /** Takes the place of Node's listener, which it calls. */
@@ -151,10 +151,10 @@ class Connection {
     this.#begun = []
     parse()
     const [one, ...more] = this.#begun
+    this.#begun = undefined
     // It is whole, and what ends with it ends the chunk: nothing of a next one can be with the parser.
     const isAlone = one?.incoming.complete === true && more.length === 0
     this.#last = isAlone && chunk.subarray(-endOfHead.byteLength).equals(endOfHead) ? one : undefined
-    this.#begun = []
   }
 
   /** Whether the next byte is the first of a request, whose answer can be sent, and nothing is to be sent before it. */

@@ -176,10 +176,9 @@ test('what one connection has taught is known on all', async () => {
 })
 
 test('its head is the one that Node writes', async () => {
-  const headers = { 'x-one': 1, 'X-Two': ['a', 'b'], 'x-latin': 'caf\xe9', date: undefined }
-  const { date: _, ...sent } = headers
+  const headers = { 'x-one': 1, 'X-Two': ['a', 'b'], 'x-latin': 'caf\xe9' }
   for (const keepAliveTimeout of [75_000, 1999, 0]) {
-    await using server = await serve({ keepAliveTimeout }, { headers: sent, body: Buffer.from('x') })
+    await using server = await serve({ keepAliveTimeout }, { headers, body: Buffer.from('x') })
     using client = new Conversation(server)
     const answers: string[] = []
     for (let time = 0; time < 3; time++) answers.push(withoutDate(await client.ask(get('/hot'))))
