@@ -19,6 +19,9 @@ const inOnePiece = 16 * 1024
 /** What an entry costs besides its bytes. */
 const overhead = 1024
 
+/** Headers that node:http sends itself, unless a reply has them. */
+const ofNode = /^(?:connection|date|keep-alive)$/i
+
 const endOfHead = Buffer.from('\r\n\r\n')
 
 export interface RepeatsOptions {
@@ -67,6 +70,7 @@ export class Repeats {
     const text = textOf(incoming)
     if (text === undefined) return
     if (this.#answers.get(text)?.holds() !== true) {
+      if (Object.keys(headers).some((name) => ofNode.test(name))) return
       const bytes = body.byteLength
       const head = Buffer.from(headOf(headers, bytes, this.#options.keepAliveTimeout), 'latin1')
       const isShort = bytes <= inOnePiece

@@ -188,6 +188,21 @@ test('its head is the one that Node writes', async () => {
   }
 })
 
+test('an answer that says itself what Node says otherwise is left to Node', async () => {
+  for (const headers of [
+    { Date: 'Thu, 01 Jan 1970 00:00:00 GMT' },
+    { connection: 'keep-alive' },
+    { 'keep-alive': 'timeout=9' },
+  ]) {
+    await using server = await serve({}, { headers: { 'content-length': 1, ...headers }, body: Buffer.from('x') })
+    using client = new Conversation(server)
+    const answers: string[] = []
+    for (let time = 0; time < 3; time++) answers.push(withoutDate(await client.ask(get('/hot'))))
+    assert.deepEqual(answers, [answers[0], answers[0], answers[0]], JSON.stringify(headers))
+    assert.equal(server.asked.length, 3)
+  }
+})
+
 test('each has its line in the log, with all that the first one said', async () => {
   await using server = await serve()
   using client = new Conversation(server)
