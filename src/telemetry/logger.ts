@@ -74,7 +74,7 @@ function loggerTo(target: DestinationStream, format: LogFormat, options: LogOpti
     target,
   )
   // No formatter of pino's sees the fields of a child: `log` is for those of one line, and a child drops `bindings`.
-  const { child } = logger
+  const { child } = logger // oxlint-disable-line typescript/unbound-method -- it is called on whichever logger is asked
   return Object.assign(logger, {
     child(this: PinoLogger, fields: Record<string, unknown>): Logger {
       return child.call(this, withoutSecrets(fields))
