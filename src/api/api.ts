@@ -86,7 +86,7 @@ export function api(registry: Registry, options: ApiOptions): Handler {
     return { ...reply, headers: { ...reply.headers, 'www-authenticate': challenge } }
   }
   // Where there is a guard it is asked first.
-  return guard === undefined ? (request) => hot?.find(request) ?? find(request) : find
+  return guard === undefined ? (request) => hot?.find(request)?.forAll ?? find(request) : find
 }
 
 interface Answered {
@@ -149,9 +149,7 @@ async function answer(
     const guarded = await guard.check(route instanceof RegistryError ? undefined : route, request, trace)
     if (guarded?.reply !== undefined) return guarded
     const hot = options.hotReplies?.find(request)
-    // The guard is asked for each: it holds for nobody else.
-    const reply =
-      hot === undefined ? await answerRoute(registry, options, route, request, trace) : { ...hot, holds: undefined }
+    const reply = hot?.reply ?? (await answerRoute(registry, options, route, request, trace))
     return { reply, challenge: guarded?.challenge, isHot: hot !== undefined }
   } catch (error) {
     if (request.signal.aborted) throw error // there is nobody to tell

@@ -26,7 +26,10 @@ const maxKey = 1024
 const contentFields = ['kind', 'repository', 'reference', 'from', 'upstream'] as const
 
 interface HotReply {
-  readonly reply: Reply & { readonly holds: () => boolean }
+  /** For whoever has a right to it. */
+  readonly reply: Reply
+  /** The same, for everybody. */
+  readonly forAll: Reply & { readonly holds: () => boolean }
   /** Of its request's log line: `contentFields`. */
   readonly log: Readonly<Record<string, unknown>>
   readonly size: number
@@ -51,13 +54,13 @@ export class HotReplies {
     return this.#generation
   }
 
-  /** The answer, its log fields added to the request's. Whether the client, or the next one, may have it is the caller's to know. */
-  find(request: Request): HotReply['reply'] | undefined {
+  /** The answer, its log fields added to the request's. Whether the client, or everybody, may have it is the caller's to know. */
+  find(request: Request): Pick<HotReply, 'reply' | 'forAll'> | undefined {
     if (request.method !== 'GET') return undefined
     const hot = this.#replies.get(keyOf(request))
-    if (hot === undefined || !hot.reply.holds() || isParticular(request)) return undefined
+    if (hot === undefined || !hot.forAll.holds() || isParticular(request)) return undefined
     Object.assign(request.log, hot.log)
-    return hot.reply
+    return hot
   }
 
   /** Keeps an answer that may be given again; `generation` is that of when it was asked for. */
@@ -72,7 +75,12 @@ export class HotReplies {
     const until = this.#now() + lifetime
     const holds = (): boolean => generation === this.#generation && this.#now() < until
     const size = body.byteLength + overhead
-    this.#replies.set(key, { reply: { ...reply, body, holds }, log: contentLog(request), size })
+    this.#replies.set(key, {
+      reply: { ...reply, body },
+      forAll: { ...reply, body, holds },
+      log: contentLog(request),
+      size,
+    })
   }
 
   /** Forgets them all: a client has changed something. */

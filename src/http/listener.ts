@@ -170,8 +170,8 @@ class RunningListener implements Listener {
 
   /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
   answer(incoming: IncomingMessage, response: ServerResponse): void {
-    this.#repeats?.began({ incoming, response })
     const exchange = this.#begin(incoming, response)
+    this.#repeats?.began(exchange)
     const reply = this.#replyTo(exchange)
     const body = reply instanceof Promise || reply.status >= 400 ? undefined : bytesAtOnce(reply)
     if (reply instanceof Promise || body === undefined) this.#run(this.#answer(exchange, reply))

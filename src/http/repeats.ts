@@ -19,6 +19,9 @@ const inOnePiece = 16 * 1024
 /** What an entry costs besides its bytes. */
 const overhead = 1024
 
+/** Headers that node:http sends itself, unless a reply has them. */
+const ofNode = /^(?:connection|date|keep-alive)$/i
+
 const endOfHead = Buffer.from('\r\n\r\n')
 
 export interface RepeatsOptions {
@@ -67,6 +70,7 @@ export class Repeats {
     const text = textOf(incoming)
     if (text === undefined) return
     if (this.#answers.get(text)?.holds() !== true) {
+      if (Object.keys(headers).some((name) => ofNode.test(name))) return
       const bytes = body.byteLength
       const head = Buffer.from(headOf(headers, bytes, this.#options.keepAliveTimeout), 'latin1')
       const isShort = bytes <= inOnePiece
@@ -122,8 +126,8 @@ class Connection {
   readonly #socket: Socket
   readonly #give: (chunk: Buffer, client: string) => boolean
   readonly #client: string
-  /** What the parser has made of the last chunk. */
-  #begun: Exchange[] = []
+  /** What the parser makes of the chunk that it is at. */
+  #begun: Exchange[] | undefined
   /** Of the last chunk, where it ended one request and nothing else. */
   #last: Exchange | undefined
 
@@ -134,7 +138,7 @@ class Connection {
   }
 
   began(exchange: Exchange): void {
-    this.#begun.push(exchange)
+    this.#begun?.push(exchange)
   }
 
   /** Takes the place of Node's listener, which it calls. */
@@ -151,10 +155,10 @@ class Connection {
     this.#begun = []
     parse()
     const [one, ...more] = this.#begun
+    this.#begun = undefined
     // It is whole, and what ends with it ends the chunk: nothing of a next one can be with the parser.
     const isAlone = one?.incoming.complete === true && more.length === 0
     this.#last = isAlone && chunk.subarray(-endOfHead.byteLength).equals(endOfHead) ? one : undefined
-    this.#begun = []
   }
 
   /** Whether the next byte is the first of a request, whose answer can be sent, and nothing is to be sent before it. */

@@ -5,7 +5,7 @@ import { BoundedLines } from './batched-lines.ts'
 import { finishLine } from './line.ts'
 
 export interface Logger extends Pick<PinoLogger, 'error' | 'warn' | 'info' | 'debug' | 'isLevelEnabled'> {
-  /** The same logger as it is now, for lines that all carry these fields: they are written out once. */
+  /** The same logger, for lines that all carry these fields: they are written out once. Its level is this one's. */
   child(fields: Record<string, unknown>): Logger
 }
 
@@ -57,10 +57,10 @@ function destinationOf({ destination }: LogOptions): DestinationStream {
 }
 
 function loggerTo(target: DestinationStream, format: LogFormat, options: LogOptions): AdjustableLogger {
-  return pino(
+  const logger = pino(
     {
       level: options.level,
-      base: options.fields ?? {},
+      base: withoutSecrets(options.fields ?? {}),
       timestamp: isoTimes(),
       formatters: { level: (label) => ({ level: label }), log: withoutSecrets },
       serializers: { error: describeError },
@@ -73,6 +73,13 @@ function loggerTo(target: DestinationStream, format: LogFormat, options: LogOpti
     },
     target,
   )
+  // No formatter of pino's sees the fields of a child: `log` is for those of one line, and a child drops `bindings`.
+  const { child } = logger // oxlint-disable-line typescript/unbound-method -- it is called on whichever logger is asked
+  return Object.assign(logger, {
+    child(this: PinoLogger, fields: Record<string, unknown>): Logger {
+      return child.call(this, withoutSecrets(fields))
+    },
+  })
 }
 
 /** As pino's `isoTime`, but for all lines of a millisecond the time is written out once: a tenth of a busy server's work. */

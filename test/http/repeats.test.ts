@@ -176,16 +176,30 @@ test('what one connection has taught is known on all', async () => {
 })
 
 test('its head is the one that Node writes', async () => {
-  const headers = { 'x-one': 1, 'X-Two': ['a', 'b'], 'x-latin': 'caf\xe9', date: undefined }
-  const { date: _, ...sent } = headers
+  const headers = { 'x-one': 1, 'X-Two': ['a', 'b'], 'x-latin': 'caf\xe9' }
   for (const keepAliveTimeout of [75_000, 1999, 0]) {
-    await using server = await serve({ keepAliveTimeout }, { headers: sent, body: Buffer.from('x') })
+    await using server = await serve({ keepAliveTimeout }, { headers, body: Buffer.from('x') })
     using client = new Conversation(server)
     const answers: string[] = []
     for (let time = 0; time < 3; time++) answers.push(withoutDate(await client.ask(get('/hot'))))
     assert.deepEqual(server.asked, ['/hot', '/hot'])
     assert.deepEqual(answers, [answers[0], answers[0], answers[0]])
     assert.match(answers[0] ?? '', /X-Two: a\r\nX-Two: b\r\nx-latin: caf\xe9\r\n/)
+  }
+})
+
+test('an answer that says itself what Node says otherwise is left to Node', async () => {
+  for (const headers of [
+    { Date: 'Thu, 01 Jan 1970 00:00:00 GMT' },
+    { connection: 'keep-alive' },
+    { 'keep-alive': 'timeout=9' },
+  ]) {
+    await using server = await serve({}, { headers: { 'content-length': 1, ...headers }, body: Buffer.from('x') })
+    using client = new Conversation(server)
+    const answers: string[] = []
+    for (let time = 0; time < 3; time++) answers.push(withoutDate(await client.ask(get('/hot'))))
+    assert.deepEqual(answers, [answers[0], answers[0], answers[0]], JSON.stringify(headers))
+    assert.equal(server.asked.length, 3)
   }
 })
 

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import { RegistryError } from '../../src/oci/error.ts'
 import { UpstreamError } from '../../src/registry/upstream-error.ts'
-import { openLogger, redactUrls } from '../../src/telemetry/logger.ts'
+import { createLogger, openLogger, quieter, redactUrls } from '../../src/telemetry/logger.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 
 test('P8: fields that hold a secret are never written', () => {
@@ -11,6 +11,39 @@ test('P8: fields that hold a secret are never written', () => {
   logger.info({ password: 'canary1', headers: { authorization: 'Bearer canary2' }, token: 'canary3' }, 'message')
   assert.doesNotMatch(text(), /canary/)
   assert.match(text(), /redacted/)
+})
+
+test('P8: nor are those that all lines of a logger carry, or of one made from it', () => {
+  const fields = { password: 'canary1', headers: { authorization: 'Bearer canary2' }, shown: 1 }
+  const written: string[] = []
+  const destination = { write: (line: string): number => written.push(line) }
+  createLogger({ level: 'info', fields, destination }).info('message')
+  const { logger, lines, text } = recordingLogger()
+  for (const one of [logger, quieter(logger), logger.child({})]) {
+    one.child(fields).child({ token: 'canary3', kept: 2 }).warn({ secret: 'canary4' }, 'message')
+  }
+  const { time: _, ...line } = lines[0] ?? {}
+  const redacted = { password: '[redacted]', headers: { authorization: '[redacted]' }, token: '[redacted]' }
+  assert.deepEqual(line, { level: 'warn', ...redacted, shown: 1, kept: 2, secret: '[redacted]', msg: 'message' })
+  assert.equal(lines.length, 3)
+  assert.match(written.join(''), /"shown":1/)
+  assert.doesNotMatch(text() + written.join(''), /canary/)
+})
+
+test('a logger that was made from another follows its level', () => {
+  const written: string[] = []
+  const logger = createLogger({ level: 'warn', destination: { write: (line) => written.push(line) } })
+  const children = [logger.child({ a: 1 }), quieter(logger).child({ a: 1 })]
+  for (const [level, count] of [
+    ['info', 1],
+    ['debug', 2],
+    ['error', 0],
+  ] as const) {
+    logger.level = level
+    written.length = 0
+    for (const child of children) child.info('message')
+    assert.equal(written.length, count, level)
+  }
 })
 
 test('P8: URLs in errors lose their query and user name, causes too', () => {
