@@ -54,8 +54,8 @@ export class Guard {
     const rule = route === undefined ? 'credential' : accessRules[route.kind]
     if (rule === 'open') return undefined
     const records = this.#records(rule, route, request)
-    const { authorization, host } = request.headers
-    const decision = await this.#controller.authorize({ authorization, host, address: request.address }, records)
+    const { address, host, headers } = request
+    const decision = await this.#controller.authorize({ authorization: headers.authorization, host, address }, records)
     const { challenge } = decision
     if (decision.isGranted) {
       if (decision.user !== undefined) trace.user = decision.user

@@ -13,7 +13,7 @@ import { listCatalog, listTags, type PageLimits } from './listing.ts'
 import { locationOf } from './location.ts'
 import { pushManifest, removeManifest, type PushPolicy } from './manifest-push.ts'
 import { readManifest } from './manifests.ts'
-import { asRegistryError, loggedProblem, problemReply, statusOf } from './problem.ts'
+import { asRegistryError, loggedProblem, statusOf } from './problem.ts'
 import { listReferrers } from './referrers.ts'
 import { parseRoute, type Route } from './route.ts'
 import { withEmptyLayer } from './schema1.ts'
@@ -98,8 +98,8 @@ interface Answered {
 }
 
 function describedTrace(request: Request, options: ApiOptions): Trace {
-  const { method, headers } = request
-  const { host, 'user-agent': userAgent } = headers
+  const { method, host, headers } = request
+  const { 'user-agent': userAgent } = headers
   const base = locationOf('', request, options)
   return { from: 'local', request: { id: randomUUID(), address: nodeOf(request), host, method, userAgent, base } }
 }
@@ -110,11 +110,11 @@ function nodeOf({ address, peer }: Request): string {
 }
 
 /** Answers a client that asks too much at once; `retryAfter` in seconds. */
-export function tooManyRequests(options: Pick<ApiOptions, 'headers'>): (retryAfter: number) => Reply {
+export function tooManyRequests(options: Pick<ApiOptions, 'headers'>): (request: Request, retryAfter: number) => Reply {
   const common = commonHeaders(options)
-  return (retryAfter) => {
+  return (request, retryAfter) => {
     const detail = 'this client asks for more than it may at once'
-    const problem = problemReply(new RegistryError('TOOMANYREQUESTS', detail, { retryAfter }))
+    const problem = loggedProblem(request, new RegistryError('TOOMANYREQUESTS', detail, { retryAfter }))
     return { ...problem, headers: { ...common, ...problem.headers } }
   }
 }

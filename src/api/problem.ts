@@ -47,8 +47,12 @@ export function statusOf(code: ErrorCode): number {
   return table[code].status
 }
 
-/** The status, and the headers that depend on it, are those of the first error. */
-export function problemReply(error: RegistryError, ...others: readonly RegistryError[]): Reply {
+/**
+ * The status, and the headers that depend on it, are those of the first error. The request's log line has the code that the
+ * client hears: with the status, it tells all that ours does.
+ */
+export function loggedProblem({ log }: Request, error: RegistryError, ...others: readonly RegistryError[]): Reply {
+  log['code'] = codeOnWire(error.code)
   const errors = [error, ...others].map(({ code, detail }) => {
     return { code: codeOnWire(code), message: table[code].message, detail }
   })
@@ -63,12 +67,6 @@ export function problemReply(error: RegistryError, ...others: readonly RegistryE
     },
     body,
   }
-}
-
-/** The same, for an answer whose log line has the code that the client hears: with the status, it tells all that ours does. */
-export function loggedProblem({ log }: Request, error: RegistryError, ...others: readonly RegistryError[]): Reply {
-  log['code'] = codeOnWire(error.code)
-  return problemReply(error, ...others)
 }
 
 function codeOnWire(code: ErrorCode): ErrorCode {

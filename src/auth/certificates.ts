@@ -1,5 +1,6 @@
 // Certificates that tokens carry (`x5c`, RFC 7515 §4.1.6): good where they lead to one that is configured.
 import { createHash, X509Certificate, type KeyObject } from 'node:crypto'
+import { certificatesIn } from '../bytes/certificates.ts'
 import { keyId } from '../schema1/public-key.ts'
 import { KeyError, trusted, type TrustedKey } from './trusted-keys.ts'
 
@@ -20,15 +21,14 @@ export function parseTrust(pem: string): Trust {
 }
 
 function parseBundle(pem: string): readonly X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  if (blocks.length === 0) throw new KeyError('no certificate in PEM is in it')
-  return blocks.map((block) => {
-    try {
-      return new X509Certificate(block)
-    } catch (cause) {
-      throw new KeyError('a certificate cannot be read', { cause })
-    }
-  })
+  let bundle: readonly X509Certificate[]
+  try {
+    bundle = certificatesIn(pem)
+  } catch (cause) {
+    throw new KeyError('a certificate cannot be read', { cause })
+  }
+  if (bundle.length === 0) throw new KeyError('no certificate in PEM is in it')
+  return bundle
 }
 
 /** Under both names that token servers use: RFC 7638's thumbprint, and libtrust's fingerprint. */

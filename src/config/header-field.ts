@@ -1,4 +1,5 @@
 // What a header can be called, and can hold.
+import { ConfigError } from './config-error.ts'
 
 /** RFC 9110 §5.1. */
 export function isHeaderName(text: string): boolean {
@@ -8,4 +9,20 @@ export function isHeaderName(text: string): boolean {
 /** RFC 9110 §5.5, less what lies beyond ASCII. */
 export function isHeaderValue(text: string): boolean {
   return /^[\t\x20-\x7e]*$/.test(text)
+}
+
+/** Of requests that we send. Their values are never shown: they may be secrets. @throws ConfigError in the name of `key` */
+export function checkHeaders(
+  headers: Readonly<Record<string, string[]>>,
+  key: string,
+): Readonly<Record<string, string[]>> {
+  for (const [name, values] of Object.entries(headers)) {
+    if (!isHeaderName(name)) {
+      throw new ConfigError(`${key}: found what is no name of a header, expected one such as Authorization`)
+    }
+    if (!values.every(isHeaderValue)) {
+      throw new ConfigError(`${key}.${name}: found characters that no header can hold`)
+    }
+  }
+  return headers
 }

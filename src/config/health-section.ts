@@ -2,6 +2,7 @@
 import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
+import { checkHeaders } from './header-field.ts'
 import { count, flag, goPatience, integer, leaf, plainUrl, text } from './leaf.ts'
 import { list, mapOf, section } from './section.ts'
 
@@ -114,8 +115,9 @@ export function resolveHealth(input: HealthInput): HealthConfig {
     files: (input.file ?? []).map(({ file, ...rest }, index) => {
       return { path: named(file, `health.file[${index}].file`), ...periodicOf(rest) }
     }),
-    http: (input.http ?? []).map(({ uri, headers = {}, statuscode = 200, timeout, ...rest }, index) => {
+    http: (input.http ?? []).map(({ uri, statuscode = 200, timeout, ...rest }, index) => {
       const url = named(uri, `health.http[${index}].uri`)
+      const headers = checkHeaders(rest.headers ?? {}, `health.http[${index}].headers`)
       return { url, headers, status: statuscode, timeout: timeout || usualTimeout, ...periodicOf(rest) }
     }),
     tcp: (input.tcp ?? []).map(({ addr, timeout, ...rest }, index) => {

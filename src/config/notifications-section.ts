@@ -1,7 +1,7 @@
 // `notifications`: whom we tell what happens. As in distribution, a 0 is as if it were not there.
 import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import { isHeaderName, isHeaderValue } from './header-field.ts'
+import { checkHeaders } from './header-field.ts'
 import { count, flag, goDuration, integer, size, text } from './leaf.ts'
 import { list, mapOf, section } from './section.ts'
 import { parseSize } from './size.ts'
@@ -116,17 +116,4 @@ function uniqueName(name: string, names: Set<string>): string {
   for (let number = 2; names.has(unique); number += 1) unique = `${name} (${number})`
   names.add(unique)
   return unique
-}
-
-/** Their values are never shown: they may be secrets. */
-function checkHeaders(headers: Readonly<Record<string, string[]>>, key: string): Readonly<Record<string, string[]>> {
-  for (const [name, values] of Object.entries(headers)) {
-    if (!isHeaderName(name)) {
-      throw new ConfigError(`${key}: found what is no name of a header, expected one such as Authorization`)
-    }
-    if (!values.every(isHeaderValue)) {
-      throw new ConfigError(`${key}.${name}: found characters that no header can hold`)
-    }
-  }
-  return headers
 }

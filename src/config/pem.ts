@@ -1,5 +1,6 @@
 // Certificates and keys in files that a configuration names: read and proven when it is, so that a mistake is heard at once.
-import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
+import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
+import { certificatesIn } from '../bytes/certificates.ts'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
 import { readText, resolvePath } from './named-file.ts'
 import type { ResolveContext } from './section.ts'
@@ -36,11 +37,10 @@ export function resolveIdentity(
   return { certificate, key }
 }
 
-/** All of them, the first being whose the file is. OpenSSL would pass over what it cannot read. @throws ConfigError */
+/** All of them, the first being whose the file is. @throws ConfigError */
 export function parseCertificates({ key, path, content }: PemFile): [X509Certificate, ...X509Certificate[]] {
-  const blocks = content.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? []
   try {
-    const [first, ...others] = blocks.map((block) => new X509Certificate(block))
+    const [first, ...others] = certificatesIn(content)
     if (first !== undefined) return [first, ...others]
   } catch (cause) {
     throw new ConfigError(`${key}: ${path} holds a certificate that cannot be read`, { cause })

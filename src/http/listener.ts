@@ -32,7 +32,9 @@ export interface ListenerOptions {
   /** Connections at once; 0: as many as the system gives us. */
   readonly connections?: number | undefined
   /** What one client may ask for, and what it hears beyond that, with the seconds after which it may come again. */
-  readonly perClient?: { readonly limits: ClientLimits; readonly refuse: (retryAfter: number) => Reply } | undefined
+  readonly perClient?:
+    | { readonly limits: ClientLimits; readonly refuse: (request: Request, retryAfter: number) => Reply }
+    | undefined
   /** Proxies in front whose word on the client counts; none without. */
   readonly trustedProxies?: TrustedProxies | undefined
   /** Plain HTTP without. It stays the caller's to dispose. */
@@ -193,7 +195,7 @@ class RunningListener implements Listener {
   }
 
   #replyTo({ incoming, response, request, refusedFor }: Running): Reply | Promise<Reply> {
-    if (this.#perClient !== undefined && refusedFor !== undefined) return this.#perClient.refuse(refusedFor)
+    if (this.#perClient !== undefined && refusedFor !== undefined) return this.#perClient.refuse(request, refusedFor)
     if (!hasOneHost(incoming)) return { status: 400, headers: {} }
     try {
       const reply = this.#handler(request)

@@ -1,9 +1,10 @@
 // The certificate and key that we are known by, in files that others renew: looked at now and then, and used for the next
 // connection when they have changed and fit. What does not fit changes nothing and is said once. Instead of files there may
 // be somebody who asks an authority for them.
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createPrivateKey } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { createSecureContext, type SecureContextOptions, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
+import { certificatesIn } from '../bytes/certificates.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { hasShownProof, protocolSelector, type Identity, type IssuedIdentity } from './issued-identity.ts'
 
@@ -143,7 +144,10 @@ async function readContext(options: TlsFilesOptions): Promise<SecureContextOptio
     ...(ciphers === undefined ? { honorCipherOrder: false } : { ciphers }),
     ...(ca.length === 0 ? {} : { ca }),
   }
-  for (const authority of ca) void new X509Certificate(authority) // OpenSSL would pass over what it cannot read
+  for (const [index, authority] of ca.entries()) {
+    if (certificatesIn(authority).length === 0)
+      throw new Error(`${options.clientAuthorities[index]} holds no certificate`)
+  }
   if (own !== undefined) createPrivateKey(own.key) // and Node over an empty one
   createSecureContext(context) // throws on what is torn, and on a key of another certificate
   return context

@@ -23,7 +23,7 @@ export interface AccessFacts {
   readonly authorization: string | undefined
   /** Who it comes from, as an address without port. */
   readonly address: string | undefined
-  /** The `Host` header: only ever repeated to the client that sent it. */
+  /** The host that it asks for, by its own word or a trusted proxy's: only ever repeated to the client that sent it. */
   readonly host: string | undefined
 }
 

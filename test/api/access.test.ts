@@ -36,7 +36,7 @@ async function send(handler: Handler, method: string, target: string, headers = 
     },
   }
   const query = new URLSearchParams(search)
-  const known = { method, path, target: path, query, headers, address: '192.0.2.1', peer: '', host: undefined }
+  const known = { method, path, target: path, query, headers, address: '192.0.2.1', peer: '', host: 'our.test' }
   return await handler({ ...known, scheme: 'http', body, signal, log: {} })
 }
 
@@ -83,7 +83,7 @@ test('the controller hears who asks, with what, for which rights, of what, and b
     return { isGranted: false, challenge: 'Ours', reason: 'no' }
   }
   const handler = api(untouchable([]), apiOptions({ access: { authorize } }))
-  const headers = { authorization: 'Basic x', host: 'our.test', 'x-forwarded-for': '198.51.100.1' }
+  const headers = { authorization: 'Basic x', host: 'behind.test', 'x-forwarded-for': '198.51.100.1' }
   await send(handler, 'POST', `/v2/a/b/blobs/uploads/?mount=${digest}&from=c`, headers)
   await send(handler, 'GET', '/v2/a/b/tags/list?ns=up.test', headers)
   await send(handler, 'GET', '/v2/a/b/manifests/v1', headers)

@@ -124,6 +124,9 @@ test('T-89: where tokens come from is said by the configuration, not by what a c
   await using asked = await startWithTokens({ autoredirect: true, autoredirectpath: '/t' })
   assert.equal(await realmAt(asked, { host: 'our.test:5000' }), 'https://our.test:5000/t')
   assert.equal(await realmAt(asked, { host: 'evil.test/x?' }), realm)
+  const http = { addr: '127.0.0.1:0', trustedproxies: ['127.0.0.1'] }
+  await using proxied = await startWithTokens({ autoredirect: true }, { http })
+  assert.equal(await realmAt(proxied, { 'x-forwarded-host': 'our.test' }), 'https://our.test/auth/token')
 })
 
 test('T-88: keys that are missing, weak or unreadable are refused at start', async () => {

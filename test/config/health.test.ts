@@ -52,6 +52,14 @@ test('a check that looks at nothing, and metrics where there is something else, 
   for (const [keys, line] of [
     ['health: { file: [{ interval: 10s }] }', 'health.file[0].file: found nothing, expected what to look at'],
     ['health: { http: [{ statuscode: 200 }] }', 'health.http[0].uri: found nothing, expected what to look at'],
+    [
+      "health: { http: [{ uri: http://a, headers: { 'a b': [c] } }] }",
+      'health.http[0].headers: found what is no name of a header, expected one such as Authorization',
+    ],
+    [
+      'health: { http: [{ uri: http://a, headers: { A: ["b\\nc"] } }] }',
+      'health.http[0].headers.A: found characters that no header can hold',
+    ],
     ['health: { tcp: [{ timeout: 1s }] }', 'health.tcp[0].addr: found nothing, expected what to look at'],
     ['health: { tcp: [{ addr: ":1" }] }', 'health.tcp[0].addr: found ":1", expected an address such as localhost:6379'],
     [

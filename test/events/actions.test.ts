@@ -258,19 +258,23 @@ test('a client that is sent elsewhere for a blob has pulled it', async () => {
   assert.deepEqual(others, [])
 })
 
-test('the client behind a trusted proxy is told as such, however its address begins', async () => {
+test('the client behind a trusted proxy is told as such, however its address begins, and what it asked for', async () => {
   await using sink = await startSink()
   const http = { addr: '127.0.0.1:0', draintimeout: '0s', trustedproxies: ['127.0.0.1'] }
   await using app = await startTellingApp(sink, { sections: { http } })
   const digest = await pushBlob(app.url, 'a', emptyBlob)
   for (const address of ['27.0.0.1', '192.0.2.7']) {
-    await ask(`${app.url}/v2/a/blobs/${digest}`, { method: 'HEAD', headers: { 'x-forwarded-for': address } })
+    const headers = { 'x-forwarded-for': address, 'x-forwarded-host': `to.${address}` }
+    await ask(`${app.url}/v2/a/blobs/${digest}`, { method: 'HEAD', headers })
   }
   const [pushed, ...told] = await sink.until(3)
   assert.match(pushed?.request?.['addr'] ?? '', /^127\.0\.0\.1:\d+$/)
   assert.deepEqual(
-    told.map(({ request }) => request?.['addr']),
-    ['27.0.0.1', '192.0.2.7'],
+    told.map(({ request }) => [request?.['addr'], request?.['host']]),
+    [
+      ['27.0.0.1', 'to.27.0.0.1'],
+      ['192.0.2.7', 'to.192.0.2.7'],
+    ],
   )
 })
 

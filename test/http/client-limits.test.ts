@@ -67,6 +67,7 @@ test('P10: a client that asks too much hears 429 and when to come again, until i
   assert.deepEqual([refused.status, refused.codes], [429, ['TOOMANYREQUESTS']])
   assert.equal(refused.headers['retry-after'], '1')
   assert.equal(refused.headers['x-content-type-options'], 'nosniff')
+  await app.until(({ msg, status, code }) => msg === 'request' && status === 429 && code === 'TOOMANYREQUESTS')
   const other = await ask(`${app.url}/v2/`, { headers: { 'x-forwarded-for': '192.0.2.1' } })
   assert.equal(other.status, 200)
   slow.write('four')

@@ -242,6 +242,27 @@ test('P8: a session of a client opens nothing when its authority counts no more'
   await assert.rejects(ask(secured, { ...identity(known), maxVersion: 'TLSv1.2', ...(session && { session }) }))
 })
 
+test('P9: authorities of clients that are renewed are read to the last, and one that is torn changes nothing', async () => {
+  const second = makeAuthority()
+  const late = second.issue()
+  await using secured = await serve({ clients: clients.certificate, interval: 5 })
+  const torn = second.certificate.replace(/.{20}\n-----END/s, '\n-----END')
+  for (const [text, isUsed] of [
+    [`${clients.certificate}\n${torn}`, false],
+    ['words', false],
+    [`${clients.certificate}\n${second.certificate}`, true],
+  ] as const) {
+    const before = secured.lines.length
+    await secured.write('clients.pem', text)
+    await secured.until((line) => secured.lines.indexOf(line) >= before && /certificate/.test(String(line['msg'])))
+    const { msg } = secured.lines[before] ?? {}
+    assert.equal(msg === 'new certificate in use', isUsed, `${String(msg)}: ${text}`)
+    assert.equal(await ask(secured, identity(known)), 'https')
+    if (!isUsed) await assert.rejects(ask(secured, identity(late)))
+  }
+  assert.equal(await ask(secured, identity(late)), 'https')
+})
+
 test('a certificate that is renewed is shown from the next connection on, and those that stand stay', async () => {
   await using secured = await serve({ interval: 5 })
   const standing = await shake(secured)
