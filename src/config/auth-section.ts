@@ -1,10 +1,9 @@
 // `auth`: who may do what. A guard that is only half described is refused: an open door would be the alternative.
-import type { z } from 'zod'
 import { ConfigError, misfit } from './config-error.ts'
 import { flag, leaf, oneOf, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
 import { findNetwork } from './network.ts'
-import { freeMap, list, mapOf, section, type ResolveContext } from './section.ts'
+import { freeMap, list, mapOf, section, type ResolveContext, type Schema } from './section.ts'
 
 /** Who may do what. */
 export interface AuthConfig {
@@ -113,7 +112,7 @@ const redirectPath = leaf('a path such as /auth/token', (value) =>
   /^\/(?!\/)[\w.~!$&'()*+,;=:@%/-]*$/.test(value) ? value : undefined,
 )
 
-export const authSchema: z.ZodType<AuthInput> = section({
+export const authSchema: Schema<AuthInput> = section({
   none: freeMap,
   silly: section({ realm: text, service: text }),
   htpasswd: section({ realm: text, path: text }),

@@ -1,8 +1,8 @@
 // `REGISTRY_HTTP_ADDR` overrides `http.addr`: distribution's rule for every key of the file. Values are YAML.
-import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
 import { inside } from './keys.ts'
 import { expandShortForms, isTree, readYaml, valueAt, type Tree } from './tree.ts'
+import type { Schema } from './section.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -26,7 +26,7 @@ const goNames: ReadonlyMap<string, string> = new Map([
  * @returns a line for each variable that names no key
  * @throws ConfigError
  */
-export function applyEnvironment(root: Tree, schema: z.ZodType, env: Environment): string[] {
+export function applyEnvironment(root: Tree, schema: Schema, env: Environment): string[] {
   const warnings: string[] = []
   for (const name of Object.keys(env).toSorted()) {
     const value = env[name]
@@ -44,7 +44,7 @@ export function applyEnvironment(root: Tree, schema: z.ZodType, env: Environment
 
 /** A place in the tree: what may be there, what is there, and the way to it. */
 interface Place {
-  readonly schema: z.ZodType
+  readonly schema: Schema
   readonly value: unknown
   readonly path: KeyPath
 }
@@ -74,12 +74,12 @@ function find(place: Place, segments: readonly string[], name: string): Place | 
   }
 }
 
-function step(place: Place, key: string | number, schema: z.ZodType): Place {
+function step(place: Place, key: string | number, schema: Schema): Place {
   return { schema, value: valueAt(place.value, [key]), path: [...place.path, key] }
 }
 
 /** An existing key, the longest that fits, where `.` and `-` of `docker.io` may be written `_`; else a new one. */
-function findInMap(place: Place, schema: z.ZodType, segments: readonly string[], name: string): Place | undefined {
+function findInMap(place: Place, schema: Schema, segments: readonly string[], name: string): Place | undefined {
   const existing = isTree(place.value) ? Object.keys(place.value) : []
   for (let length = segments.length; length > 0; length -= 1) {
     const wanted = segments.slice(0, length).map(fold).join('_')
@@ -95,7 +95,7 @@ function fold(key: string): string {
   return key.toLowerCase().replace(/[.-]/g, '_')
 }
 
-function findInList(place: Place, item: z.ZodType, segments: readonly string[], name: string): Place | undefined {
+function findInList(place: Place, item: Schema, segments: readonly string[], name: string): Place | undefined {
   const [segment = '', ...rest] = segments
   if (!/^\d+$/.test(segment)) return undefined
   const length = Array.isArray(place.value) ? place.value.length : 0

@@ -1,10 +1,9 @@
 // `health`: what is looked at again and again besides our own storage, and `http.debug`: where it is told.
-import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
 import { checkHeaders } from './header-field.ts'
 import { count, flag, goPatience, integer, leaf, plainUrl, text } from './leaf.ts'
-import { list, mapOf, section } from './section.ts'
+import { list, mapOf, section, type Schema } from './section.ts'
 
 export interface DebugConfig {
   /** Without brackets; empty: every interface. */
@@ -71,7 +70,7 @@ export interface DebugInput {
 /** Of its durations, 0 means the default, as with distribution. */
 const periodic = { interval: goPatience, threshold: count }
 
-export const healthSchema: z.ZodType<HealthInput> = section({
+export const healthSchema: Schema<HealthInput> = section({
   storagedriver: section({ enabled: flag, ...periodic }),
   file: list(section({ file: text, ...periodic })),
   http: list(
@@ -95,7 +94,7 @@ export const healthSchema: z.ZodType<HealthInput> = section({
   ),
 })
 
-export const debugSchema: z.ZodType<DebugInput> = section({
+export const debugSchema: Schema<DebugInput> = section({
   addr: leaf('an address to listen on, such as localhost:5001', (value) => findAddress(value)),
   prometheus: section({
     enabled: flag,

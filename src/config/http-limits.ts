@@ -1,7 +1,6 @@
 // `http.limits`: how much clients may take of us; ours, distribution has none.
-import type { z } from 'zod'
 import { count, timeout } from './leaf.ts'
-import { section } from './section.ts'
+import { section, type Schema } from './section.ts'
 
 /** How much clients may take of us. */
 export interface HttpLimits {
@@ -28,7 +27,7 @@ export interface HttpLimitsInput {
   readonly keepalive?: number | undefined
 }
 
-export const httpLimitsSchema: z.ZodType<HttpLimitsInput> = section({
+export const httpLimitsSchema: Schema<HttpLimitsInput> = section({
   connections: count,
   requests: count,
   rate: count,

@@ -1,5 +1,4 @@
 // `http`: where we listen and how we answer.
-import type { z } from 'zod'
 import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import { isHeaderName, isHeaderValue } from './header-field.ts'
@@ -9,7 +8,7 @@ import { httpTlsSchema, resolveHttpTls, type HttpTlsConfig, type HttpTlsInput } 
 import { flag, goPatience, leaf, oneOf, plainUrl, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
 import { findNetwork, type Network } from './network.ts'
-import { later, list, mapOf, section, type ResolveContext } from './section.ts'
+import { later, list, mapOf, section, type ResolveContext, type Schema } from './section.ts'
 
 export interface HttpConfig {
   /** The address to listen on, without brackets; empty: every interface. */
@@ -64,7 +63,7 @@ const proxyPlace = leaf('an address or a network such as 10.0.0.0/8, or unix', (
   value === 'unix' ? value : findNetwork(value),
 )
 
-export const httpSchema: z.ZodType<HttpInput> = section({
+export const httpSchema: Schema<HttpInput> = section({
   addr: text,
   net: oneOf(['tcp', 'unix']),
   prefix,

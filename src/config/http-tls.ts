@@ -1,5 +1,4 @@
 // `http.tls`: the certificate that we show, from files or from an authority, and whom we let in by theirs.
-import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
 import { leaf, oneOf, text } from './leaf.ts'
 import {
@@ -9,7 +8,7 @@ import {
   type LetsEncryptInput,
 } from './letsencrypt-section.ts'
 import { parseCertificates, readPem, resolveIdentity, type PemFile } from './pem.ts'
-import { isEmpty, list, section, type ResolveContext } from './section.ts'
+import { isEmpty, list, section, type ResolveContext, type Schema } from './section.ts'
 
 /** Files are named, not held: they are read again when they change. All paths are absolute. */
 export interface HttpTlsConfig {
@@ -67,7 +66,7 @@ const suite = leaf(
   (value) => (modern.includes(value) ? value : suites.get(value)),
 )
 
-export const httpTlsSchema: z.ZodType<HttpTlsInput> = section({
+export const httpTlsSchema: Schema<HttpTlsInput> = section({
   certificate: text,
   key: text,
   clientcas: list(text),

@@ -1,12 +1,13 @@
 // What a schema finds wrong with a value, in our words.
-import type { z } from 'zod'
+import type * as z from 'zod/mini'
 import { ConfigError, formatPath, misfit, wrongKind, type KeyPath } from './config-error.ts'
 import { nearestKey } from './keys.ts'
 import { valueAt } from './tree.ts'
+import type { Schema } from './section.ts'
 
 /** `at`: where `value`, which `schema` was asked about, lies in the file. */
 export function describeIssue(
-  schema: z.ZodType,
+  schema: Schema,
   value: unknown,
   issue: z.core.$ZodIssue | undefined,
   at: KeyPath = [],
@@ -20,7 +21,7 @@ export function describeIssue(
   return misfit(whole, valueAt(value, path), issue?.message ?? 'something else')
 }
 
-function unknownKey(schema: z.ZodType, path: KeyPath, at: KeyPath): ConfigError {
+function unknownKey(schema: Schema, path: KeyPath, at: KeyPath): ConfigError {
   const near = nearestKey(schema, path)
   const place = at.length === 0 ? '' : `${formatPath(at)}.`
   const hint = near === undefined ? '' : `; did you mean ${place}${near}?`

@@ -1,42 +1,45 @@
 // The keys a schema knows: every path of it, and the nearest one to a path it does not know.
-import { z } from 'zod'
+import * as z from 'zod/mini'
 import { formatPath, type KeyPath } from './config-error.ts'
-import { asksForUnbuilt } from './section.ts'
+import { asksForUnbuilt, type Schema } from './section.ts'
 
 /** What may lie below a schema. `any`: whatever the operator likes. */
 export type Inside =
-  | { readonly kind: 'keys'; readonly keys: ReadonlyMap<string, z.ZodType> }
-  | { readonly kind: 'map'; readonly value: z.ZodType }
-  | { readonly kind: 'list'; readonly item: z.ZodType }
+  | { readonly kind: 'keys'; readonly keys: ReadonlyMap<string, Schema> }
+  | { readonly kind: 'map'; readonly value: Schema }
+  | { readonly kind: 'list'; readonly item: Schema }
   | { readonly kind: 'leaf' }
   | { readonly kind: 'any' }
 
-export function inside(schema: z.ZodType): Inside {
+export function inside(schema: Schema): Inside {
   const bare = unwrap(schema)
-  if (bare instanceof z.ZodObject) {
+  if (bare instanceof z.ZodMiniObject) {
     return { kind: 'keys', keys: new Map(Object.entries(bare.shape).filter(isSchemaEntry).map(unwrapEntry)) }
   }
-  if (bare instanceof z.ZodRecord && bare.valueType instanceof z.ZodType) return { kind: 'map', value: bare.valueType }
-  if (bare instanceof z.ZodArray && bare.element instanceof z.ZodType) return { kind: 'list', item: bare.element }
-  return { kind: bare instanceof z.ZodUnknown ? 'any' : 'leaf' }
+  if (bare instanceof z.ZodMiniRecord && isSchema(bare.def.valueType)) return { kind: 'map', value: bare.def.valueType }
+  if (bare instanceof z.ZodMiniArray && isSchema(bare.def.element)) return { kind: 'list', item: bare.def.element }
+  return { kind: bare instanceof z.ZodMiniUnknown ? 'any' : 'leaf' }
 }
 
-function isSchemaEntry(entry: [string, unknown]): entry is [string, z.ZodType] {
-  return entry[1] instanceof z.ZodType
+function isSchemaEntry(entry: [string, unknown]): entry is [string, Schema] {
+  return isSchema(entry[1])
 }
 
-function unwrapEntry([key, schema]: [string, z.ZodType]): [string, z.ZodType] {
+function isSchema(value: unknown): value is Schema {
+  return value instanceof z.ZodMiniType
+}
+
+function unwrapEntry([key, schema]: [string, Schema]): [string, Schema] {
   return [key, unwrap(schema)]
 }
 
-function unwrap(schema: z.ZodType): z.ZodType {
-  if (!(schema instanceof z.ZodOptional)) return schema
-  const inner = schema.unwrap()
-  return inner instanceof z.ZodType ? inner : schema
+function unwrap(schema: Schema): Schema {
+  const inner = schema instanceof z.ZodMiniOptional ? schema.def.innerType : undefined
+  return isSchema(inner) ? inner : schema
 }
 
 /** Every key of the schema, from the top: `log.hooks[].options.smtp.addr`, `proxy.upstreams.*.url`. */
-export function knownKeys(schema: z.ZodType, prefix = ''): string[] {
+export function knownKeys(schema: Schema, prefix = ''): string[] {
   const below = inside(schema)
   switch (below.kind) {
     case 'keys':
@@ -55,7 +58,7 @@ export function knownKeys(schema: z.ZodType, prefix = ''): string[] {
 }
 
 /** One line for each key that is set, matters, and is not built yet. A section that is marked speaks for its keys. */
-export function unbuiltWarnings(schema: z.ZodType, value: unknown, path: KeyPath = []): string[] {
+export function unbuiltWarnings(schema: Schema, value: unknown, path: KeyPath = []): string[] {
   if (asksForUnbuilt(schema, value)) return [`${formatPath(path)} is not supported yet and has no effect`]
   if (typeof value !== 'object' || value === null) return []
   const below = inside(schema)
@@ -66,14 +69,14 @@ export function unbuiltWarnings(schema: z.ZodType, value: unknown, path: KeyPath
   })
 }
 
-function childOf(below: Inside, key: string | number): z.ZodType | undefined {
+function childOf(below: Inside, key: string | number): Schema | undefined {
   if (below.kind === 'keys') return below.keys.get(String(key))
   if (below.kind === 'map') return below.value
   return below.kind === 'list' ? below.item : undefined
 }
 
 /** The known key that `path`, which is none, was probably meant to be: a sibling, else a key of that name elsewhere. */
-export function nearestKey(schema: z.ZodType, path: KeyPath): string | undefined {
+export function nearestKey(schema: Schema, path: KeyPath): string | undefined {
   const parent = path.slice(0, -1)
   const key = String(path.at(-1) ?? '')
   const siblings = inside(schemaAt(schema, parent) ?? schema)
@@ -83,8 +86,8 @@ export function nearestKey(schema: z.ZodType, path: KeyPath): string | undefined
   return nearest(key, elsewhere, (known) => known.slice(known.lastIndexOf('.') + 1), 5)
 }
 
-function schemaAt(schema: z.ZodType, path: KeyPath): z.ZodType | undefined {
-  return path.reduce<z.ZodType | undefined>((at, key) => at && childOf(inside(at), key), schema)
+function schemaAt(schema: Schema, path: KeyPath): Schema | undefined {
+  return path.reduce<Schema | undefined>((at, key) => at && childOf(inside(at), key), schema)
 }
 
 /** At most one change for every `grain` letters of the name, one change at least. */

@@ -1,18 +1,22 @@
 // The kinds of value a key may hold. All come as text, from YAML or from the environment; a kind reads the text or says
 // what it expected. It is the key that makes `0123` a password or a number.
-import { z } from 'zod'
+import * as z from 'zod/mini'
 import { ConfigError } from './config-error.ts'
 import { parseDuration } from './duration.ts'
 import { parseSize } from './size.ts'
+import type { Schema } from './section.ts'
 
 /** A value read from one text. `expected` follows «expected» in the error; `read` answers `undefined` for a misfit. */
-export function leaf<T>(expected: string, read: (text: string) => T | undefined): z.ZodType<T> {
-  return z.unknown().transform((input, context): T => {
-    const value = typeof input === 'string' ? attempt(() => read(input)) : undefined
-    if (value !== undefined) return value
-    context.addIssue({ code: 'custom', message: expected })
-    return z.NEVER
-  })
+export function leaf<T>(expected: string, read: (text: string) => T | undefined): Schema<T> {
+  return z.pipe(
+    z.unknown(),
+    z.transform((input, { issues }): T => {
+      const value = typeof input === 'string' ? attempt(() => read(input)) : undefined
+      if (value !== undefined) return value
+      issues.push({ code: 'custom', message: expected, input })
+      return z.NEVER
+    }),
+  )
 }
 
 function attempt<T>(read: () => T): T | undefined {
@@ -24,7 +28,7 @@ function attempt<T>(read: () => T): T | undefined {
   }
 }
 
-export const text: z.ZodType<string> = leaf('text', (value) => value)
+export const text: Schema<string> = leaf('text', (value) => value)
 
 /** YAML 1.1 has these words for booleans, and distribution reads YAML 1.1. */
 const words: ReadonlyMap<string, boolean> = new Map([
@@ -32,13 +36,13 @@ const words: ReadonlyMap<string, boolean> = new Map([
   ...['false', 'no', 'off', 'n'].map((word) => [word, false] as const),
 ])
 
-export const flag: z.ZodType<boolean> = leaf('true or false', (value) => words.get(value.toLowerCase()))
+export const flag: Schema<boolean> = leaf('true or false', (value) => words.get(value.toLowerCase()))
 
 export function integer(
   least: number = Number.MIN_SAFE_INTEGER,
   expected: string = 'a whole number',
   most: number = Number.MAX_SAFE_INTEGER,
-): z.ZodType<number> {
+): Schema<number> {
   return leaf(expected, (value) => {
     const number = /^[+-]?\d+$/.test(value) ? Number(value) : Number.NaN
     return Number.isSafeInteger(number) && number >= least && number <= most ? number : undefined
@@ -46,12 +50,9 @@ export function integer(
 }
 
 /** 0, 1, 2 … */
-export const count: z.ZodType<number> = integer(0, 'a whole number, 0 or more')
+export const count: Schema<number> = integer(0, 'a whole number, 0 or more')
 
-export function oneOf<const T extends string>(
-  values: readonly T[],
-  expected: string = oneOfWords(values),
-): z.ZodType<T> {
+export function oneOf<const T extends string>(values: readonly T[], expected: string = oneOfWords(values)): Schema<T> {
   return leaf(expected, (value) => values.find((one) => one === value.toLowerCase()))
 }
 
@@ -60,40 +61,40 @@ function oneOfWords(values: readonly string[]): string {
 }
 
 /** A duration among distribution's keys: a bare number counts nanoseconds. */
-export const goDuration: z.ZodType<number> = leaf('a duration such as 300ms, 30s or 1h30m', (value) =>
+export const goDuration: Schema<number> = leaf('a duration such as 300ms, 30s or 1h30m', (value) =>
   parseDuration(value, { bare: 'nanoseconds' }),
 )
 
 /** The same, as long as a timer can be. */
-export const goPatience: z.ZodType<number> = leaf('a duration of at most 24 days, such as 30s', (value) => {
+export const goPatience: Schema<number> = leaf('a duration of at most 24 days, such as 30s', (value) => {
   const milliseconds = parseDuration(value, { bare: 'nanoseconds' })
   return milliseconds < 2 ** 31 ? milliseconds : undefined
 })
 
 /** A duration among our own keys: a number other than 0 needs its unit. */
-export const duration: z.ZodType<number> = leaf('a duration with its unit, such as 30s, 15m or 7d', (value) =>
+export const duration: Schema<number> = leaf('a duration with its unit, such as 30s, 15m or 7d', (value) =>
   parseDuration(value),
 )
 
 /** A timer holds 2^31 - 1 milliseconds, and a wait without an end is not offered. */
-export const timeout: z.ZodType<number> = leaf('a duration with its unit, from 1ms to 24d, such as 10s', (value) => {
+export const timeout: Schema<number> = leaf('a duration with its unit, from 1ms to 24d, such as 10s', (value) => {
   const milliseconds = parseDuration(value)
   return milliseconds >= 1 && milliseconds < 2 ** 31 ? milliseconds : undefined
 })
 
 /** The same, where 0 is a way to say that others set the limit. */
-export const patience: z.ZodType<number> = leaf('a duration with its unit, from 0s to 24d, such as 3s', (value) => {
+export const patience: Schema<number> = leaf('a duration with its unit, from 0s to 24d, such as 3s', (value) => {
   const milliseconds = parseDuration(value)
   return milliseconds < 2 ** 31 ? milliseconds : undefined
 })
 
-export const size: z.ZodType<number> = leaf('a size such as 64MiB, 10GB or 1024', parseSize)
+export const size: Schema<number> = leaf('a size such as 64MiB, 10GB or 1024', parseSize)
 
 /** An http or https URL. A user name in it is left for the caller to refuse in its own words. */
-export const url: z.ZodType<URL> = leaf('an http or https URL with a host, without query or fragment', findUrl)
+export const url: Schema<URL> = leaf('an http or https URL with a host, without query or fragment', findUrl)
 
 /** The same, and without a user name. */
-export const plainUrl: z.ZodType<URL> = leaf(
+export const plainUrl: Schema<URL> = leaf(
   'an http or https URL with a host, without user name, query or fragment',
   (value) => {
     const found = findUrl(value)
@@ -111,6 +112,6 @@ export function hasUserinfo(value: URL): boolean {
 }
 
 /** One address, without a name: what could end a header or begin another address is in none. */
-export const mailAddress: z.ZodType<string> = leaf('a mail address, such as ops@example.com', (value) =>
+export const mailAddress: Schema<string> = leaf('a mail address, such as ops@example.com', (value) =>
   /^[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+$/.test(value) ? value : undefined,
 )

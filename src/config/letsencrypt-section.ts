@@ -1,12 +1,11 @@
 // `http.tls.letsencrypt`: a certificate from an authority that is asked by ACME (RFC 8555), which need not be Let's Encrypt.
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { z } from 'zod'
 import { ConfigError, formatPath, reasonOf, type KeyPath } from './config-error.ts'
 import { leaf, mailAddress, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
 import type { HttpProxyConfig } from './proxy-url.ts'
-import { list, section, type ResolveContext } from './section.ts'
+import { list, section, type ResolveContext, type Schema } from './section.ts'
 
 export interface LetsEncryptConfig {
   /** Absolute. */
@@ -38,7 +37,7 @@ const directory = leaf("the https URL of an authority's directory", (value) => {
   return url?.href
 })
 
-export const letsEncryptSchema: z.ZodType<LetsEncryptInput> = section({
+export const letsEncryptSchema: Schema<LetsEncryptInput> = section({
   cachefile: text,
   email: mailAddress,
   hosts: list(host),

@@ -1,7 +1,7 @@
 // How much is logged.
-import type { z } from 'zod'
 import { oneOf } from './leaf.ts'
+import type { Schema } from './section.ts'
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
-export const logLevelSchema: z.ZodType<LogLevel> = oneOf(['error', 'warn', 'info', 'debug'])
+export const logLevelSchema: Schema<LogLevel> = oneOf(['error', 'warn', 'info', 'debug'])

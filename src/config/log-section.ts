@@ -1,9 +1,8 @@
 // `log`, and its deprecated short form `loglevel`.
-import type { z } from 'zod'
 import { flag, oneOf } from './leaf.ts'
 import { logLevelSchema, type LogLevel } from './log-level.ts'
 import { mailHooksSchema, resolveMailHooks, type MailHookConfig, type MailHookInput } from './mail-hook.ts'
-import { freeMap, later, section, type ResolveContext } from './section.ts'
+import { freeMap, later, section, type ResolveContext, type Schema } from './section.ts'
 
 export interface LogConfig {
   readonly level: LogLevel
@@ -22,7 +21,7 @@ export interface LogInput {
   readonly hooks?: MailHookInput[] | undefined
 }
 
-export const logSchema: z.ZodType<LogInput> = section({
+export const logSchema: Schema<LogInput> = section({
   level: logLevelSchema,
   formatter: oneOf(['text', 'json', 'logstash']),
   fields: freeMap,

@@ -1,11 +1,10 @@
 // `log.hooks`: mail about lines of the log. distribution's keys, with `passwordfile` and `perhour` of ours.
-import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
 import { flag, integer, leaf, mailAddress, oneOf, text } from './leaf.ts'
 import type { LogLevel } from './log-level.ts'
 import { readPassword, resolvePath } from './named-file.ts'
-import { list, section, type ResolveContext } from './section.ts'
+import { list, section, type ResolveContext, type Schema } from './section.ts'
 
 export interface MailHookConfig {
   readonly levels: readonly LogLevel[]
@@ -71,7 +70,7 @@ const server = leaf(mailServer, (value) => {
   return found === undefined || found.host === '' || found.port === 0 ? undefined : found
 })
 
-export const mailHooksSchema: z.ZodType<MailHookInput[]> = list(
+export const mailHooksSchema: Schema<MailHookInput[]> = list(
   section({
     type: oneOf(['mail']),
     disabled: flag,

@@ -1,9 +1,8 @@
 // `validation`, `policy` and `compatibility`: which manifests may be pushed.
 import { resolve } from 'node:path'
-import type { z } from 'zod'
 import { misfit } from './config-error.ts'
 import { flag, leaf, oneOf, text } from './leaf.ts'
-import { list, section, type ResolveContext } from './section.ts'
+import { list, section, type ResolveContext, type Schema } from './section.ts'
 
 /** What a pushed manifest is looked at for. */
 export interface ValidationConfig {
@@ -68,7 +67,7 @@ export interface CompatibilityInput {
 /** Go writes and reads its regular expressions in its own way: `findPattern`. */
 const pattern = leaf('a regular expression, of what Go and JavaScript have in common', findPattern)
 
-export const validationSchema: z.ZodType<ValidationInput> = section({
+export const validationSchema: Schema<ValidationInput> = section({
   enabled: flag,
   disabled: flag,
   manifests: section({
@@ -80,9 +79,9 @@ export const validationSchema: z.ZodType<ValidationInput> = section({
   }),
 })
 
-export const policySchema: z.ZodType<PolicyInput> = section({ repository: section({ classes: list(text) }) })
+export const policySchema: Schema<PolicyInput> = section({ repository: section({ classes: list(text) }) })
 
-export const compatibilitySchema: z.ZodType<CompatibilityInput> = section({
+export const compatibilitySchema: Schema<CompatibilityInput> = section({
   schema1: section({ enabled: flag, trustkey: text, signingkeyfile: text }),
 })
 

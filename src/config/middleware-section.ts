@@ -1,12 +1,11 @@
 // `middleware`: what stands before the registry, its repositories and its storage, in the order of each list.
 import { createPrivateKey } from 'node:crypto'
-import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
 import { parseDuration } from './duration.ts'
 import { describeIssue } from './issue.ts'
 import { flag, goDuration, leaf, oneOf, plainUrl, text, timeout } from './leaf.ts'
 import { readText, resolvePath } from './named-file.ts'
-import { freeMap, list, section, type ResolveContext } from './section.ts'
+import { freeMap, list, section, type ResolveContext, type Schema } from './section.ts'
 import type { StorageConfig } from './storage-section.ts'
 
 /** What stands before the registry, its repositories and its storage, each list in its order. */
@@ -63,9 +62,9 @@ export interface MiddlewareInput {
   readonly storage?: ItemInput[] | undefined
 }
 
-const items: z.ZodType<ItemInput[]> = list(section({ name: text, disabled: flag, options: freeMap }))
+const items: Schema<ItemInput[]> = list(section({ name: text, disabled: flag, options: freeMap }))
 
-export const middlewareSchema: z.ZodType<MiddlewareInput> = section({
+export const middlewareSchema: Schema<MiddlewareInput> = section({
   registry: items,
   repository: items,
   storage: items,
@@ -138,7 +137,7 @@ function itemsOf(input: MiddlewareInput, level: keyof MiddlewareInput, names: re
 }
 
 /** @throws ConfigError */
-function read<T>(schema: z.ZodType<T>, { options, at }: Item): T {
+function read<T>(schema: Schema<T>, { options, at }: Item): T {
   const result = schema.safeParse(options)
   if (result.success) return result.data
   throw describeIssue(schema, options, result.error.issues[0], at)

@@ -1,9 +1,8 @@
 // `notifications`: whom we tell what happens. As in distribution, a 0 is as if it were not there.
-import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
 import { checkHeaders } from './header-field.ts'
 import { count, flag, goDuration, integer, size, text } from './leaf.ts'
-import { list, mapOf, section } from './section.ts'
+import { list, mapOf, section, type Schema } from './section.ts'
 import { parseSize } from './size.ts'
 
 /** Whom we tell what happens. */
@@ -52,7 +51,7 @@ export interface NotificationsInput {
   readonly endpoints?: EndpointInput[] | undefined
 }
 
-export const notificationsSchema: z.ZodType<NotificationsInput> = section({
+export const notificationsSchema: Schema<NotificationsInput> = section({
   events: section({ includereferences: flag }),
   queue: section({ maxevents: count, maxsize: size }),
   endpoints: list(

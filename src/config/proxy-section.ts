@@ -1,11 +1,10 @@
 // `proxy`: whom we ask. Either `remoteurl`, as distribution has it, or `upstreams`, as many as one likes.
-import type { z } from 'zod'
 import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import { resolveHttpProxy } from './http-proxy.ts'
 import { count, duration, flag, goDuration, integer, leaf, patience, size, timeout, url } from './leaf.ts'
-import { isEmpty, later, list, mapOf, section, type ResolveContext } from './section.ts'
+import { isEmpty, later, list, mapOf, section, type ResolveContext, type Schema } from './section.ts'
 import { parseSize } from './size.ts'
 import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
 import {
@@ -111,7 +110,7 @@ const pinGlob = leaf('a glob of repository names, or of name:tag, such as docker
   /^[a-z0-9._*-]+(?:\/[a-z0-9._*-]+)*(?::[\w.*-]+)?$/.test(value) ? value : undefined,
 )
 
-export const proxySchema: z.ZodType<ProxyInput> = section({
+export const proxySchema: Schema<ProxyInput> = section({
   remoteurl: url,
   ...accessKeys,
   reserve: count,

@@ -1,9 +1,8 @@
 // `redis`, in the form of distribution 2 (`addr`, `pool`) and in that of distribution 3 (`addrs`, go-redis options).
-import type { z } from 'zod'
 import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
 import { count, flag, goDuration, integer, leaf, text } from './leaf.ts'
-import { isEmpty, later, list, section, type ResolveContext } from './section.ts'
+import { isEmpty, later, list, section, type ResolveContext, type Schema } from './section.ts'
 
 export interface RedisConfig {
   readonly host: string
@@ -48,7 +47,7 @@ const address = leaf('the address of a redis, such as localhost:6379', (value) =
   return found?.host === '' ? undefined : found
 })
 
-export const redisSchema: z.ZodType<RedisInput> = section({
+export const redisSchema: Schema<RedisInput> = section({
   addr: address,
   addrs: list(address),
   username: text,

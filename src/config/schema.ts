@@ -1,5 +1,4 @@
 // The whole file: every key of distribution's config.yml, versions 2 and 3, and our own.
-import type { z } from 'zod'
 import { authSchema, type AuthInput } from './auth-section.ts'
 import { healthSchema, type HealthInput } from './health-section.ts'
 import { httpSchema, type HttpInput } from './http-section.ts'
@@ -18,7 +17,7 @@ import { middlewareSchema, type MiddlewareInput } from './middleware-section.ts'
 import { notificationsSchema, type NotificationsInput } from './notifications-section.ts'
 import { proxySchema, type ProxyInput } from './proxy-section.ts'
 import { redisSchema, type RedisInput } from './redis-section.ts'
-import { section } from './section.ts'
+import { section, type Schema } from './section.ts'
 import { storageSchema, type StorageInput } from './storage-section.ts'
 import { reportingSchema } from './unbuilt-sections.ts'
 
@@ -41,7 +40,7 @@ export interface ConfigInput {
   readonly health?: HealthInput | undefined
 }
 
-export const configSchema: z.ZodType<ConfigInput> = section({
+export const configSchema: Schema<ConfigInput> = section({
   version: oneOf(['0.1']),
   log: logSchema,
   loglevel: logLevelSchema,

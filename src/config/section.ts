@@ -1,5 +1,6 @@
-// How a section of the file is written down: a map of known keys, each optional, some of them known but not built yet.
-import { z } from 'zod'
+// How a section of the file is written down: a map of known keys, each optional, some of them known but not built yet. It is
+// zod's smaller half that reads them: the larger one does no more of what is needed here, and takes longer to load.
+import * as z from 'zod/mini'
 import type { HttpProxyConfig } from './proxy-url.ts'
 
 /** What resolving a section may use. */
@@ -14,38 +15,44 @@ export interface ResolveContext {
   readonly warn: (line: string) => void
 }
 
-type Shape = Readonly<Record<string, z.ZodType>>
-type Section<S extends Shape> = z.ZodObject<{ -readonly [Key in keyof S]: z.ZodOptional<S[Key]> }, z.core.$strict>
+/** What a value may be, and is read as. */
+export type Schema<T = unknown> = z.ZodMiniType<T>
+
+type Shape = Readonly<Record<string, Schema>>
+type Section<S extends Shape> = z.ZodMiniObject<
+  { -readonly [Key in keyof S]: z.ZodMiniOptional<S[Key]> },
+  z.core.$strict
+>
 
 /** A map of these keys and no others. */
 export function section<S extends Shape>(shape: S): Section<S> {
-  return z.strictObject(shape).partial()
+  return z.partial(z.strictObject(shape))
 }
 
-export function list<T>(item: z.ZodType<T>): z.ZodType<T[]> {
+export function list<T>(item: Schema<T>): Schema<T[]> {
   return z.array(item)
 }
 
 /** A map whose keys are the operator's own. */
-export function mapOf<T>(value: z.ZodType<T>): z.ZodType<Record<string, T>> {
+export function mapOf<T>(value: Schema<T>): Schema<Record<string, T>> {
   return z.record(z.string(), value)
 }
 
 /** A map that nobody looks into. */
-export const freeMap: z.ZodType<Record<string, unknown>> = mapOf(z.unknown())
+export const freeMap: Schema<Record<string, unknown>> = mapOf(z.unknown())
 
 /** Schemas of what is known but not built yet → values that may be ignored, because they ask for nothing more. */
-const unbuilt = new WeakMap<z.ZodType, readonly unknown[]>()
+const unbuilt = new WeakMap<Schema, readonly unknown[]>()
 
 /** Marks what is not built yet: it warns unless it is off, or holds one of `harmless` as the schema reads it. */
-export function later<T extends z.ZodType>(schema: T, ...harmless: readonly unknown[]): T {
+export function later<T extends Schema>(schema: T, ...harmless: readonly unknown[]): T {
   const marked = schema.clone()
   unbuilt.set(marked, harmless)
   return marked
 }
 
 /** Whether `value` asks for something that is not built yet. */
-export function asksForUnbuilt(schema: z.ZodType, value: unknown): boolean {
+export function asksForUnbuilt(schema: Schema, value: unknown): boolean {
   return !(unbuilt.get(schema) ?? [value]).includes(value) && !isOff(value)
 }
 

@@ -1,11 +1,10 @@
 // `storage`: one driver, and how it is used.
 import { resolve } from 'node:path'
-import type { z } from 'zod'
 import { ConfigError } from './config-error.ts'
 import { parseDuration } from './duration.ts'
 import { count, duration, flag, goDuration, oneOf, size, text } from './leaf.ts'
 import { parseSize } from './size.ts'
-import { freeMap, later, section, type ResolveContext } from './section.ts'
+import { freeMap, later, section, type ResolveContext, type Schema } from './section.ts'
 
 export interface StorageConfig {
   readonly driver: 'filesystem' | 'inmemory'
@@ -89,7 +88,7 @@ const supported = ['filesystem', 'inmemory'] as const
 /** Drivers of distribution, its current ones and those of version 2. */
 const unsupported = ['s3', 's3aws', 'gcs', 'azure', 'oss', 'swift'] as const
 
-export const storageSchema: z.ZodType<StorageInput> = section({
+export const storageSchema: Schema<StorageInput> = section({
   filesystem: section({ rootdirectory: text, maxthreads: count }),
   inmemory: freeMap,
   s3: freeMap,

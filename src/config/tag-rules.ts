@@ -1,8 +1,7 @@
 // Rules for single tags of an upstream: how long those that match a pattern are served without asking.
-import type { z } from 'zod'
 import { misfit, type KeyPath } from './config-error.ts'
 import { duration, leaf } from './leaf.ts'
-import { list, section } from './section.ts'
+import { list, section, type Schema } from './section.ts'
 
 export interface TagRule {
   /** A pattern for `RegExp` in `u` mode, unanchored. */
@@ -27,7 +26,7 @@ const pattern = leaf(patternForm, (value) => {
   }
 })
 
-export const tagRulesSchema: z.ZodType<TagRuleInput[]> = list(section({ match: pattern, freshness: duration }))
+export const tagRulesSchema: Schema<TagRuleInput[]> = list(section({ match: pattern, freshness: duration }))
 
 /** @throws ConfigError where a rule is only half of one */
 export function resolveTagRules(rules: readonly TagRuleInput[], at: KeyPath): TagRule[] {

@@ -1,11 +1,10 @@
 // One upstream: its URL, the credentials for it, and its names. `remoteurl` is the short form of one without a name.
-import type { z } from 'zod'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
 import { resolveHttpProxy, type HttpProxyInput } from './http-proxy.ts'
 import { count, duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
 import { readPassword, resolvePath } from './named-file.ts'
 import type { HttpProxyConfig } from './proxy-url.ts'
-import { list, section, type ResolveContext } from './section.ts'
+import { list, section, type ResolveContext, type Schema } from './section.ts'
 import { resolveTagRules, tagRulesSchema, type TagRule, type TagRuleInput } from './tag-rules.ts'
 import { resolveTls, upstreamTlsSchema, type UpstreamTls, type UpstreamTlsInput } from './upstream-tls.ts'
 import { findRealm, isDockerHub } from './well-known.ts'
@@ -94,21 +93,21 @@ export interface MirrorInput extends AccessInput {
   readonly trusted?: boolean | undefined
 }
 
-export const onGoneSchema: z.ZodType<UpstreamConfig['onGone']> = oneOf(['serve', 'forget'])
-export const onDeniedSchema: z.ZodType<UpstreamConfig['onDenied']> = oneOf(['serve', 'deny'])
-export const accessSchema: z.ZodType<UpstreamConfig['access']> = oneOf(['ours', 'client'])
+export const onGoneSchema: Schema<UpstreamConfig['onGone']> = oneOf(['serve', 'forget'])
+export const onDeniedSchema: Schema<UpstreamConfig['onDenied']> = oneOf(['serve', 'deny'])
+export const accessSchema: Schema<UpstreamConfig['access']> = oneOf(['ours', 'client'])
 
 /** Who we are there, and who else may see it: the keys of whatever has a URL that is dialled. */
 export const accessKeys: {
-  readonly username: z.ZodType<string>
-  readonly password: z.ZodType<string>
-  readonly passwordfile: z.ZodType<string>
-  readonly authfile: z.ZodType<string>
-  readonly exec: z.ZodType<ExecInput>
-  readonly tls: z.ZodType<UpstreamTlsInput>
-  readonly realms: z.ZodType<URL[]>
-  readonly httpproxy: z.ZodType<string>
-  readonly httpproxyfile: z.ZodType<string>
+  readonly username: Schema<string>
+  readonly password: Schema<string>
+  readonly passwordfile: Schema<string>
+  readonly authfile: Schema<string>
+  readonly exec: Schema<ExecInput>
+  readonly tls: Schema<UpstreamTlsInput>
+  readonly realms: Schema<URL[]>
+  readonly httpproxy: Schema<string>
+  readonly httpproxyfile: Schema<string>
 } = {
   username: text,
   password: text,
@@ -121,13 +120,13 @@ export const accessKeys: {
   httpproxyfile: text,
 }
 
-export const mirrorsSchema: z.ZodType<MirrorInput[]> = list(section({ url, trusted: flag, ...accessKeys }))
+export const mirrorsSchema: Schema<MirrorInput[]> = list(section({ url, trusted: flag, ...accessKeys }))
 
 const alias = leaf('the name of a registry, such as docker.io or localhost:5000', (value) =>
   /^[\w.\-:[\]]+$/.test(value) ? value.toLowerCase() : undefined,
 )
 
-export const upstreamSchema: z.ZodType<UpstreamInput> = section({
+export const upstreamSchema: Schema<UpstreamInput> = section({
   url,
   default: flag,
   ...accessKeys,

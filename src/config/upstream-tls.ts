@@ -1,9 +1,8 @@
 // `tls` of an upstream: a private authority that has signed its certificate, and a certificate of ours that it asks for.
-import type { z } from 'zod'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
 import { text } from './leaf.ts'
 import { parseCertificates, readPem, resolveIdentity, type PemFile } from './pem.ts'
-import { isEmpty, section, type ResolveContext } from './section.ts'
+import { isEmpty, section, type ResolveContext, type Schema } from './section.ts'
 
 /** What files held when they were read, in PEM. */
 export interface UpstreamTls {
@@ -19,7 +18,7 @@ export interface UpstreamTlsInput {
   readonly key?: string | undefined
 }
 
-export const upstreamTlsSchema: z.ZodType<UpstreamTlsInput> = section({ ca: text, certificate: text, key: text })
+export const upstreamTlsSchema: Schema<UpstreamTlsInput> = section({ ca: text, certificate: text, key: text })
 
 /** @throws ConfigError where a file cannot be read, or holds something else: better now than at the first pull */
 export function resolveTls(input: UpstreamTlsInput, url: URL, at: KeyPath, context: ResolveContext): UpstreamTls {
