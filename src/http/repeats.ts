@@ -128,8 +128,10 @@ class Connection {
   readonly #client: string
   /** What the parser makes of the chunk that it is at. */
   #begun: Exchange[] | undefined
-  /** Of the last chunk, where it ended one request and nothing else. */
-  #last: Exchange | undefined
+  /** Of the last chunk, where it ended one request and nothing else; until it is finished. */
+  #answer: ServerResponse | undefined
+  /** Whether the next byte is the first of a request, and the last answer has left. */
+  #isBetween = false
 
   constructor(socket: Socket, give: (chunk: Buffer, client: string) => boolean) {
     this.#socket = socket
@@ -152,19 +154,31 @@ class Connection {
   #take(chunk: Buffer, parse: () => void): void {
     if (this.#socket.destroyed) return // its parser may serve another connection by now
     if (this.#isIdle() && this.#give(chunk, this.#client)) return
+    this.#isBetween = false
+    this.#answer = undefined
     this.#begun = []
     parse()
     const [one, ...more] = this.#begun
     this.#begun = undefined
     // It is whole, and what ends with it ends the chunk: nothing of a next one can be with the parser.
-    const isAlone = one?.incoming.complete === true && more.length === 0
-    this.#last = isAlone && chunk.subarray(-endOfHead.byteLength).equals(endOfHead) ? one : undefined
+    if (one?.incoming.complete !== true || more.length > 0) return
+    if (chunk.subarray(-endOfHead.byteLength).equals(endOfHead)) this.#await(one.response)
+  }
+
+  /** Does not hold on to it for longer: a connection may wait for its next request for hours, and there are many. */
+  #await(response: ServerResponse): void {
+    this.#answer = response
+    response.once('finish', () => {
+      if (this.#answer !== response) return // a chunk has come before
+      this.#answer = undefined
+      this.#isBetween = true
+    })
   }
 
   /** Whether the next byte is the first of a request, whose answer can be sent, and nothing is to be sent before it. */
   #isIdle(): boolean {
     const { writable, writableLength } = this.#socket
-    return this.#last?.response.writableFinished === true && writable && writableLength === 0
+    return this.#isBetween && writable && writableLength === 0
   }
 }
 

@@ -267,6 +267,17 @@ test('nothing overtakes an answer that is not here yet', async () => {
   assert.match(await client.answer(), /this is \/hot$/)
 })
 
+test('an answer that leaves when the next message has begun does not end that', async () => {
+  await using server = await serve()
+  using client = new Conversation(server)
+  for (let time = 0; time < 3; time++) await client.ask(get('/hot'))
+  await client.send(get('/gated'))
+  await client.send('GET /plain HTTP/1.1\r\nx-a: ')
+  server.gate.resolve()
+  assert.match(await client.answer(), /this is \/gated$/)
+  assert.match(await client.ask(get('/hot')), /this is \/plain$/)
+})
+
 test('what says more than a plain GET is parsed each time', async () => {
   await using server = await serve()
   const texts = [
