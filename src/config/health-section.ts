@@ -114,9 +114,9 @@ export function resolveHealth(input: HealthInput): HealthConfig {
     files: (input.file ?? []).map(({ file, ...rest }, index) => {
       return { path: named(file, `health.file[${index}].file`), ...periodicOf(rest) }
     }),
-    http: (input.http ?? []).map(({ uri, statuscode = 200, timeout, ...rest }, index) => {
+    http: (input.http ?? []).map(({ uri, headers: given = {}, statuscode = 200, timeout, ...rest }, index) => {
       const url = named(uri, `health.http[${index}].uri`)
-      const headers = checkHeaders(rest.headers ?? {}, `health.http[${index}].headers`)
+      const headers = checkHeaders(given, `health.http[${index}].headers`)
       return { url, headers, status: statuscode, timeout: timeout || usualTimeout, ...periodicOf(rest) }
     }),
     tcp: (input.tcp ?? []).map(({ addr, timeout, ...rest }, index) => {

@@ -144,9 +144,9 @@ async function readContext(options: TlsFilesOptions): Promise<SecureContextOptio
     ...(ciphers === undefined ? { honorCipherOrder: false } : { ciphers }),
     ...(ca.length === 0 ? {} : { ca }),
   }
-  for (const [index, authority] of ca.entries()) {
-    if (certificatesIn(authority).length === 0)
-      throw new Error(`${options.clientAuthorities[index]} holds no certificate`)
+  for (const [index, text] of ca.entries()) {
+    const path = options.clientAuthorities[index]
+    if (certificatesIn(text).length === 0) throw new Error(`${path} holds no certificate`)
   }
   if (own !== undefined) createPrivateKey(own.key) // and Node over an empty one
   createSecureContext(context) // throws on what is torn, and on a key of another certificate
