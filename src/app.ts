@@ -198,7 +198,7 @@ async function tellingRegistry(
 }
 
 function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
-  const { host, port, socket, limits, trustedProxies } = http
+  const { host, port, socket, limits, trustedProxies, sendfile } = http
   const { connections, requests, rate } = limits
   // An empty address is a unix socket's there, and that of a client who has gone elsewhere.
   const trusted = trustedProxies.filter((place) => place !== 'unix' || socket !== undefined)
@@ -215,6 +215,7 @@ function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
         ? undefined
         : { limits: new ClientLimits({ requests, rate }), refuse: tooManyRequests(http) },
     trustedProxies: trusted.length === 0 ? undefined : new TrustedProxies(trusted),
+    sendfile,
   }
 }
 

@@ -74,7 +74,8 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['api', 'auth', 'cache', 'http', 'proxy', 'storage'],
   bcrypt: ['auth'],
   jose: ['auth'],
-  'p-limit': ['drivers', 'storage', 'proxy', 'upstream'],
+  koffi: ['http'],
+  'p-limit': ['drivers', 'http', 'storage', 'proxy', 'upstream'],
 }
 
 function roomOf(file: string): string {

@@ -5,7 +5,33 @@
  * copies it, so that a source may reuse its buffers. Who receives a stream owns it: iterate to its end, break out of the
  * loop, or dispose it; each of the three releases what it holds. Node's `Readable` is one.
  */
-export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {}
+export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
+  /**
+   * Instead of iterating: hands all of its bytes to `target`, and lets the system take them out of the file that they lie in.
+   * Not there where they are in none, or somebody is to look at them. @throws as iterating does, and what the target throws
+   */
+  readonly transferTo?: ((target: ByteTarget) => Promise<void>) | undefined
+}
+
+/** Where bytes go to, which the system can hand on without anybody reading them. */
+export interface ByteTarget {
+  /**
+   * Hands on bytes of an open file. Resolves with how many: fewer than `length` where no more are taken for now, where the
+   * file ends and where it cannot be done; whoever reads and writes them instead waits, or sees why.
+   */
+  sendFile(fd: number, position: number, length: number): Promise<number>
+  /** Resolves when the bytes have been taken. */
+  write(bytes: Uint8Array): Promise<void>
+}
+
+/** What a stream around another one transfers with, where that can. */
+export function transferAround(
+  stream: ByteStream,
+  around: (transfer: () => Promise<void>) => Promise<void>,
+): ByteStream['transferTo'] {
+  if (stream.transferTo === undefined) return undefined
+  return async (target) => await around(async () => await stream.transferTo?.(target))
+}
 
 /** Bytes that stay as they are until it is disposed, once. */
 export interface LentBytes extends Disposable {
@@ -29,12 +55,17 @@ export class WholeStream implements ByteStream {
 
 /** The same bytes; `onEnd` is called when they have all been taken, and not where reading ends before. */
 export class ToldStream implements ByteStream {
+  readonly transferTo: ByteStream['transferTo']
   readonly #body: ByteStream
   readonly #onEnd: () => void
 
   constructor(body: ByteStream, onEnd: () => void) {
     this.#body = body
     this.#onEnd = onEnd
+    this.transferTo = transferAround(body, async (transfer) => {
+      await transfer()
+      onEnd()
+    })
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {

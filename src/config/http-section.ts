@@ -34,6 +34,8 @@ export interface HttpConfig {
   readonly limits: HttpLimits
   /** Proxies in front whose word on the client counts; `unix`: whoever reaches us by a unix socket. */
   readonly trustedProxies: readonly (Network | 'unix')[]
+  /** Whether the system is asked to send files by itself. */
+  readonly sendfile: boolean
 }
 
 export interface HttpInput {
@@ -49,6 +51,7 @@ export interface HttpInput {
   readonly tls?: HttpTlsInput | undefined
   readonly limits?: HttpLimitsInput | undefined
   readonly trustedproxies?: HttpConfig['trustedProxies'][number][] | undefined
+  readonly sendfile?: boolean | undefined
 }
 
 const prefix = leaf('a path that begins and ends with /', (value) =>
@@ -75,6 +78,7 @@ export const httpSchema: Schema<HttpInput> = section({
   tls: httpTlsSchema,
   limits: httpLimitsSchema,
   trustedproxies: list(proxyPlace),
+  sendfile: flag,
   debug: debugSchema,
   // HTTP/1.1 is all we speak, so there is nothing to switch off.
   http2: section({ disabled: flag }),
@@ -103,6 +107,7 @@ export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConf
     tls: resolveHttpTls(input.tls ?? {}, context),
     limits: resolveHttpLimits(input.limits ?? {}),
     trustedProxies: input.trustedproxies ?? [],
+    sendfile: input.sendfile ?? true,
   }
 }
 

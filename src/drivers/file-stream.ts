@@ -1,7 +1,11 @@
 // A file's bytes as a stream, through buffers that are used again: while the consumer drains one chunk, the next is read.
+import type { ByteTarget } from '../bytes/stream.ts'
 import type { OpenFile } from './driver.ts'
 import { closeFile, readAt } from './file-io.ts'
 import type { Lease, SharedBlocks, SharedReader } from './shared-blocks.ts'
+
+/** Bytes that the system is to send in one go: a thread is not kept from the others for long. */
+const sentAtOnce: number = 2 * 1024 * 1024
 
 export interface FileStreamOptions {
   readonly fd: number
@@ -33,6 +37,31 @@ export class FileStream implements OpenFile {
     this.version = options.version
     this.#shared = options.blocks.join(options.identity, options, async (into, at) => await this.#fill(into, at))
     this.#chunks = this.#read()
+  }
+
+  /** Where the system takes no more, a few bytes are read and written, which waits until it does. */
+  async transferTo(target: ByteTarget): Promise<void> {
+    const { fd, start, end, short } = this.#options
+    try {
+      for (let at = start; at < end;) {
+        const wanted = Math.min(end - at, sentAtOnce)
+        const taken = await target.sendFile(fd, at, wanted)
+        at += taken
+        if (taken === wanted) continue
+        const lease = this.#shared.read(at, end)
+        try {
+          const chunk = await lease.bytes
+          if (chunk.byteLength === 0) throw short()
+          await target.write(chunk)
+          at += chunk.byteLength
+        } finally {
+          lease.end()
+        }
+      }
+    } finally {
+      this.#shared.leave()
+      await this.#close()
+    }
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, void> {

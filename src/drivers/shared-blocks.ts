@@ -79,6 +79,7 @@ export class SharedBlocks {
     let hasLeft = false
     return {
       take: (at, end) => this.#take(file, { version, size, read, at, end }),
+      read: (at, end) => this.#read(read, at, end),
       leave: () => {
         if (hasLeft) return
         hasLeft = true
@@ -102,6 +103,10 @@ export class SharedBlocks {
       const block = holds && known.length >= length ? known : this.#begin(file, index, { version, size, length, read })
       if (block !== undefined) return this.#lend(file, index, block, { from: at - start, to: end - start })
     }
+    return this.#read(read, at, end)
+  }
+
+  #read(read: ReadFrom, at: number, end: number): Lease {
     const buffer = this.#pool.take(end - at)
     const bytes = read(buffer.subarray(0, Math.min(buffer.byteLength, end - at)), at)
     return {
@@ -174,6 +179,8 @@ export class SharedBlocks {
 export interface SharedReader {
   /** Bytes from `at` on, of those before `end`. */
   take(at: number, end: number): Lease
+  /** As `take`: a few bytes that are shared with nobody. */
+  read(at: number, end: number): Lease
   /** When it holds no lease and no read of its own is under way. Idempotent. */
   leave(): void
 }

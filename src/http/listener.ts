@@ -12,7 +12,9 @@ import { IncomingRequest, type Place } from './incoming-request.ts'
 import type { TrustedProxies } from './forwarded.ts'
 import { hasOneHost } from './host-header.ts'
 import { Repeats, type Exchange } from './repeats.ts'
-import { bytesAtOnce, EncryptedAnswers, sendAtOnce, sendReply, type Sent } from './send.ts'
+import type { Sent } from './response-target.ts'
+import { bytesAtOnce, EncryptedAnswers, sendAtOnce, sendReply, type SendOptions } from './send.ts'
+import { loadSendfile, type Sendfile } from './sendfile.ts'
 import type { TlsFiles } from './tls-files.ts'
 import { removeDeadSocket } from './unix-socket.ts'
 
@@ -40,6 +42,8 @@ export interface ListenerOptions {
   /** Plain HTTP without. It stays the caller's to dispose. */
   readonly tls?: TlsFiles | undefined
   readonly observer?: ExchangeObserver | undefined
+  /** `false`: the system is not asked to send files; they are read and written. */
+  readonly sendfile?: boolean | undefined
 }
 
 /** Is told of every request; must neither fail nor take long. */
@@ -144,7 +148,7 @@ class RunningListener implements Listener {
   readonly #handler: Handler
   readonly #logger: Logger
   readonly #observer: ExchangeObserver | undefined
-  readonly #encrypted = new EncryptedAnswers()
+  readonly #sending: SendOptions
   readonly #repeats: Repeats | undefined
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
@@ -161,6 +165,8 @@ class RunningListener implements Listener {
     this.port = place === null || typeof place === 'string' ? 0 : place.port
     this.url = urlOf(scheme, place)
     this.#observer = options.observer
+    const sendfile = options.sendfile === false ? undefined : lazySendfile(options.logger)
+    this.#sending = { encrypted: new EncryptedAnswers(), sendfile }
     this.#repeats = canRepeat(options)
       ? new Repeats({
           logger: options.logger,
@@ -241,7 +247,7 @@ class RunningListener implements Listener {
       status = reply.status
       const isRead = reply.status < 400 || (await discardBody(incoming))
       if (this.#draining || !isRead) response.setHeader('connection', 'close')
-      await sendReply(response, reply, sent, this.#encrypted)
+      await sendReply(response, reply, sent, this.#sending)
     } catch (error) {
       failure = error
       if (error instanceof ClientGoneError && !response.headersSent) status = 499
@@ -292,6 +298,20 @@ class RunningListener implements Listener {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0)
   }
+}
+
+/** It is loaded when it is first asked for: who sends nothing large does without its memory. */
+function lazySendfile(logger: Logger): () => Promise<Sendfile | undefined> {
+  let loaded: Promise<Sendfile | undefined> | undefined
+  const load = async (): Promise<Sendfile | undefined> => {
+    try {
+      return await loadSendfile()
+    } catch (error) {
+      logger.info({ error }, 'files are sent without sendfile')
+      return undefined
+    }
+  }
+  return async () => await (loaded ??= load())
 }
 
 /** What is still read of a refused request's body: a client that is cut while it sends never sees why. */

@@ -2,12 +2,14 @@
 import type { ServerResponse } from 'node:http'
 import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
+import { ResponseTarget, type Sent } from './response-target.ts'
+import type { Sendfile } from './sendfile.ts'
 
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
 
 /** What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at most, and least. */
-const encrypted = { all: 16 * 1024 * 1024, most: 256 * 1024, least: 16 * 1024 }
+const inMemory = { all: 16 * 1024 * 1024, most: 256 * 1024, least: 16 * 1024 }
 
 /** The answers of one listener that are on their way encrypted. */
 export class EncryptedAnswers {
@@ -23,15 +25,9 @@ export class EncryptedAnswers {
 
   /** Bytes that one of them may hand to its connection in one go. */
   get share(): number {
-    const { all, most, least } = encrypted
+    const { all, most, least } = inMemory
     return Math.max(least, Math.min(most, Math.floor(all / this.#running)))
   }
-}
-
-/** How far a reply has come; true also where it comes no further. */
-export interface Sent {
-  /** Of the body. */
-  bytes: number
 }
 
 const nothing = new Uint8Array(0)
@@ -51,6 +47,15 @@ export function sendAtOnce(response: ServerResponse, { status, headers }: Reply,
   if (response.req.method !== 'HEAD') sent.bytes = body.byteLength
 }
 
+/** Bytes of a body from which on the system is asked to send them by itself: for fewer, asking costs what it saves. */
+const sentBySystem: number = 256 * 1024
+
+export interface SendOptions {
+  readonly encrypted: EncryptedAnswers
+  /** Asked for what the system can send files with; where there is nothing they are read and written. */
+  readonly sendfile?: (() => Promise<Sendfile | undefined>) | undefined
+}
+
 /**
  * Resolves when the client's side has taken all of the body, which is counted in `sent`.
  * @throws ClientGoneError where the client left; otherwise what the body's stream failed with. The socket is destroyed.
@@ -59,7 +64,7 @@ export async function sendReply(
   response: ServerResponse,
   reply: Reply,
   sent: Sent,
-  answers: EncryptedAnswers,
+  { encrypted, sendfile }: SendOptions,
 ): Promise<void> {
   const whole = bytesAtOnce(reply)
   if (whole !== undefined) {
@@ -68,7 +73,7 @@ export async function sendReply(
   }
   const { status, headers } = reply
   const body = reply.body instanceof WholeStream ? reply.body.bytes : (reply.body ?? nothing)
-  await using stream = body instanceof Uint8Array ? new WholeStream(body) : body
+  await using stream: ByteStream = body instanceof Uint8Array ? new WholeStream(body) : body
   if (response.destroyed) throw new ClientGoneError()
   response.writeHead(status, body instanceof Uint8Array ? { 'content-length': body.byteLength, ...headers } : headers)
   if (response.req.method === 'HEAD') {
@@ -77,8 +82,11 @@ export async function sendReply(
   }
   response.flushHeaders() // the client sees them before the first byte is here
   try {
-    await pump(stream, response, sent, answers)
     const promised = headers['content-length']
+    const canTransfer = stream.transferTo !== undefined && Number(promised) >= sentBySystem
+    using target = new ResponseTarget(response, sent, canTransfer ? await sendfile?.() : undefined)
+    if (target.isDirect && stream.transferTo !== undefined) await stream.transferTo(target)
+    else await pump(stream, target, encrypted)
     if (promised !== undefined && Number(promised) !== sent.bytes) {
       throw new Error(`the body ended after ${sent.bytes} of ${String(promised)} bytes`)
     }
@@ -90,32 +98,18 @@ export async function sendReply(
 }
 
 /** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
-async function pump(
-  stream: ByteStream,
-  response: ServerResponse,
-  sent: Sent,
-  answers: EncryptedAnswers,
-): Promise<void> {
-  const isEncrypted = response.socket !== null && 'encrypted' in response.socket
-  if (isEncrypted) answers.begin()
-  let fail: ((reason: Error) => void) | undefined
-  const onClose = (): void => fail?.(new ClientGoneError())
-  response.once('close', onClose)
+async function pump(stream: ByteStream, target: ResponseTarget, encrypted: EncryptedAnswers): Promise<void> {
+  const { isEncrypted } = target
+  if (isEncrypted) encrypted.begin()
   try {
     for await (const chunk of stream) {
       for (let at = 0; at < chunk.byteLength;) {
-        if (response.destroyed) throw new ClientGoneError()
-        const piece = isEncrypted ? chunk.subarray(at, at + answers.share) : chunk
-        await new Promise<void>((resolve, reject) => {
-          fail = reject
-          response.write(piece, (error) => (error ? reject(new ClientGoneError()) : resolve()))
-        })
+        const piece = isEncrypted ? chunk.subarray(at, at + encrypted.share) : chunk
+        await target.write(piece)
         at += piece.byteLength
-        sent.bytes += piece.byteLength
       }
     }
   } finally {
-    if (isEncrypted) answers.end()
-    response.off('close', onClose)
+    if (isEncrypted) encrypted.end()
   }
 }

@@ -1,14 +1,19 @@
 // A stream that holds on to something for as long as it is read.
-import type { ByteStream } from '../bytes/stream.ts'
+import { transferAround, type ByteStream } from '../bytes/stream.ts'
 
 /** Owns both: each of the three ways in which a stream is released lets go of `hold`. */
 export class HeldStream implements ByteStream {
+  readonly transferTo: ByteStream['transferTo']
   readonly #stream: ByteStream
   readonly #hold: Disposable
 
   constructor(stream: ByteStream, hold: Disposable) {
     this.#stream = stream
     this.#hold = hold
+    this.transferTo = transferAround(stream, async (transfer) => {
+      using _ = hold
+      await transfer()
+    })
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, void> {

@@ -1,4 +1,5 @@
 // Files that the medium does not give out: EIO of a dying disk, ESTALE of a file server, EACCES of a wrong owner.
+import { transferAround, type ByteStream } from '../bytes/stream.ts'
 import { DriverError, type OpenFile } from '../drivers/driver.ts'
 import { RegistryError } from '../oci/error.ts'
 import { UnreadableError } from '../registry/unreadable-error.ts'
@@ -20,6 +21,7 @@ export function unreadable(what: string, error: unknown): unknown {
 export class WatchedFile implements OpenFile {
   readonly size: number
   readonly version: string
+  readonly transferTo: ByteStream['transferTo']
   readonly #file: OpenFile
   readonly #onFailure: (error: unknown) => void
 
@@ -28,6 +30,14 @@ export class WatchedFile implements OpenFile {
     this.version = file.version
     this.#file = file
     this.#onFailure = onFailure
+    this.transferTo = transferAround(file, async (transfer) => {
+      try {
+        await transfer()
+      } catch (error) {
+        if (error instanceof DriverError) onFailure(error) // what the target fails with says nothing of the file
+        throw error
+      }
+    })
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, void> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { collect, ToldStream, TooLargeError } from '../../src/bytes/stream.ts'
+import { collect, ToldStream, TooLargeError, type ByteStream, type ByteTarget } from '../../src/bytes/stream.ts'
 import { streamOf } from '../support/stream-of.ts'
 
 test('collect copies chunks, which their source may reuse', async () => {
@@ -43,4 +43,30 @@ test('the end of a stream is told when all of it was taken, not where reading st
   for await (const _ of told()) break
   await told()[Symbol.asyncDispose]()
   assert.deepEqual({ ends, disposed }, { ends: 1, disposed: 1 })
+})
+
+test('a stream around another transfers where that one can, and tells the end then, too', async () => {
+  let ends = 0
+  const body = (transferTo?: ByteStream['transferTo']): ByteStream => ({
+    [Symbol.asyncIterator]: () => streamOf()[Symbol.asyncIterator](),
+    [Symbol.asyncDispose]: async () => {},
+    transferTo,
+  })
+  assert.equal(new ToldStream(body(), () => ends++).transferTo, undefined)
+  const target: ByteTarget = { sendFile: async () => 0, write: async () => {} }
+  const taken: ByteTarget[] = []
+  await new ToldStream(
+    body(async (given) => void taken.push(given)),
+    () => ends++,
+  ).transferTo?.(target)
+  assert.deepEqual(taken, [target])
+  assert.equal(ends, 1)
+  const broken = new ToldStream(
+    body(async () => {
+      throw new Error('broken')
+    }),
+    () => ends++,
+  )
+  await assert.rejects(async () => await broken.transferTo?.(target), /broken/)
+  assert.equal(ends, 1)
 })

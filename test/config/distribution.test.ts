@@ -43,6 +43,7 @@ test('the file of the registry:2 image is read', () => {
       tls: undefined,
       limits: { connections: 0, requests: 0, rate: 0, headerTime: 60_000, idle: 120_000, keepAlive: 75_000 },
       trustedProxies: [],
+      sendfile: true,
     },
     storage: {
       driver: 'filesystem',

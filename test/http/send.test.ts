@@ -35,7 +35,9 @@ async function largestWrite(kind: object, answers = new EncryptedAnswers()): Pro
   response.assignSocket(socket)
   const sent = { bytes: 0 }
   const stream = streamOf(Buffer.alloc(chunk), Buffer.alloc(chunk), Buffer.alloc(17))
-  await sendReply(response, { status: 200, headers: { 'content-length': body }, body: stream }, sent, answers)
+  await sendReply(response, { status: 200, headers: { 'content-length': body }, body: stream }, sent, {
+    encrypted: answers,
+  })
   assert.equal(sent.bytes, body)
   return largest
 }

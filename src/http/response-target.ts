@@ -1,0 +1,63 @@
+// Where the bytes of an answer's body go: written to its response, or sent by the system past it.
+import type { ServerResponse } from 'node:http'
+import type { ByteTarget } from '../bytes/stream.ts'
+import { ClientGoneError } from './exchange.ts'
+import type { Connection, Sendfile } from './sendfile.ts'
+
+/** How far a reply has come; true also where it comes no further. */
+export interface Sent {
+  /** Of the body. */
+  bytes: number
+}
+
+/** Of a response whose head has been written, with a Content-Length. What has been taken is counted in `sent`. */
+export class ResponseTarget implements ByteTarget, Disposable {
+  readonly isEncrypted: boolean
+  readonly #response: ServerResponse
+  readonly #sent: Sent
+  readonly #connection: Connection | undefined
+  #fail: ((reason: Error) => void) | undefined
+
+  constructor(response: ServerResponse, sent: Sent, sendfile?: Sendfile) {
+    const { socket } = response
+    this.isEncrypted = socket !== null && 'encrypted' in socket
+    this.#response = response
+    this.#sent = sent
+    this.#connection = socket === null || this.isEncrypted ? undefined : sendfile?.connect(socket)
+    response.once('close', this.#onClose)
+  }
+
+  /** Whether the system can be asked to send files. */
+  get isDirect(): boolean {
+    return this.#connection !== undefined
+  }
+
+  /** @throws ClientGoneError */
+  async sendFile(fd: number, position: number, length: number): Promise<number> {
+    if (this.#response.destroyed) throw new ClientGoneError()
+    const { socket } = this.#response
+    // What was written before has to leave before.
+    if (this.#connection === undefined || socket === null || socket.writableLength > 0) return 0
+    const taken = await this.#connection.send(fd, position, length)
+    this.#sent.bytes += taken
+    if (taken > 0 && socket.timeout !== undefined) socket.setTimeout(socket.timeout) // it is not idle
+    return taken
+  }
+
+  /** @throws ClientGoneError */
+  async write(bytes: Uint8Array): Promise<void> {
+    if (this.#response.destroyed) throw new ClientGoneError()
+    await new Promise<void>((resolve, reject) => {
+      this.#fail = reject
+      this.#response.write(bytes, (error) => (error ? reject(new ClientGoneError()) : resolve()))
+    })
+    this.#sent.bytes += bytes.byteLength
+  }
+
+  [Symbol.dispose](): void {
+    this.#response.off('close', this.#onClose)
+    this.#connection?.[Symbol.dispose]()
+  }
+
+  readonly #onClose = (): void => this.#fail?.(new ClientGoneError())
+}

@@ -1,0 +1,95 @@
+// sendfile(2) of Linux, which Node has no call for: the system sends a file's bytes without copying them to us and back.
+import { close } from 'node:fs'
+import type { Socket } from 'node:net'
+import pLimit, { type LimitFunction } from 'p-limit'
+
+/** Of fcntl(2). */
+const duplicateAndCloseOnExec = 1030
+
+/** Calls at once. Node's pool has four threads, which others wait for too. */
+const atOnce: number = 8
+
+/** A connection past which nothing else is written while it is in use. */
+export interface Connection extends Disposable {
+  /**
+   * Sends bytes of an open file. Resolves with how many: 0 also where it failed, be it that nothing more can be taken
+   * now, or that the file cannot be sent so.
+   */
+  send(fd: number, position: number, length: number): Promise<number>
+}
+
+export interface Sendfile {
+  /** `undefined` where the socket has no descriptor, or there is none left for us. Not for one that encrypts. */
+  connect(socket: Socket): Connection | undefined
+}
+
+/** Of the C library. */
+interface Calls {
+  /** A descriptor of its own for what `fd` refers to; -1 where there is none. */
+  readonly duplicate: (fd: number) => number
+  readonly send: (to: number, from: number, position: number, length: number) => Promise<number>
+}
+
+/** @throws where the system has no such call, or there is no way to it on this processor */
+export async function loadSendfile(): Promise<Sendfile> {
+  const calls = await loadCalls()
+  const limit = pLimit(atOnce)
+  return {
+    connect: (socket) => {
+      const fd = descriptorOf(socket)
+      const own = fd === undefined ? -1 : calls.duplicate(fd)
+      return own === -1 ? undefined : new SocketConnection(own, calls, limit)
+    },
+  }
+}
+
+async function loadCalls(): Promise<Calls> {
+  if (process.platform !== 'linux') throw new Error('sendfile is asked of Linux only')
+  const { default: koffi } = await import('koffi')
+  const library = koffi.load(null)
+  const fcntl = library.func('int fcntl(int fd, int command, ...)')
+  const sendfile = library.func('int64_t sendfile64(int to, int from, _In_ int64_t *position, size_t length)')
+  return {
+    duplicate: (fd) => Number(fcntl(fd, duplicateAndCloseOnExec, 'int', 0)),
+    send: async (to, from, position, length) => {
+      const { promise, resolve, reject } = Promise.withResolvers<number>()
+      // In an array, which is copied for the call: memory of ours could be collected while it runs, and would be written to.
+      sendfile.async(to, from, [position], length, (error: unknown, count: number) => {
+        if (error === null) resolve(count)
+        else reject(error)
+      })
+      return await promise
+    },
+  }
+}
+
+/**
+ * Has a descriptor of its own: that of the socket may be closed, and then be another connection's, while a call in one of
+ * Node's threads is still to use it.
+ */
+class SocketConnection implements Connection {
+  readonly #fd: number
+  readonly #calls: Calls
+  readonly #limit: LimitFunction
+
+  constructor(fd: number, calls: Calls, limit: LimitFunction) {
+    this.#fd = fd
+    this.#calls = calls
+    this.#limit = limit
+  }
+
+  async send(fd: number, position: number, length: number): Promise<number> {
+    return Math.max(0, await this.#limit(async () => await this.#calls.send(this.#fd, fd, position, length)))
+  }
+
+  [Symbol.dispose](): void {
+    close(this.#fd, () => {}) // what was sent is sent
+  }
+}
+
+/** Node tells it of no socket in its documentation; it is there since the first version. */
+function descriptorOf(socket: Socket): number | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  return typeof fd === 'number' && fd >= 0 ? fd : undefined
+}
