@@ -4,8 +4,11 @@ import type { OpenFile } from './driver.ts'
 import { closeFile, readAt } from './file-io.ts'
 import type { Lease, SharedBlocks, SharedReader } from './shared-blocks.ts'
 
-/** Bytes that the system is to send in one go: a thread is not kept from the others for long. */
-const sentAtOnce: number = 2 * 1024 * 1024
+/** Bytes that the system is to send in one go. It does so as long as the client takes them: some milliseconds. */
+const sentAtOnce: number = 8 * 1024 * 1024
+
+/** Bytes that are written where the system takes no more for now: each stream has room for so many. */
+const fewBytes: number = 4 * 1024
 
 export interface FileStreamOptions {
   readonly fd: number
@@ -41,21 +44,21 @@ export class FileStream implements OpenFile {
 
   /** Where the system takes no more, a few bytes are read and written, which waits until it does. */
   async transferTo(target: ByteTarget): Promise<void> {
-    const { fd, start, end, short } = this.#options
+    const { fd, start, end } = this.#options
+    let few: Buffer | undefined
     try {
       for (let at = start; at < end;) {
         const wanted = Math.min(end - at, sentAtOnce)
         const taken = await target.sendFile(fd, at, wanted)
         at += taken
         if (taken === wanted) continue
-        const lease = this.#shared.read(at, end)
-        try {
-          const chunk = await lease.bytes
-          if (chunk.byteLength === 0) throw short()
-          await target.write(chunk)
-          at += chunk.byteLength
-        } finally {
-          lease.end()
+        if (taken === 0) at += await this.#writeSome(target, at)
+        else {
+          few ??= Buffer.allocUnsafeSlow(fewBytes)
+          const count = await this.#fill(few.subarray(0, Math.min(fewBytes, end - at)), at)
+          if (count === 0) throw this.#options.short()
+          await target.write(few.subarray(0, count))
+          at += count
         }
       }
     } finally {
@@ -105,6 +108,18 @@ export class FileStream implements OpenFile {
       lease?.end()
       this.#shared.leave()
       await this.#close()
+    }
+  }
+
+  async #writeSome(target: ByteTarget, at: number): Promise<number> {
+    const lease = this.#shared.read(at, this.#options.end)
+    try {
+      const chunk = await lease.bytes
+      if (chunk.byteLength === 0) throw this.#options.short()
+      await target.write(chunk)
+      return chunk.byteLength
+    } finally {
+      lease.end()
     }
   }
 

@@ -47,9 +47,12 @@ export class ResponseTarget implements ByteTarget, Disposable {
   /** @throws ClientGoneError */
   async write(bytes: Uint8Array): Promise<void> {
     if (this.#response.destroyed) throw new ClientGoneError()
+    // Past the response, too, what is written leaves as it is: its length was promised.
+    const { socket } = this.#response
+    const to = this.#connection === undefined || socket === null ? this.#response : socket
     await new Promise<void>((resolve, reject) => {
       this.#fail = reject
-      this.#response.write(bytes, (error) => (error ? reject(new ClientGoneError()) : resolve()))
+      to.write(bytes, (error) => (error ? reject(new ClientGoneError()) : resolve()))
     })
     this.#sent.bytes += bytes.byteLength
   }

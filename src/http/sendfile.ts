@@ -6,8 +6,8 @@ import pLimit, { type LimitFunction } from 'p-limit'
 /** Of fcntl(2). */
 const duplicateAndCloseOnExec = 1030
 
-/** Calls at once. Node's pool has four threads, which others wait for too. */
-const atOnce: number = 8
+/** Calls at once. Node's pool has four threads: one is left to those who open files. */
+const atOnce: number = 3
 
 /** A connection past which nothing else is written while it is in use. */
 export interface Connection extends Disposable {
