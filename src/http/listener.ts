@@ -14,7 +14,7 @@ import { hasOneHost } from './host-header.ts'
 import { Repeats, type Exchange } from './repeats.ts'
 import type { Sent } from './response-target.ts'
 import { bytesAtOnce, EncryptedAnswers, sendAtOnce, sendReply, type SendOptions } from './send.ts'
-import { loadSendfile, type Sendfile } from './sendfile.ts'
+import { LateSendfile } from './sendfile.ts'
 import type { TlsFiles } from './tls-files.ts'
 import { removeDeadSocket } from './unix-socket.ts'
 
@@ -165,7 +165,7 @@ class RunningListener implements Listener {
     this.port = place === null || typeof place === 'string' ? 0 : place.port
     this.url = urlOf(scheme, place)
     this.#observer = options.observer
-    const sendfile = options.sendfile === false ? undefined : lazySendfile(options.logger)
+    const sendfile = options.sendfile === false ? undefined : new LateSendfile(options.logger)
     this.#sending = { encrypted: new EncryptedAnswers(), sendfile }
     this.#repeats = canRepeat(options)
       ? new Repeats({
@@ -298,20 +298,6 @@ class RunningListener implements Listener {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0)
   }
-}
-
-/** It is loaded when it is first asked for: who sends nothing large does without its memory. */
-function lazySendfile(logger: Logger): () => Promise<Sendfile | undefined> {
-  let loaded: Promise<Sendfile | undefined> | undefined
-  const load = async (): Promise<Sendfile | undefined> => {
-    try {
-      return await loadSendfile()
-    } catch (error) {
-      logger.info({ error }, 'files are sent without sendfile')
-      return undefined
-    }
-  }
-  return async () => await (loaded ??= load())
 }
 
 /** What is still read of a refused request's body: a client that is cut while it sends never sees why. */

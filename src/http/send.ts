@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
 import { ResponseTarget, type Sent } from './response-target.ts'
-import type { Sendfile } from './sendfile.ts'
+import type { LateSendfile } from './sendfile.ts'
 
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
@@ -52,8 +52,8 @@ const sentBySystem: number = 256 * 1024
 
 export interface SendOptions {
   readonly encrypted: EncryptedAnswers
-  /** Asked for what the system can send files with; where there is nothing they are read and written. */
-  readonly sendfile?: (() => Promise<Sendfile | undefined>) | undefined
+  /** What the system can send files with; where there is nothing they are read and written. */
+  readonly sendfile?: LateSendfile | undefined
 }
 
 /**
@@ -83,14 +83,16 @@ export async function sendReply(
   response.flushHeaders() // the client sees them before the first byte is here
   try {
     const promised = headers['content-length']
-    const canTransfer = stream.transferTo !== undefined && Number(promised) >= sentBySystem
-    using target = new ResponseTarget(response, sent, canTransfer ? await sendfile?.() : undefined)
+    const isLarge = Number(promised) >= sentBySystem
+    const canTransfer = isLarge && stream.transferTo !== undefined
+    using target = new ResponseTarget(response, sent, canTransfer ? sendfile?.loaded : undefined)
     if (target.isDirect && stream.transferTo !== undefined) await stream.transferTo(target)
     else await pump(stream, target, encrypted)
     if (promised !== undefined && Number(promised) !== sent.bytes) {
       throw new Error(`the body ended after ${sent.bytes} of ${String(promised)} bytes`)
     }
     response.end()
+    if (isLarge && !target.isEncrypted) sendfile?.load() // now nobody waits for a first byte
   } catch (error) {
     response.destroy()
     throw error

@@ -1,7 +1,8 @@
 // sendfile(2) of Linux, which Node has no call for: the system sends a file's bytes without copying them to us and back.
-import { close } from 'node:fs'
+import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import pLimit, { type LimitFunction } from 'p-limit'
+import type { Logger } from '../telemetry/logger.ts'
 
 /** Of fcntl(2). */
 const duplicateAndCloseOnExec = 1030
@@ -28,6 +29,36 @@ interface Calls {
   /** A descriptor of its own for what `fd` refers to; -1 where there is none. */
   readonly duplicate: (fd: number) => number
   readonly send: (to: number, from: number, position: number, length: number) => Promise<number>
+}
+
+/** Loaded when the first large answer has left: who sends none does without its memory, and nobody waits for it. */
+export class LateSendfile {
+  readonly #logger: Logger
+  #isAsked = false
+  #loaded: Sendfile | undefined
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+  }
+
+  /** `undefined`: not loaded yet, or it cannot be. */
+  get loaded(): Sendfile | undefined {
+    return this.#loaded
+  }
+
+  load(): void {
+    if (this.#isAsked) return
+    this.#isAsked = true
+    void this.#load()
+  }
+
+  async #load(): Promise<void> {
+    try {
+      this.#loaded = await loadSendfile()
+    } catch (error) {
+      this.#logger.info({ error }, 'files are sent without sendfile')
+    }
+  }
 }
 
 /** @throws where the system has no such call, or there is no way to it on this processor */
@@ -83,7 +114,7 @@ class SocketConnection implements Connection {
   }
 
   [Symbol.dispose](): void {
-    close(this.#fd, () => {}) // what was sent is sent
+    closeSync(this.#fd) // no wait: the socket, or who closed it, has seen to what was sent
   }
 }
 

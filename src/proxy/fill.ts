@@ -4,8 +4,7 @@
 import { deferred } from '../async/deferred.ts'
 import { News } from '../async/news.ts'
 import { waitFor } from '../async/wait.ts'
-import { resolveRange, type ByteRange } from '../bytes/range.ts'
-import { collect, type ByteStream } from '../bytes/stream.ts'
+import { resolveRange } from '../bytes/range.ts'
 import { blobDescriptor, type Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../registry/registry.ts'
@@ -14,6 +13,7 @@ import type { BlobStore } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { FillReader, type Progress, type Reader } from './fill-reader.ts'
 import { openBehind } from './opening.ts'
 import { RecentBytes } from './recent-bytes.ts'
 import { Spool } from './spool.ts'
@@ -25,6 +25,9 @@ const smallBlob: number = 64 * 1024
 
 /** Bytes at the head of a fill that are kept in memory, so that readers who keep up need no file. */
 const recentBytes: number = 2 * 1024 * 1024
+
+/** Bytes in the file that its readers hear of at once; of fewer they hear in so many milliseconds. */
+const worthSending = { bytes: 1024 * 1024, patience: 5 }
 
 /** Bytes that a fill is ahead of its slowest reader at most, where there is no file for that reader. */
 const throughBytes: number = 4 * 1024 * 1024
@@ -55,13 +58,6 @@ export interface FillOptions {
 /** The bytes that came are not the blob's. */
 export class WrongBytesError extends UpstreamError {}
 
-interface Reader {
-  /** The byte that it wants next; all before it may be forgotten as far as it is concerned. */
-  at: number
-  /** It took nothing for so long that the others no longer wait for it. */
-  isCut: boolean
-}
-
 export class Fill {
   readonly digest: Digest
   readonly #options: FillOptions
@@ -70,18 +66,25 @@ export class Fill {
   readonly #started = deferred()
   readonly #verified = deferred()
   readonly #stored = deferred()
-  #spool: Spool | undefined
-  #recent = new RecentBytes(recentBytes)
-  /** Told when bytes have come, a reader has got on or left, somebody's signal has fired, or the fill has ended. */
-  readonly #news = new News()
+  readonly #progress: Progress
   #size: number | undefined
-  #received = 0
-  #isVerified = false
-  #failure: { readonly error: unknown } | undefined
+  /** Bytes in the file that readers have heard of. */
+  #told = 0
+  #telling: NodeJS.Timeout | undefined
 
   constructor(options: FillOptions) {
     this.#options = options
     this.digest = options.digest
+    this.#progress = {
+      recent: new RecentBytes(recentBytes),
+      received: 0,
+      spool: undefined,
+      isVerified: false,
+      failure: undefined,
+      stored: this.#stored.promise,
+      news: new News(),
+      written: new News(),
+    }
   }
 
   /**
@@ -90,7 +93,7 @@ export class Fill {
    */
   async run(): Promise<Descriptor | undefined> {
     const { digest, content, signal, trouble } = this.#options
-    const onAbort = (): void => this.#news.tell()
+    const onAbort = (): void => this.#tell()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       await using spool = await Spool.open({
@@ -99,10 +102,11 @@ export class Fill {
         signal,
         onFailure: (error) => {
           trouble.failed(error, { digest })
-          this.#news.tell() // readers may have to do without the file from now on
+          this.#tell() // readers may have to do without the file from now on
         },
+        onWritten: () => this.#wrote(),
       })
-      this.#spool = spool
+      this.#progress.spool = spool
       await using transfer = await this.#begin(spool)
       try {
         return await this.#copy(transfer, spool)
@@ -116,6 +120,7 @@ export class Fill {
       this.#fail(error)
       throw error
     } finally {
+      clearTimeout(this.#telling)
       signal.removeEventListener('abort', onAbort)
     }
   }
@@ -146,11 +151,20 @@ export class Fill {
     try {
       await waitFor(this.#started.promise, signal)
       if (this.#size === undefined || this.#size <= smallBlob) await waitFor(this.#verified.promise, signal)
-      const size = this.#size ?? this.#received
+      const size = this.#size ?? this.#progress.received
       const range = options?.range === undefined ? { start: 0, end: size } : resolveRange(options.range, size)
       reader.at = range.start
       const descriptor = blobDescriptor(this.digest, size)
-      return { descriptor, range, body: this.#bodyFor(reader, range, signal) }
+      const body = new FillReader({
+        digest: this.digest,
+        content: this.#options.content,
+        progress: this.#progress,
+        reader,
+        range,
+        signal,
+        onLeave: () => this.#leave(reader),
+      })
+      return { descriptor, range, body }
     } catch (error) {
       this.#leave(reader)
       throw error
@@ -165,8 +179,8 @@ export class Fill {
       signal,
     })
     this.#size = transfer.size
-    this.#received = start
-    this.#recent = new RecentBytes(Math.min(recentBytes, transfer.size ?? recentBytes), start)
+    this.#progress.received = start
+    this.#progress.recent = new RecentBytes(Math.min(recentBytes, transfer.size ?? recentBytes), start)
     this.#started.resolve()
     return transfer
   }
@@ -179,23 +193,23 @@ export class Fill {
   async #copy(transfer: Transfer, spool: Spool): Promise<Descriptor | undefined> {
     const { host, trouble } = this.#options
     await spool.append(this.#watch(transfer.body, spool))
-    if (this.#size !== undefined && this.#received !== this.#size) {
-      throw new UpstreamError('invalid', host, `${host} sent ${this.#received} of ${this.#size} bytes`)
+    if (this.#size !== undefined && this.#progress.received !== this.#size) {
+      throw new UpstreamError('invalid', host, `${host} sent ${this.#progress.received} of ${this.#size} bytes`)
     }
     if (!spool.isRight()) {
       throw new WrongBytesError('invalid', host, `${host} sent bytes that do not match ${this.digest}`)
     }
-    this.#size = this.#received
-    this.#isVerified = true
+    this.#size = this.#progress.received
+    this.#progress.isVerified = true
     this.#verified.resolve()
-    this.#news.tell()
+    this.#tell()
     using _ = this.#options.content.hold(this.digest) // until it is linked
     const descriptor = await spool.commit()
     if (descriptor === undefined) return await this.#passOn(spool)
     trouble.works()
     await this.#link()
     this.#stored.resolve()
-    this.#recent.clear() // readers who are behind go on from the store
+    this.#progress.recent.clear() // readers who are behind go on from the store
     return descriptor
   }
 
@@ -203,10 +217,10 @@ export class Fill {
   async *#watch(body: AsyncIterable<Uint8Array>, spool: Spool): AsyncGenerator<Uint8Array, void> {
     for await (const chunk of body) {
       if (!spool.isStoring) await this.#waitForReaders(spool)
-      this.#recent.push(chunk, spool.isStoring ? Infinity : this.#slowest())
+      this.#progress.recent.push(chunk, spool.isStoring ? Infinity : this.#slowest())
       this.#closeWhereGone(spool)
-      this.#received = this.#recent.end
-      this.#news.tellSoon() // they take in one go what comes in one go
+      this.#progress.received = this.#progress.recent.end
+      this.#progress.news.tellSoon() // they take in one go what comes in one go
       yield chunk
     }
   }
@@ -222,13 +236,13 @@ export class Fill {
         this.#options.signal.throwIfAborted()
         const slowest = this.#slowest()
         if (this.#readers.size === 0) throw spool.failure
-        if (this.#size === undefined && this.#received >= throughBytes) throw spool.failure
-        if (slowest >= this.#recent.start && spool.size > 0) {
-          if (this.#recent.start > 0) this.#options.onEnd()
+        if (this.#size === undefined && this.#progress.received >= throughBytes) throw spool.failure
+        if (slowest >= this.#progress.recent.start && spool.size > 0) {
+          if (this.#progress.recent.start > 0) this.#options.onEnd()
           await spool.discard() // its room is wanted
         }
-        if (this.#received - slowest < throughBytes) return
-        await this.#news.next()
+        if (this.#progress.received - slowest < throughBytes) return
+        await this.#progress.news.next()
       }
     } finally {
       clearTimeout(timer)
@@ -237,7 +251,7 @@ export class Fill {
 
   /** Nobody may join who would want bytes that are neither in memory nor in a file. */
   #closeWhereGone(spool: Spool): void {
-    if (!spool.isStoring && spool.size === 0 && this.#recent.start > 0) this.#options.onEnd()
+    if (!spool.isStoring && spool.size === 0 && this.#progress.recent.start > 0) this.#options.onEnd()
   }
 
   #cutSlowest(): void {
@@ -247,7 +261,7 @@ export class Fill {
       reader.isCut = true
       this.#readers.delete(reader)
     }
-    this.#news.tell()
+    this.#tell()
   }
 
   /** The blob is right and cannot be stored: the readers there are get the rest of it. */
@@ -256,7 +270,7 @@ export class Fill {
     this.#stored.reject(spool.failure)
     while (this.#readers.size > 0) {
       this.#options.signal.throwIfAborted()
-      await this.#news.next()
+      await this.#progress.news.next()
     }
   }
 
@@ -273,107 +287,36 @@ export class Fill {
   }
 
   #slowest(): number {
-    let slowest = this.#received
+    let slowest = this.#progress.received
     for (const { at } of this.#readers) slowest = Math.min(slowest, at)
     return slowest
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= { error }
+    this.#progress.failure ??= { error }
     this.#options.onEnd()
     for (const waiting of [this.#started, this.#verified, this.#stored]) waiting.reject(error)
-    this.#news.tell()
+    this.#tell()
   }
 
   #leave(reader: Reader): void {
-    if (this.#readers.delete(reader)) this.#news.tell()
+    if (this.#readers.delete(reader)) this.#progress.news.tell()
   }
 
-  #bodyFor(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): ByteStream {
-    const chunks = this.#read(reader, range, signal)
-    return {
-      [Symbol.asyncIterator]: () => chunks,
-      [Symbol.asyncDispose]: async () => {
-        this.#leave(reader) // a generator that has not begun knows no end
-        await chunks.return()
-      },
+  #wrote(): void {
+    const size = this.#progress.spool?.size ?? 0
+    const tell = (): void => {
+      clearTimeout(this.#telling)
+      this.#telling = undefined
+      this.#told = this.#progress.spool?.size ?? 0
+      this.#progress.written.tell()
     }
+    if (size - this.#told >= worthSending.bytes) tell()
+    else this.#telling ??= setTimeout(tell, worthSending.patience)
   }
 
-  async *#read(reader: Reader, range: ByteRange, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
-    using _ = this.#options.content.hold(this.digest) // what has left memory is read from there
-    const onAbort = (): void => this.#news.tell()
-    signal?.addEventListener('abort', onAbort, { once: true }) // one for all its waits: there may be thousands
-    try {
-      while (reader.at < range.end) {
-        this.#check(signal)
-        if (reader.isCut) throw new Error('the reader took nothing for too long')
-        const end = Math.min(this.#received, this.#isVerified ? range.end : range.end - 1)
-        using recent = reader.at < end ? this.#recent.lend(reader.at) : undefined
-        if (reader.at >= end) {
-          // A fill that waits for its readers is not to wait for one that waits for its end.
-          const isLast = this.#spool?.isStoring === false && end === range.end - 1 && this.#received > end
-          const last = isLast && !this.#isVerified ? await this.#readOne(reader.at) : undefined
-          if (last === undefined) {
-            await this.#news.next()
-            continue
-          }
-          reader.at = Infinity
-          this.#news.tell()
-          while (!this.#isVerified) {
-            this.#check(signal)
-            await this.#news.next()
-          }
-          yield last
-        } else if (recent !== undefined) {
-          const chunk = recent.bytes.subarray(0, end - reader.at)
-          yield chunk
-          this.#advance(reader, chunk)
-        } else {
-          for await (const chunk of await this.#reopen({ start: reader.at, end }, range.end, signal)) {
-            yield chunk
-            this.#advance(reader, chunk)
-            this.#check(signal)
-          }
-        }
-      }
-    } finally {
-      signal?.removeEventListener('abort', onAbort)
-      this.#leave(reader)
-    }
-  }
-
-  /** A byte that is in memory or in the file, to be kept. */
-  async #readOne(at: number): Promise<Uint8Array> {
-    using recent = this.#recent.lend(at)
-    if (recent !== undefined) return Buffer.from(recent.bytes.subarray(0, 1))
-    return await collect(await this.#reopen({ start: at, end: at + 1 }, at + 1, undefined), 1)
-  }
-
-  #advance(reader: Reader, chunk: Uint8Array): void {
-    reader.at += chunk.byteLength
-    if (this.#spool?.isStoring === false) this.#news.tell() // the fill waits for its readers
-  }
-
-  /** @throws what the fill failed with, or why the reader is to stop */
-  #check(signal: AbortSignal | undefined): void {
-    if (this.#failure !== undefined) throw this.#failure.error
-    signal?.throwIfAborted()
-  }
-
-  /** Reads what has left memory: from the spool while the fill runs, from the store once it is there. */
-  async #reopen(here: ByteRange, last: number, signal: AbortSignal | undefined): Promise<ByteStream> {
-    const spool = this.#spool
-    if (spool !== undefined && spool.size > here.start) {
-      try {
-        return await spool.open({ start: here.start, end: Math.min(here.end, spool.size) })
-      } catch (error) {
-        if (!this.#isVerified) throw error // it is, when the spool was moved to its place between the two lines
-      }
-    }
-    if (spool?.isStoring === false && !this.#isVerified) throw spool.failure
-    await waitFor(this.#stored.promise, signal)
-    const { body } = await this.#options.content.open(this.digest, { range: { start: here.start, end: last } })
-    return body
+  #tell(): void {
+    this.#progress.news.tell()
+    this.#progress.written.tell()
   }
 }

@@ -13,6 +13,8 @@ export interface SpoolOptions {
   readonly content: ContentStore
   readonly signal: AbortSignal
   readonly onFailure: (error: unknown) => void
+  /** Called when more bytes can be read back. */
+  readonly onWritten: () => void
 }
 
 /** Disposing it removes what was neither committed nor kept. */
@@ -65,7 +67,7 @@ export class Spool implements AsyncDisposable {
 
   /** Takes a stream to its end. @throws what the stream fails with; the signal's reason */
   async append(source: AsyncIterable<Uint8Array>): Promise<void> {
-    const { signal } = this.#options
+    const { signal, onWritten } = this.#options
     const iterator = source[Symbol.asyncIterator]()
     let sourceFailure: { readonly error: unknown } | undefined
     const next = async (): Promise<IteratorResult<Uint8Array>> => {
@@ -78,7 +80,7 @@ export class Spool implements AsyncDisposable {
     }
     if (this.isStoring && this.#upload !== undefined) {
       try {
-        await this.#upload.append({ [Symbol.asyncIterator]: () => ({ next }) }, { signal })
+        await this.#upload.append({ [Symbol.asyncIterator]: () => ({ next }) }, { signal, onWritten })
         return
       } catch (error) {
         if (sourceFailure !== undefined) throw sourceFailure.error

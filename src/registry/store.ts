@@ -97,7 +97,7 @@ export interface Upload extends AsyncDisposable {
   /** Bytes appended so far. */
   readonly size: number
   /** Appends a whole stream, in order. Where it fails in the middle, what came before is kept. */
-  append(source: AsyncIterable<Uint8Array>, options?: CallOptions): Promise<void>
+  append(source: AsyncIterable<Uint8Array>, options?: AppendOptions): Promise<void>
   /** Reads bytes back, also while others are being appended behind `range.end`. */
   open(range: ByteRange): Promise<ByteStream>
   /**
@@ -116,6 +116,11 @@ export interface Upload extends AsyncDisposable {
   close(): Promise<void>
   /** Removes the bytes. Idempotent, does nothing after `commit` or `close`, and does not throw. */
   abort(): Promise<void>
+}
+
+export interface AppendOptions extends CallOptions {
+  /** Called when more bytes can be read back. */
+  readonly onWritten?: (() => void) | undefined
 }
 
 export interface UploadStore {

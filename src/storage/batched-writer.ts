@@ -12,6 +12,7 @@ const patience = 5
 export class BatchedWriter {
   readonly #writer: FileWriter
   readonly #pool: BufferPool
+  readonly #onWritten: (() => void) | undefined
   #filling: Buffer | undefined
   #resting: Buffer | undefined
   #used = 0
@@ -19,9 +20,10 @@ export class BatchedWriter {
   #failure: { readonly error: unknown } | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(writer: FileWriter, pool: BufferPool) {
+  constructor(writer: FileWriter, pool: BufferPool, onWritten?: () => void) {
     this.#writer = writer
     this.#pool = pool
+    this.#onWritten = onWritten
   }
 
   /** Resolves when the chunk may be reused; at that time it need not be written. */
@@ -81,6 +83,7 @@ export class BatchedWriter {
   async #run(bytes: Buffer, buffer: Buffer): Promise<void> {
     try {
       await this.#writer.write(bytes)
+      this.#onWritten?.()
     } catch (error) {
       this.#failure = { error }
     }

@@ -20,7 +20,7 @@ import { blobDescriptor, type Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { CallOptions } from '../registry/call.ts'
-import type { Upload, UploadId } from '../registry/store.ts'
+import type { AppendOptions, Upload, UploadId } from '../registry/store.ts'
 import { BatchedWriter } from './batched-writer.ts'
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
@@ -125,11 +125,11 @@ export class StoredUpload implements Upload {
     return this.#writer.size
   }
 
-  async append(source: AsyncIterable<Uint8Array>, options?: CallOptions): Promise<void> {
+  async append(source: AsyncIterable<Uint8Array>, options?: AppendOptions): Promise<void> {
     await this.#alone(options?.signal, async () => {
       await this.#checkFile()
       this.#verified.clear()
-      const batch = new BatchedWriter(this.#writer, this.#room.pool)
+      const batch = new BatchedWriter(this.#writer, this.#room.pool, options?.onWritten)
       try {
         const { digester } = this.#place
         for await (const chunk of until(options?.signal, source)) {

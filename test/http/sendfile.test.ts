@@ -63,6 +63,14 @@ async function serve(options: Partial<ListenerOptions> = {}): Promise<Served> {
     return { status: 200, headers: { 'content-length': end - start }, body }
   }
   const listener = await listen(handler, { host: '127.0.0.1', port: 0, logger, ...options })
+  await loadSendfile() // which a server does when its first large answer has left
+  const first = await open(listener.port)
+  ask(first, '/0-1000000', 'connection: close\r\n')
+  assertSame((await bodies(first, 1))[0], 0, 1_000_000)
+  while (lines.length === 0) await turn()
+  assert.deepEqual([read, taken.length], [1, 0], 'the first one is read')
+  lines.length = 0
+  read = 0
   return {
     port: listener.port,
     lines,

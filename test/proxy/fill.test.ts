@@ -1,16 +1,15 @@
 // Fills, through the whole server, against a real origin behind a fault dial.
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { startAppUnderTest, type AppUnderTest } from '../support/app-under-test.ts'
-import { ask, open, pull } from '../support/client.ts'
+import { ask, open, pull, readExactly } from '../support/client.ts'
 import { lightPull } from '../support/light-client.ts'
-import { randomBlob, startOrigin, type Fault, type Origin } from '../support/origin.ts'
+import { pauseAfter, randomBlob, startOrigin, type Origin } from '../support/origin.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -24,22 +23,6 @@ async function mirror(origin: Origin, proxy: Record<string, unknown> = {}): Prom
 /** Breaks the connection off. */
 async function cut(): Promise<never> {
   throw new Error('cut')
-}
-
-/** Lets `bytes` of every body pass, then waits for the gate. */
-function pauseAfter(bytes: number, gate: Promise<void>): Fault {
-  return {
-    async *body(body) {
-      let sent = 0
-      for await (const chunk of body) {
-        const first = chunk.subarray(0, Math.max(0, bytes - sent))
-        if (first.byteLength > 0) yield first
-        if (first.byteLength < chunk.byteLength) await gate
-        if (first.byteLength < chunk.byteLength) yield chunk.subarray(first.byteLength)
-        sent += chunk.byteLength
-      }
-    },
-  }
 }
 
 test('T-01, P4: 200 clients on one cold 32 MiB blob make one transfer, and see bytes long before it ends', async () => {
@@ -370,20 +353,4 @@ async function hashOf(response: AsyncIterable<Uint8Array>): Promise<string> {
   const hash = createHash('sha256')
   for await (const chunk of response) hash.update(chunk)
   return `sha256:${hash.digest('hex')}`
-}
-
-async function readExactly(response: Awaited<ReturnType<typeof open>>, size: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let left = size
-  while (left > 0) {
-    const chunk = (response.read(Math.min(left, Math.max(1, response.readableLength))) ?? undefined) as
-      | Buffer
-      | undefined
-    if (chunk === undefined) await once(response, 'readable')
-    else {
-      chunks.push(chunk)
-      left -= chunk.length
-    }
-  }
-  return Buffer.concat(chunks)
 }

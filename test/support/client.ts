@@ -76,3 +76,20 @@ function codesOf(response: IncomingMessage, body: Buffer): string[] {
   const document = JSON.parse(body.toString()) as { errors?: { code: string }[] }
   return (document.errors ?? []).map(({ code }) => code)
 }
+
+/** The next `size` bytes of an answer, which does not end before. */
+export async function readExactly(response: IncomingMessage, size: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let left = size
+  while (left > 0) {
+    const chunk = (response.read(Math.min(left, Math.max(1, response.readableLength))) ?? undefined) as
+      | Buffer
+      | undefined
+    if (chunk === undefined) await once(response, 'readable')
+    else {
+      chunks.push(chunk)
+      left -= chunk.length
+    }
+  }
+  return Buffer.concat(chunks)
+}

@@ -1,4 +1,5 @@
 // A driver whose calls are seen, and can be made to fail, one by one.
+import { transferAround, type ByteStream } from '../../src/bytes/stream.ts'
 import {
   DriverError,
   type DriverPath,
@@ -147,6 +148,7 @@ class WatchedDriver implements StorageDriver {
 class WatchedReader implements OpenFile {
   readonly size: number
   readonly version: string
+  readonly transferTo: ByteStream['transferTo']
   readonly #file: OpenFile
   readonly #path: DriverPath
   readonly #before: Before
@@ -157,6 +159,11 @@ class WatchedReader implements OpenFile {
     this.#file = file
     this.#path = path
     this.#before = before
+    this.transferTo = transferAround(file, async (transfer) => {
+      const waiting = before({ method: 'chunk', path })
+      if (waiting !== undefined) await waiting
+      await transfer()
+    })
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {

@@ -141,3 +141,19 @@ export function randomBlob(size: number): { readonly bytes: Buffer; readonly dig
   const bytes = randomBytes(size)
   return { bytes, digest: digestOf(bytes) }
 }
+
+/** Lets `bytes` of every body pass, then waits for the gate. */
+export function pauseAfter(bytes: number, gate: Promise<void>): Fault {
+  return {
+    async *body(body) {
+      let sent = 0
+      for await (const chunk of body) {
+        const first = chunk.subarray(0, Math.max(0, bytes - sent))
+        if (first.byteLength > 0) yield first
+        if (first.byteLength < chunk.byteLength) await gate
+        if (first.byteLength < chunk.byteLength) yield chunk.subarray(first.byteLength)
+        sent += chunk.byteLength
+      }
+    },
+  }
+}

@@ -1,0 +1,68 @@
+// When the system is asked to send a file past what is being written.
+import assert from 'node:assert/strict'
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { test } from 'node:test'
+import { ClientGoneError } from '../../src/http/exchange.ts'
+import { ResponseTarget } from '../../src/http/response-target.ts'
+
+/** A response whose socket takes what is written when `take` is called. */
+function waitingResponse(): { readonly response: ServerResponse; readonly socket: Socket; readonly take: () => void } {
+  const waiting: (() => void)[] = []
+  const socket = Object.assign(new Socket(), {
+    _writev: null,
+    _write: (_bytes: unknown, _encoding: unknown, done: () => void) => void waiting.push(done),
+  })
+  const response = new ServerResponse(new IncomingMessage(socket))
+  response.assignSocket(socket)
+  return { response, socket, take: () => waiting.splice(0).forEach((done) => done()) }
+}
+
+test('P1: nothing is sent past bytes that have not left', async () => {
+  const { response, socket, take } = waitingResponse()
+  const sent = { bytes: 0 }
+  let asked = 0
+  const connection = {
+    send: async (_fd: number, _position: number, length: number): Promise<number> => {
+      asked += 1
+      return length
+    },
+    [Symbol.dispose]: () => void (asked = -1),
+  }
+  {
+    using target = new ResponseTarget(response, sent, { connect: () => connection })
+    assert.equal(target.isDirect, true)
+    response.writeHead(200, { 'content-length': 1000 })
+    response.flushHeaders()
+    assert.equal(await target.sendFile(1, 0, 1000), 0, 'the head is on its way')
+    take()
+    assert.equal(await target.sendFile(1, 0, 600), 600)
+    const written = target.write(Buffer.alloc(4))
+    assert.equal(await target.sendFile(1, 600, 400), 0)
+    take()
+    await written
+    assert.deepEqual([asked, sent.bytes], [1, 604])
+    socket.destroy()
+    response.destroy()
+    await assert.rejects(target.sendFile(1, 604, 396), ClientGoneError)
+  }
+  assert.equal(asked, -1, 'its descriptor is given back')
+})
+
+test('what is sent counts as movement of the connection', async () => {
+  const { response, socket } = waitingResponse()
+  let moved = 0
+  socket.setTimeout(1000)
+  socket.setTimeout = () => {
+    moved += 1
+    return socket
+  }
+  let taken = 0
+  const connection = { send: async () => taken, [Symbol.dispose]: () => {} }
+  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  await target.sendFile(1, 0, 10)
+  assert.equal(moved, 0)
+  taken = 10
+  await target.sendFile(1, 0, 10)
+  assert.equal(moved, 1)
+})

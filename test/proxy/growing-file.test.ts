@@ -1,0 +1,207 @@
+// A blob that is on its way, sent out of the file that it is being written to.
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { suite, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { deferred } from '../../src/async/deferred.ts'
+import { News } from '../../src/async/news.ts'
+import type { ByteTarget } from '../../src/bytes/stream.ts'
+import { DriverError } from '../../src/drivers/driver.ts'
+import { filesystemDriver } from '../../src/drivers/filesystem.ts'
+import { loadSendfile } from '../../src/http/sendfile.ts'
+import { GrowingFileTarget, NoFileError } from '../../src/proxy/growing-file.ts'
+import { temporaryFolder } from '../support/app-under-test.ts'
+import { bytesRead } from '../support/bytes-read.ts'
+import { open, pull, readExactly } from '../support/client.ts'
+import { watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
+import { lightPull } from '../support/light-client.ts'
+import { pauseAfter, randomBlob, startOrigin, type Origin } from '../support/origin.ts'
+import { startProxyUnderTest, type ProxyUnderTest } from '../support/proxy-under-test.ts'
+
+const mebibyte = 1024 * 1024
+
+/** A mirror with its files on the disk, which has sent one large answer and so knows how to send more. */
+async function startMirror(origin: Origin, before: (call: DriverCall) => void = () => {}): Promise<ProxyUnderTest> {
+  await using opening = new AsyncDisposableStack()
+  const folder = opening.use(await temporaryFolder())
+  const driver = watchedDriver(filesystemDriver({ rootDirectory: folder.path }), before)
+  const mirror = opening.use(await startProxyUnderTest(origin, { driver }))
+  await loadSendfile()
+  const { bytes, digest } = randomBlob(mebibyte)
+  await origin.addBlob('first', bytes)
+  assert.equal((await pull(`${mirror.url}/v2/first/blobs/${digest}`)).digest, digest)
+  const all = opening.move()
+  return Object.assign(Object.create(mirror), { [Symbol.asyncDispose]: async () => await all.disposeAsync() })
+}
+
+suite('a growing file', { skip: process.platform !== 'linux' && 'only Linux is asked' }, () => {
+  test('P4, P7: clients early and late make one transfer, and the file is not read for them', async () => {
+    await using origin = await startOrigin()
+    await using mirror = await startMirror(origin)
+    const { bytes, digest } = randomBlob(24 * mebibyte)
+    await origin.addBlob('app', bytes)
+    const gate = deferred()
+    origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(12 * mebibyte, gate.promise) : undefined)
+    const url = `${mirror.url}/v2/app/blobs/${digest}`
+    const read = await bytesRead(async () => {
+      const early = Array.from({ length: 20 }, () => lightPull(url))
+      await Promise.all(early.map(async ({ firstByte }) => await firstByte))
+      const whole = await open(url)
+      assert.deepEqual(await readExactly(whole, 12 * mebibyte), bytes.subarray(0, 12 * mebibyte), 'what has come')
+      const part = await open(url, { range: `bytes=${mebibyte}-${23 * mebibyte}` })
+      assert.deepEqual(await readExactly(part, 11 * mebibyte), bytes.subarray(mebibyte, 12 * mebibyte))
+      const late = Array.from({ length: 20 }, () => lightPull(url))
+      gate.resolve()
+      for (const { done } of [...early, ...late]) assert.equal((await done).digest, digest)
+      assert.deepEqual(await readExactly(whole, 12 * mebibyte), bytes.subarray(12 * mebibyte))
+      assert.deepEqual(await readExactly(part, 11 * mebibyte + 1), bytes.subarray(12 * mebibyte, 23 * mebibyte + 1))
+    })
+    assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`), bytes.length)
+    assert.ok(read < 8 * mebibyte, `${read} bytes were read for 42 clients`)
+  })
+
+  test('P1: the last byte waits for the digest, also of a range', async () => {
+    await using origin = await startOrigin()
+    await using mirror = await startMirror(origin)
+    const { bytes, digest } = randomBlob(4 * mebibyte)
+    await origin.addBlob('app', bytes)
+    const gate = deferred()
+    origin.dial = () => pauseAfter(bytes.length - 1, gate.promise)
+    const url = `${mirror.url}/v2/app/blobs/${digest}`
+    const whole = await open(url)
+    await readExactly(whole, bytes.length - 2)
+    const part = await open(url, { range: `bytes=0-${3 * mebibyte - 1}` })
+    assert.deepEqual(await readExactly(part, 3 * mebibyte - 1), bytes.subarray(0, 3 * mebibyte - 1))
+    for (let turns = 0; turns < 50; turns++) await turn()
+    assert.equal(part.readableLength, 0)
+    assert.deepEqual([whole.complete, part.complete], [false, false])
+    gate.resolve()
+    assert.deepEqual(await readExactly(part, 1), bytes.subarray(3 * mebibyte - 1, 3 * mebibyte))
+    await readExactly(whole, 1)
+    whole.destroy()
+  })
+
+  test('P1: wrong bytes are never a complete answer', async () => {
+    await using origin = await startOrigin()
+    await using mirror = await startMirror(origin)
+    const { bytes, digest } = randomBlob(4 * mebibyte)
+    await origin.addBlob('app', bytes)
+    let come = 0
+    origin.dial = () => ({
+      async *body(body) {
+        for await (const chunk of body) {
+          come += chunk.byteLength
+          yield come === bytes.length ? Buffer.from(chunk).fill(7) : chunk
+        }
+      },
+    })
+    const url = `${mirror.url}/v2/app/blobs/${digest}`
+    const answers = await Promise.all([pull(url), pull(url), pull(url, { range: 'bytes=0-2000000' })])
+    for (const { complete, status } of answers) assert.deepEqual([complete, status >= 200], [false, true])
+    origin.dial = () => undefined
+    assert.equal((await pull(url)).digest, digest)
+  })
+
+  test('T-31: a disk that fills up in the middle costs the copy, not the answers', async () => {
+    await using origin = await startOrigin()
+    const { bytes, digest } = randomBlob(24 * mebibyte)
+    await origin.addBlob('app', bytes)
+    let written = 0
+    await using mirror = await startMirror(origin, ({ method, path }) => {
+      if (
+        path.startsWith('/entrepot/fills/') &&
+        path.includes(digest.slice(7)) &&
+        method === 'append' &&
+        ++written > 20
+      ) {
+        throw new DriverError('ENOSPC', 'full')
+      }
+    })
+    const url = `${mirror.url}/v2/app/blobs/${digest}`
+    const slow = await open(url) // not read before the other one is on its way
+    const fast = pull(url)
+    const hash = createHash('sha256')
+    for await (const chunk of slow) hash.update(chunk as Buffer)
+    assert.equal(`sha256:${hash.digest('hex')}`, digest)
+    assert.equal((await fast).digest, digest)
+    assert.ok(written > 20)
+    assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`), bytes.length)
+  })
+
+  test('P4: whoever leaves in the middle does not touch the others', async () => {
+    await using origin = await startOrigin()
+    await using mirror = await startMirror(origin)
+    const { bytes, digest } = randomBlob(16 * mebibyte)
+    await origin.addBlob('app', bytes)
+    const gate = deferred()
+    origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(8 * mebibyte, gate.promise) : undefined)
+    const url = `${mirror.url}/v2/app/blobs/${digest}`
+    const leaver = await open(url)
+    const other = await open(url)
+    await readExactly(leaver, 7 * mebibyte)
+    await readExactly(other, 8 * mebibyte)
+    leaver.destroy()
+    while (!mirror.lines.some(({ msg }) => msg === 'request aborted')) await turn()
+    gate.resolve()
+    assert.deepEqual(await readExactly(other, 8 * mebibyte), bytes.subarray(8 * mebibyte))
+  })
+})
+
+/** A target that takes at most `most` bytes of a file at once. */
+function recordingTarget(most: number): ByteTarget & { readonly calls: (readonly [string, number, number])[] } {
+  const calls: (readonly [string, number, number])[] = []
+  return {
+    calls,
+    sendFile: async (_, position, length) => {
+      const taken = Math.min(most, length)
+      calls.push(['sent', position, taken])
+      return taken
+    },
+    write: async (bytes) => void calls.push(['written', 0, bytes.byteLength]),
+  }
+}
+
+test('only what is there is asked for, and the next is waited for', async () => {
+  const news = new News()
+  let there: number | undefined = 100
+  let at = 10
+  const target = recordingTarget(Infinity)
+  const file = { there: () => there, news: async () => await news.next(), onTaken: (count: number) => (at += count) }
+  const growing = new GrowingFileTarget(target, file, at)
+  const sent = growing.sendFile(1, 10, 190)
+  while (target.calls.length < 1) await turn()
+  there = 150
+  news.tell()
+  while (target.calls.length < 2) await turn()
+  there = 400
+  news.tell()
+  assert.equal(await sent, 190)
+  assert.deepEqual(target.calls, [
+    ['sent', 10, 90],
+    ['sent', 100, 50],
+    ['sent', 150, 50],
+  ])
+  assert.equal(at, 200)
+  there = undefined
+  await assert.rejects(growing.sendFile(1, 200, 10), NoFileError)
+  await assert.rejects(growing.write(Buffer.alloc(1)), NoFileError)
+})
+
+test('P1: of what was read too far no byte leaves before it may', async () => {
+  const news = new News()
+  let there = 3
+  const target = recordingTarget(1)
+  const growing = new GrowingFileTarget(
+    target,
+    { there: () => there, news: async () => await news.next(), onTaken: () => {} },
+    0,
+  )
+  assert.equal(await growing.sendFile(1, 0, 10), 1, 'the system takes no more')
+  const written = growing.write(Buffer.alloc(9))
+  while (target.calls.length < 2) await turn()
+  assert.deepEqual(target.calls[1], ['written', 0, 2])
+  there = 10
+  news.tell()
+  await written
+  assert.deepEqual(target.calls[2], ['written', 0, 7])
+})
