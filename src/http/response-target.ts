@@ -23,7 +23,9 @@ export class ResponseTarget implements ByteTarget, Disposable {
     this.isEncrypted = socket !== null && 'encrypted' in socket
     this.#response = response
     this.#sent = sent
-    this.#connection = socket === null || this.isEncrypted ? undefined : sendfile?.connect(socket)
+    // Where the socket has ended, the head has stayed with the response, and nothing may leave without it.
+    const canConnect = socket !== null && socket.writable && !this.isEncrypted
+    this.#connection = canConnect ? sendfile?.connect(socket) : undefined
     response.once('close', this.#onClose)
   }
 

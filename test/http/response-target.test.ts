@@ -66,3 +66,17 @@ test('what is sent counts as movement of the connection', async () => {
   await target.sendFile(1, 0, 10)
   assert.equal(moved, 1)
 })
+
+test('P1: nothing is sent past a head that the connection takes no more', async () => {
+  const { response, socket } = waitingResponse()
+  socket.end() // as Node does when the client has said that it sends no more
+  response.writeHead(200, { 'content-length': 1000 })
+  response.flushHeaders()
+  const connection = { send: async () => assert.fail('bytes without a head'), [Symbol.dispose]: () => {} }
+  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  assert.equal(target.isDirect, false)
+  assert.equal(await target.sendFile(1, 0, 1000), 0)
+  const written = target.write(Buffer.alloc(4))
+  response.destroy()
+  await assert.rejects(written, ClientGoneError)
+})
