@@ -7,7 +7,7 @@ import type { Logger } from '../telemetry/logger.ts'
 /** Of fcntl(2). */
 const duplicateAndCloseOnExec = 1030
 
-/** Calls at once. Node's pool has four threads: one is left to those who open files. */
+/** Calls at once. Node's pool has sixteen threads (main.ts), and four by itself: one at least is left to those who open files. */
 const atOnce: number = 3
 
 /** A connection past which nothing else is written while it is in use. */
