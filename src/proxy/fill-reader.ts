@@ -81,7 +81,8 @@ export class FillReader implements ByteStream {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#held.dispose() // a generator that has not begun knows no end
+    using _ = this.#held // a generator that has not begun knows no end; one that waits still hears of its signal
+    this.#options.onLeave()
     await this.#chunks.return()
   }
 
