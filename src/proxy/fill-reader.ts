@@ -6,7 +6,7 @@ import type { ByteRange } from '../bytes/range.ts'
 import { collect, type ByteStream, type ByteTarget } from '../bytes/stream.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ContentStore } from '../registry/registry.ts'
-import { GrowingFileTarget, NoFileError } from './growing-file.ts'
+import { GrowingFileTarget, NoFileError, type GrowingFile } from './growing-file.ts'
 import type { RecentBytes } from './recent-bytes.ts'
 import type { Spool } from './spool.ts'
 
@@ -140,7 +140,20 @@ export class FillReader implements ByteStream {
     }
     await using file = opened
     if (file.transferTo === undefined) return false
-    const growing = {
+    const growing = new GrowingFileTarget(target, this.#growing(spool), reader.at)
+    try {
+      await file.transferTo(growing)
+      return true
+    } catch (error) {
+      // Memory may still have what cannot be read; what it has not is tried again, and says why.
+      if (error instanceof NoFileError || !growing.hasFailed) return false
+      throw error
+    }
+  }
+
+  #growing(spool: Spool): GrowingFile {
+    const { progress, reader, range } = this.#options
+    return {
       there: () => {
         this.#check()
         if (!spool.isStoring) return undefined
@@ -150,13 +163,6 @@ export class FillReader implements ByteStream {
       onTaken: (count: number) => {
         reader.at += count
       },
-    }
-    try {
-      await file.transferTo(new GrowingFileTarget(target, growing, reader.at))
-      return true
-    } catch (error) {
-      if (error instanceof NoFileError) return false
-      throw error
     }
   }
 

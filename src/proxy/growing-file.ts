@@ -23,6 +23,7 @@ export class GrowingFileTarget implements ByteTarget {
   readonly #target: ByteTarget
   readonly #file: GrowingFile
   #at: number
+  #hasFailed = false
 
   /** `start`: the first byte that leaves. */
   constructor(target: ByteTarget, file: GrowingFile, start: number) {
@@ -31,25 +32,43 @@ export class GrowingFileTarget implements ByteTarget {
     this.#at = start
   }
 
+  /** Whether it has thrown. Where a transfer to it fails and it has not, the file could not be read. */
+  get hasFailed(): boolean {
+    return this.#hasFailed
+  }
+
   /** @throws NoFileError */
   async sendFile(fd: number, position: number, length: number): Promise<number> {
     const end = position + length
-    while (this.#at < end) {
-      const wanted = Math.min(end, await this.#there()) - this.#at
-      const taken = await this.#target.sendFile(fd, this.#at, wanted)
-      this.#take(taken)
-      if (taken < wanted) break
-    }
+    await this.#noting(async () => {
+      while (this.#at < end) {
+        const wanted = Math.min(end, await this.#there()) - this.#at
+        const taken = await this.#target.sendFile(fd, this.#at, wanted)
+        this.#take(taken)
+        if (taken < wanted) break
+      }
+    })
     return this.#at - position
   }
 
   /** @throws NoFileError */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let rest = bytes; rest.byteLength > 0;) {
-      const part = rest.subarray(0, (await this.#there()) - this.#at)
-      await this.#target.write(part)
-      this.#take(part.byteLength)
-      rest = rest.subarray(part.byteLength)
+    await this.#noting(async () => {
+      for (let rest = bytes; rest.byteLength > 0;) {
+        const part = rest.subarray(0, (await this.#there()) - this.#at)
+        await this.#target.write(part)
+        this.#take(part.byteLength)
+        rest = rest.subarray(part.byteLength)
+      }
+    })
+  }
+
+  async #noting(task: () => Promise<void>): Promise<void> {
+    try {
+      await task()
+    } catch (error) {
+      this.#hasFailed = true
+      throw error
     }
   }
 

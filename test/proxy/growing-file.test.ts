@@ -128,6 +128,25 @@ suite('a growing file', { skip: process.platform !== 'linux' && 'only Linux is a
     assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`), bytes.length)
   })
 
+  test('a file that cannot be read back costs those who are with the bytes as they come nothing', async () => {
+    await using origin = await startOrigin()
+    const { bytes, digest } = randomBlob(2 * mebibyte) // which memory has, all of it
+    await origin.addBlob('app', bytes)
+    let refused = 0
+    await using mirror = await startMirror(origin, ({ method, path }) => {
+      if (method !== 'chunk' || !path.startsWith('/entrepot/fills/') || !path.includes(digest.slice(7))) return
+      refused += 1
+      throw new DriverError('EIO', 'broken')
+    })
+    const gate = deferred()
+    origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(mebibyte, gate.promise) : undefined)
+    const answer = pull(`${mirror.url}/v2/app/blobs/${digest}`)
+    while (refused === 0) await turn()
+    gate.resolve()
+    assert.equal((await answer).digest, digest)
+    assert.equal(refused, 1, 'not tried again for what memory has')
+  })
+
   test('P4: whoever leaves in the middle does not touch the others', async () => {
     await using origin = await startOrigin()
     await using mirror = await startMirror(origin)
