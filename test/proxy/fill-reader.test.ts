@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { News } from '../../src/async/news.ts'
+import type { ByteTarget } from '../../src/bytes/stream.ts'
 import { FillReader, type Progress } from '../../src/proxy/fill-reader.ts'
 import { RecentBytes } from '../../src/proxy/recent-bytes.ts'
 import type { ContentStore } from '../../src/registry/registry.ts'
@@ -62,5 +63,13 @@ test('P4: a reader that is disposed while it waits leaves at once, and ends with
 test('a reader that never begins holds nothing once it is disposed', async () => {
   const { body, ended } = readerUnderTest()
   await body[Symbol.asyncDispose]()
+  assert.deepEqual(ended, ['place', 'hold'])
+})
+
+test('a transfer that fails holds nothing any more', async () => {
+  const { body, controller, ended } = readerUnderTest()
+  controller.abort(new Error('enough'))
+  const target: ByteTarget = { sendFile: async () => 0, write: async () => {} }
+  await assert.rejects(body.transferTo(target), /enough/)
   assert.deepEqual(ended, ['place', 'hold'])
 })

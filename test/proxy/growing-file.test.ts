@@ -128,6 +128,37 @@ suite('a growing file', { skip: process.platform !== 'linux' && 'only Linux is a
     assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`), bytes.length)
   })
 
+  test('T-31: who waits for the file hears at once that nothing more will be written to it', async () => {
+    await using origin = await startOrigin()
+    const { bytes, digest } = randomBlob(16 * mebibyte)
+    await origin.addBlob('app', bytes)
+    let isFull = false
+    await using mirror = await startMirror(origin, ({ method, path }) => {
+      if (isFull && path.startsWith('/entrepot/fills/') && method === 'append') throw new DriverError('ENOSPC', 'full')
+    })
+    const gate = deferred()
+    origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(8 * mebibyte, gate.promise) : undefined)
+    const answer = await open(`${mirror.url}/v2/app/blobs/${digest}`)
+    await readExactly(answer, 8 * mebibyte)
+    isFull = true
+    gate.resolve()
+    assert.deepEqual(await readExactly(answer, 8 * mebibyte), bytes.subarray(8 * mebibyte))
+  })
+
+  test('T-10: who waits for the file is cut off with the transfer', { timeout: 20_000 }, async () => {
+    await using origin = await startOrigin()
+    await using mirror = await startMirror(origin)
+    const { bytes, digest } = randomBlob(16 * mebibyte)
+    await origin.addBlob('app', bytes)
+    const gate = deferred()
+    const first = pauseAfter(8 * mebibyte, gate.promise)
+    origin.dial = ({ headers }) => (headers.range === undefined ? first : pauseAfter(0, gate.promise))
+    const answer = await open(`${mirror.url}/v2/app/blobs/${digest}`)
+    await readExactly(answer, 8 * mebibyte)
+    gate.reject(new Error('cut'))
+    await assert.rejects(readExactly(answer, 1))
+  })
+
   test('a file that cannot be read back costs those who are with the bytes as they come nothing', async () => {
     await using origin = await startOrigin()
     const { bytes, digest } = randomBlob(2 * mebibyte) // which memory has, all of it
@@ -157,10 +188,11 @@ suite('a growing file', { skip: process.platform !== 'linux' && 'only Linux is a
     const url = `${mirror.url}/v2/app/blobs/${digest}`
     const leaver = await open(url)
     const other = await open(url)
-    await readExactly(leaver, 7 * mebibyte)
     await readExactly(other, 8 * mebibyte)
-    leaver.destroy()
+    await readExactly(leaver, 8 * mebibyte)
+    leaver.destroy() // while it waits for more
     while (!mirror.lines.some(({ msg }) => msg === 'request aborted')) await turn()
+    assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`), 8 * mebibyte, 'nothing else had to wake it')
     gate.resolve()
     assert.deepEqual(await readExactly(other, 8 * mebibyte), bytes.subarray(8 * mebibyte))
   })
