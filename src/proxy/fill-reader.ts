@@ -116,11 +116,11 @@ export class FillReader implements ByteStream {
       } else if (recent !== undefined) {
         const chunk = recent.bytes.subarray(0, end - reader.at)
         yield chunk
-        this.#advance(chunk)
+        this.#advance(chunk.byteLength)
       } else {
         for await (const chunk of await this.#reopen({ start: reader.at, end }, Math.min(range.end, until))) {
           yield chunk
-          this.#advance(chunk)
+          this.#advance(chunk.byteLength)
           this.#check()
         }
       }
@@ -152,7 +152,7 @@ export class FillReader implements ByteStream {
   }
 
   #growing(spool: Spool): GrowingFile {
-    const { progress, reader, range } = this.#options
+    const { progress, range } = this.#options
     return {
       there: () => {
         this.#check()
@@ -160,9 +160,7 @@ export class FillReader implements ByteStream {
         return progress.isVerified ? range.end : Math.min(spool.size, range.end - 1)
       },
       news: async () => await progress.written.next(),
-      onTaken: (count: number) => {
-        reader.at += count
-      },
+      onTaken: (count) => this.#advance(count),
     }
   }
 
@@ -173,9 +171,9 @@ export class FillReader implements ByteStream {
     return await collect(await this.#reopen({ start: at, end: at + 1 }, at + 1), 1)
   }
 
-  #advance(chunk: Uint8Array): void {
+  #advance(count: number): void {
     const { progress, reader } = this.#options
-    reader.at += chunk.byteLength
+    reader.at += count
     if (progress.spool?.isStoring === false) progress.news.tell() // the fill waits for its readers
   }
 

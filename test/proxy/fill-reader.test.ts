@@ -1,16 +1,24 @@
 // A reader of a fill by itself: what it holds, and when the fill hears of it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { deferred } from '../../src/async/deferred.ts'
 import { News } from '../../src/async/news.ts'
-import type { ByteTarget } from '../../src/bytes/stream.ts'
+import type { ByteStream, ByteTarget } from '../../src/bytes/stream.ts'
+import type { Digest } from '../../src/oci/digest.ts'
 import { FillReader, type Progress } from '../../src/proxy/fill-reader.ts'
 import { RecentBytes } from '../../src/proxy/recent-bytes.ts'
+import { Spool } from '../../src/proxy/spool.ts'
 import type { ContentStore } from '../../src/registry/registry.ts'
+import type { UploadId } from '../../src/registry/store.ts'
 import { randomBlob } from '../support/origin.ts'
 
-/** A reader of ten bytes, none of which has come. */
-function readerUnderTest(): {
+const unused = async (): Promise<never> => assert.fail('not asked for')
+
+/** A reader of ten bytes, none of which has come. `file`: what is in the file already, which cannot be written to. */
+function readerUnderTest(file?: ByteStream): {
+  readonly content: ContentStore
+  readonly digest: Digest
   readonly body: FillReader
   readonly progress: Progress
   readonly controller: AbortController
@@ -19,12 +27,22 @@ function readerUnderTest(): {
 } {
   const ended: string[] = []
   const controller = new AbortController()
-  const unused = async (): Promise<never> => assert.fail('not asked for')
   const content: ContentStore = {
     stat: unused,
     find: unused,
     open: unused,
-    receive: unused,
+    receive: async () => ({
+      id: '' as UploadId,
+      startedAt: new Date(),
+      size: 5,
+      append: async () => await Promise.reject(new Error('full')),
+      open: async () => file ?? (await unused()),
+      verify: unused,
+      commit: unused,
+      close: unused,
+      abort: async () => {},
+      [Symbol.asyncDispose]: async () => {},
+    }),
     hold: () => ({ [Symbol.dispose]: () => void ended.push('hold') }),
   }
   const progress: Progress = {
@@ -37,8 +55,9 @@ function readerUnderTest(): {
     news: new News(),
     written: new News(),
   }
+  const { digest } = randomBlob(10)
   const body = new FillReader({
-    digest: randomBlob(10).digest,
+    digest,
     content,
     progress,
     reader: { at: 0, isCut: false },
@@ -46,7 +65,7 @@ function readerUnderTest(): {
     signal: controller.signal,
     onLeave: () => void (ended.includes('place') || ended.push('place')),
   })
-  return { body, progress, controller, ended }
+  return { body, progress, controller, content, digest, ended }
 }
 
 test('P4: a reader that is disposed while it waits leaves at once, and ends with its signal, not with the fill', async () => {
@@ -72,4 +91,36 @@ test('a transfer that fails holds nothing any more', async () => {
   const target: ByteTarget = { sendFile: async () => 0, write: async () => {} }
   await assert.rejects(body.transferTo(target), /enough/)
   assert.deepEqual(ended, ['place', 'hold'])
+})
+
+test('a fill whose storage has failed hears of what was sent out of the file before', async () => {
+  const file: ByteStream = {
+    async *[Symbol.asyncIterator]() {},
+    [Symbol.asyncDispose]: async () => {},
+    transferTo: async (to) => void (await to.sendFile(0, 0, 10)),
+  }
+  const { body, progress, controller, content, digest } = readerUnderTest(file)
+  const { signal } = controller
+  const spool = await Spool.open({ digest, content, signal, onFailure: () => {}, onWritten: () => {} })
+  progress.spool = spool
+  progress.received = 10
+  progress.recent = new RecentBytes(10, 5)
+  progress.recent.push(Buffer.alloc(5))
+  const heard: string[] = []
+  await assert.rejects(
+    body.transferTo({
+      async sendFile(_, __, length) {
+        await spool.append((async function* () {})())
+        void progress.news.next().then(() => heard.push('how far it is'))
+        return length
+      },
+      async write() {
+        await turn()
+        heard.push('what comes from memory')
+        controller.abort(new Error('enough'))
+      },
+    }),
+    /enough/,
+  )
+  assert.deepEqual(heard, ['how far it is', 'what comes from memory'])
 })
