@@ -98,7 +98,7 @@ export interface Upload extends AsyncDisposable {
   readonly size: number
   /** Appends a whole stream, in order. Where it fails in the middle, what came before is kept. */
   append(source: AsyncIterable<Uint8Array>, options?: AppendOptions): Promise<void>
-  /** Reads bytes back, also while others are being appended behind `range.end`. */
+  /** Reads bytes back, also while others are being appended: those before `range.end` that `size` does not count yet, later. */
   open(range: ByteRange): Promise<ByteStream>
   /**
    * Compares the bytes appended so far with `digest`; `commit` does not do it again.
