@@ -16,7 +16,7 @@ import { open, pull, readExactly } from '../support/client.ts'
 import { watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
 import { lightPull } from '../support/light-client.ts'
 import { pauseAfter, randomBlob, startOrigin, type Origin } from '../support/origin.ts'
-import { startProxyUnderTest, type ProxyUnderTest } from '../support/proxy-under-test.ts'
+import { startProxyUnderTest, until, type ProxyUnderTest } from '../support/proxy-under-test.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -172,7 +172,7 @@ suite('a growing file', { skip: process.platform !== 'linux' && 'only Linux is a
     const gate = deferred()
     origin.dial = ({ method }) => (method === 'GET' ? pauseAfter(mebibyte, gate.promise) : undefined)
     const answer = pull(`${mirror.url}/v2/app/blobs/${digest}`)
-    while (refused === 0) await turn()
+    await until(() => refused > 0)
     gate.resolve()
     assert.equal((await answer).digest, digest)
     assert.equal(refused, 1, 'not tried again for what memory has')
