@@ -13,8 +13,8 @@ const fileMode = 0o640
 export const folderMode = 0o750
 
 /**
- * Of the whole process, as Node's pool of four threads is: a disk that takes seconds to sync must leave threads for those
- * who read.
+ * Of the whole process, as Node's pool of threads is: a disk that takes seconds to sync must leave threads for those who
+ * read.
  */
 const syncing: LimitFunction = pLimit(2)
 

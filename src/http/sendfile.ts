@@ -1,14 +1,18 @@
 // sendfile(2) of Linux, which Node has no call for: the system sends a file's bytes without copying them to us and back.
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import type { LibraryHandle } from 'koffi'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { Logger } from '../telemetry/logger.ts'
 
 /** Of fcntl(2). */
 const duplicateAndCloseOnExec = 1030
 
-/** Calls at once. Node's pool has sixteen threads (main.ts), and four by itself: one at least is left to those who open files. */
-const atOnce: number = 3
+/** Threads of Node's pool, which main.ts makes larger. */
+const threads: number = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4) || 4
+
+/** Calls at once; the other threads are left to those who open files. koffi allows for 256. */
+const atOnce: number = Math.min(Math.max(1, Math.floor(threads * 0.75)), 64)
 
 /** A connection past which nothing else is written while it is in use. */
 export interface Connection extends Disposable {
@@ -79,7 +83,10 @@ async function loadCalls(): Promise<Calls> {
   const { default: koffi } = await import('koffi')
   const library = koffi.load(null)
   const fcntl = library.func('int fcntl(int fd, int command, ...)')
-  const sendfile = library.func('int64_t sendfile64(int to, int from, _In_ int64_t *position, size_t length)')
+  const parameters = '(int to, int from, _In_ int64_t *position, size_t length)'
+  const sendfile = hasFunction(library, 'sendfile64')
+    ? library.func(`int64_t sendfile64${parameters}`)
+    : library.func(`int64_t sendfile${parameters}`) // of musl, where every position has 64 bits
   return {
     duplicate: (fd) => Number(fcntl(fd, duplicateAndCloseOnExec, 'int', 0)),
     send: async (to, from, position, length) => {
@@ -91,6 +98,15 @@ async function loadCalls(): Promise<Calls> {
       })
       return await promise
     },
+  }
+}
+
+function hasFunction(library: LibraryHandle, name: string): boolean {
+  try {
+    library.symbol(name)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -25,7 +25,7 @@ async function startMirror(origin: Origin, before: (call: DriverCall) => void = 
   await using opening = new AsyncDisposableStack()
   const folder = opening.use(await temporaryFolder())
   const driver = watchedDriver(filesystemDriver({ rootDirectory: folder.path }), before)
-  const mirror = opening.use(await startProxyUnderTest(origin, { driver }))
+  const mirror = opening.use(await startProxyUnderTest(origin, { driver, idle: 300_000 }))
   await loadSendfile()
   const { bytes, digest } = randomBlob(mebibyte)
   await origin.addBlob('first', bytes)

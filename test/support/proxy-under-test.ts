@@ -44,6 +44,8 @@ export interface ProxyUnderTestOptions {
   readonly driver?: StorageDriver
   /** How long the upstream is waited for, in milliseconds. */
   readonly firstByte?: number
+  /** How long the next bytes are waited for, in milliseconds. */
+  readonly idle?: number
   readonly tls?: TlsOptions
 }
 
@@ -71,7 +73,7 @@ export async function startProxyUnderTest(
       credentials: options.credentials ?? anonymousAccess(),
       realms: [],
       reserve: 0,
-      timeouts: { connect: 2000, firstByte, idle: 2000 },
+      timeouts: { connect: 2000, firstByte, idle: options.idle ?? 2000 },
       tls: options.tls,
       resolve(_, __, callback) {
         lookups++
