@@ -46,17 +46,26 @@ export class ResponseTarget implements ByteTarget, Disposable {
     return taken
   }
 
-  /** @throws ClientGoneError */
-  async write(bytes: Uint8Array): Promise<void> {
-    if (this.#response.destroyed) throw new ClientGoneError()
+  /** Not async: with TLS it is called for each 16 KiB. @throws ClientGoneError */
+  write(bytes: Uint8Array): Promise<void> {
+    const response = this.#response
     // Past the response, too, what is written leaves as it is: its length was promised.
-    const { socket } = this.#response
-    const to = this.#connection === undefined || socket === null ? this.#response : socket
-    await new Promise<void>((resolve, reject) => {
+    const to = this.#connection === undefined ? response : (response.socket ?? response)
+    return new Promise((resolve, reject) => {
+      if (response.destroyed) {
+        reject(new ClientGoneError())
+        return
+      }
       this.#fail = reject
-      to.write(bytes, (error) => (error ? reject(new ClientGoneError()) : resolve()))
+      to.write(bytes, (error) => {
+        if (error) {
+          reject(new ClientGoneError())
+          return
+        }
+        this.#sent.bytes += bytes.byteLength
+        resolve()
+      })
     })
-    this.#sent.bytes += bytes.byteLength
   }
 
   [Symbol.dispose](): void {
