@@ -38,7 +38,7 @@ for (const how of ['down', 'silent'] as const) {
     await using origin = await startOrigin()
     const image = await origin.addImage('app', 'v1', [randomBlob(100_000).bytes])
     await using redis = await peer(how)
-    const start = async (url: string, more: Record<string, unknown>): Promise<AppUnderTest> =>
+    const start = async (url: string, patience: string, more: Record<string, unknown> = {}): Promise<AppUnderTest> =>
       await startAppUnderTest({
         ...more,
         storage: {
@@ -48,20 +48,21 @@ for (const how of ['down', 'silent'] as const) {
         proxy: {
           upstreams: { up: { url, default: true } },
           freshness: '0s',
-          timeouts: { connect: '100ms', firstbyte: '100ms', idle: '100ms', stale: '50ms' },
+          timeouts: { connect: patience, firstbyte: patience, idle: patience, stale: '50ms' },
         },
       })
     {
-      await using app = await start(origin.url, {})
+      await using app = await start(origin.url, '1m')
       assert.equal((await pull(`${app.url}/v2/app/manifests/v1`)).digest, image.manifest)
       for (const digest of [image.config, ...image.layers]) {
-        assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+        const { status, digest: found } = await pull(`${app.url}/v2/app/blobs/${digest}`)
+        assert.deepEqual([status, found], [200, digest])
         await app.until((line) => line['msg'] === 'fill stored' && line['digest'] === digest)
       }
     }
     await using upstream = await peer(how)
     const addr = { addr: redis.host, dialtimeout: '50ms', readtimeout: '50ms' }
-    await using app = await start(`http://${upstream.host}`, { redis: addr })
+    await using app = await start(`http://${upstream.host}`, '100ms', { redis: addr })
     assert.equal((await ask(`${app.url}/v2/`)).status, 200)
     const stale = await pull(`${app.url}/v2/app/manifests/v1`)
     assert.deepEqual([stale.status, stale.digest], [200, image.manifest])
