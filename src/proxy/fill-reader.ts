@@ -29,6 +29,12 @@ export interface Progress {
   readonly written: News
 }
 
+/** Tells those who wait for bytes in memory, and those who wait for bytes in the file. */
+export function tellAll({ news, written }: Progress): void {
+  news.tell()
+  written.tell()
+}
+
 /** What a fill knows of one of its readers. */
 export interface Reader {
   /** The byte that it wants next; all before it may be forgotten as far as it is concerned. */
@@ -58,10 +64,7 @@ export class FillReader implements ByteStream {
     this.#options = options
     this.#held.use(content.hold(digest)) // what has left memory is read from there
     this.#held.defer(onLeave)
-    const onAbort = (): void => {
-      progress.news.tell()
-      progress.written.tell()
-    }
+    const onAbort = (): void => tellAll(progress)
     signal?.addEventListener('abort', onAbort, { once: true }) // one for all its waits: there may be thousands
     this.#held.defer(() => signal?.removeEventListener('abort', onAbort))
     this.#chunks = this.#readAll()

@@ -13,7 +13,7 @@ import type { BlobStore } from '../registry/store.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { FillReader, type Progress, type Reader } from './fill-reader.ts'
+import { FillReader, tellAll, type Progress, type Reader } from './fill-reader.ts'
 import { openBehind } from './opening.ts'
 import { RecentBytes } from './recent-bytes.ts'
 import { Spool } from './spool.ts'
@@ -93,7 +93,7 @@ export class Fill {
    */
   async run(): Promise<Descriptor | undefined> {
     const { digest, content, signal, trouble } = this.#options
-    const onAbort = (): void => this.#tell()
+    const onAbort = (): void => tellAll(this.#progress)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       await using spool = await Spool.open({
@@ -102,7 +102,7 @@ export class Fill {
         signal,
         onFailure: (error) => {
           trouble.failed(error, { digest })
-          this.#tell() // readers may have to do without the file from now on
+          tellAll(this.#progress) // readers may have to do without the file from now on
         },
         onWritten: () => this.#wrote(),
       })
@@ -202,7 +202,7 @@ export class Fill {
     this.#size = this.#progress.received
     this.#progress.isVerified = true
     this.#verified.resolve()
-    this.#tell()
+    tellAll(this.#progress)
     using _ = this.#options.content.hold(this.digest) // until it is linked
     const descriptor = await spool.commit()
     if (descriptor === undefined) return await this.#passOn(spool)
@@ -261,7 +261,7 @@ export class Fill {
       reader.isCut = true
       this.#readers.delete(reader)
     }
-    this.#tell()
+    tellAll(this.#progress)
   }
 
   /** The blob is right and cannot be stored: the readers there are get the rest of it. */
@@ -296,7 +296,7 @@ export class Fill {
     this.#progress.failure ??= { error }
     this.#options.onEnd()
     for (const waiting of [this.#started, this.#verified, this.#stored]) waiting.reject(error)
-    this.#tell()
+    tellAll(this.#progress)
   }
 
   #leave(reader: Reader): void {
@@ -313,10 +313,5 @@ export class Fill {
     }
     if (size - this.#told >= worthSending.bytes) tell()
     else this.#telling ??= setTimeout(tell, worthSending.patience)
-  }
-
-  #tell(): void {
-    this.#progress.news.tell()
-    this.#progress.written.tell()
   }
 }

@@ -1,11 +1,10 @@
 // T-31, T-33, T-38: storage that fails costs the copy, never the answer.
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
-import { ask, open, pull } from '../support/client.ts'
+import { ask, open, pull, pullSlowAndFast } from '../support/client.ts'
 import { watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
 import { randomBlob, startOrigin } from '../support/origin.ts'
 import { startProxyUnderTest } from '../support/proxy-under-test.ts'
@@ -73,13 +72,7 @@ test('T-31: a disk that fills up in the middle of a blob: a reader who is far be
   let written = 0
   const driver = failing((call) => isFill(call) && call.method === 'append' && ++written > 40)
   await using mirror = await startProxyUnderTest(origin, { driver })
-  const url = `${mirror.url}/v2/app/blobs/${digest}`
-  const slow = await open(url) // not read before the other one is on its way
-  const fast = pull(url)
-  const hash = createHash('sha256')
-  for await (const chunk of slow) hash.update(chunk as Buffer)
-  assert.equal(`sha256:${hash.digest('hex')}`, digest)
-  assert.equal((await fast).digest, digest)
+  assert.deepEqual(await pullSlowAndFast(`${mirror.url}/v2/app/blobs/${digest}`), [digest, digest])
   assert.deepEqual(await driver.list('/entrepot/fills'), [])
 })
 

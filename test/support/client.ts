@@ -93,3 +93,12 @@ export async function readExactly(response: IncomingMessage, size: number): Prom
   }
   return Buffer.concat(chunks)
 }
+
+/** The digests that two clients get, of whom one takes nothing before the other is on its way. */
+export async function pullSlowAndFast(url: string): Promise<readonly [string, string]> {
+  const slow = await open(url)
+  const fast = pull(url)
+  const hash = createHash('sha256')
+  for await (const chunk of slow) hash.update(chunk as Buffer)
+  return [`sha256:${hash.digest('hex')}`, (await fast).digest]
+}
