@@ -19,6 +19,8 @@ import type { Publisher } from './events/publisher.ts'
 import { ClientLimits } from './http/client-limits.ts'
 import { TrustedProxies } from './http/forwarded.ts'
 import { listen, type ListenerOptions } from './http/listener.ts'
+import { SentMemoryFiles } from './http/memory-files.ts'
+import { LateSendfile } from './http/sendfile.ts'
 import type { Evictor, EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
@@ -71,6 +73,8 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const descriptors = descriptorCache(
     config.storage.descriptorCache.kind === 'none' ? openFactStore({ kind: 'none' }, logger) : facts,
   )
+  const sendfile = config.http.sendfile ? new LateSendfile(logger) : undefined
+  const memoryFiles = sendfile && opening.use(new SentMemoryFiles(sendfile, logger))
   const store = openLocalRegistry({
     driver,
     usage,
@@ -78,6 +82,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
     deleteEnabled: config.storage.deleteEnabled,
     verify: config.storage.verify,
     redirect,
+    memoryFiles,
     logger,
   })
   if (!config.storage.readOnly) checkWritable(store, opening)
@@ -109,7 +114,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
           tags: { usual: Infinity, most: config.tags.maxTags },
         }),
       ),
-      { ...listenerOptions(config), tls, logger, observer: instruments.observer },
+      { ...listenerOptions(config), tls, sendfile, logger, observer: instruments.observer },
     ),
   )
   sweepNowAndThen(config, store, opening, logger)
@@ -198,7 +203,7 @@ async function tellingRegistry(
 }
 
 function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
-  const { host, port, socket, limits, trustedProxies, sendfile } = http
+  const { host, port, socket, limits, trustedProxies } = http
   const { connections, requests, rate } = limits
   // An empty address is a unix socket's there, and that of a client who has gone elsewhere.
   const trusted = trustedProxies.filter((place) => place !== 'unix' || socket !== undefined)
@@ -215,7 +220,6 @@ function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
         ? undefined
         : { limits: new ClientLimits({ requests, rate }), refuse: tooManyRequests(http) },
     trustedProxies: trusted.length === 0 ? undefined : new TrustedProxies(trusted),
-    sendfile,
   }
 }
 

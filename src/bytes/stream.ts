@@ -13,13 +13,20 @@ export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly transferTo?: ((target: ByteTarget) => Promise<void>) | undefined
 }
 
+/** A file that the system can be asked to send. */
+export interface SendableFile {
+  readonly fd: number
+  /** Its bytes lie in memory, so that nobody has to wait for a disk. */
+  readonly isInMemory: boolean
+}
+
 /** Where bytes go to, which the system can hand on without anybody reading them. */
 export interface ByteTarget {
   /**
    * Hands on bytes of an open file. Resolves with how many: fewer than `length` where no more are taken for now, where the
    * file ends and where it cannot be done; whoever reads and writes them instead waits, or sees why.
    */
-  sendFile(fd: number, position: number, length: number): Promise<number>
+  sendFile(file: SendableFile, position: number, length: number): Promise<number>
   /** Resolves when the bytes have been taken. */
   write(bytes: Uint8Array): Promise<void>
 }

@@ -1,5 +1,5 @@
 // A file's bytes as a stream, through buffers that are used again: while the consumer drains one chunk, the next is read.
-import type { ByteTarget } from '../bytes/stream.ts'
+import type { ByteTarget, SendableFile } from '../bytes/stream.ts'
 import type { OpenFile } from './driver.ts'
 import { closeFile, readAt } from './file-io.ts'
 import type { Lease, SharedBlocks, SharedReader } from './shared-blocks.ts'
@@ -45,11 +45,12 @@ export class FileStream implements OpenFile {
   /** Where the system takes no more, a few bytes are read and written, which waits until it does. */
   async transferTo(target: ByteTarget): Promise<void> {
     const { fd, start, end } = this.#options
+    const file: SendableFile = { fd, isInMemory: false }
     let few: Buffer | undefined
     try {
       for (let at = start; at < end;) {
         const wanted = Math.min(end - at, sentAtOnce)
-        const taken = await target.sendFile(fd, at, wanted)
+        const taken = await target.sendFile(file, at, wanted)
         at += taken
         if (taken === wanted) continue
         if (taken === 0) at += await this.#writeSome(target, at)

@@ -14,7 +14,7 @@ import { hasOneHost } from './host-header.ts'
 import { Repeats, type Exchange } from './repeats.ts'
 import type { Sent } from './response-target.ts'
 import { bytesAtOnce, EncryptedAnswers, sendAtOnce, sendReply, type SendOptions } from './send.ts'
-import { LateSendfile } from './sendfile.ts'
+import type { LateSendfile } from './sendfile.ts'
 import type { TlsFiles } from './tls-files.ts'
 import { removeDeadSocket } from './unix-socket.ts'
 
@@ -42,8 +42,8 @@ export interface ListenerOptions {
   /** Plain HTTP without. It stays the caller's to dispose. */
   readonly tls?: TlsFiles | undefined
   readonly observer?: ExchangeObserver | undefined
-  /** `false`: the system is not asked to send files; they are read and written. */
-  readonly sendfile?: boolean | undefined
+  /** What the system can be asked with to send files; without, they are read and written. */
+  readonly sendfile?: LateSendfile | undefined
 }
 
 /** Is told of every request; must neither fail nor take long. */
@@ -165,8 +165,7 @@ class RunningListener implements Listener {
     this.port = place === null || typeof place === 'string' ? 0 : place.port
     this.url = urlOf(scheme, place)
     this.#observer = options.observer
-    const sendfile = options.sendfile === false ? undefined : new LateSendfile(options.logger)
-    this.#sending = { encrypted: new EncryptedAnswers(), sendfile }
+    this.#sending = { encrypted: new EncryptedAnswers(), sendfile: options.sendfile }
     this.#repeats = canRepeat(options)
       ? new Repeats({
           logger: options.logger,

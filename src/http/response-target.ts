@@ -1,6 +1,6 @@
 // Where the bytes of an answer's body go: written to its response, or sent by the system past it.
 import type { ServerResponse } from 'node:http'
-import type { ByteTarget } from '../bytes/stream.ts'
+import type { ByteTarget, SendableFile } from '../bytes/stream.ts'
 import { ClientGoneError } from './exchange.ts'
 import type { Connection, Sendfile } from './sendfile.ts'
 
@@ -18,7 +18,7 @@ export class ResponseTarget implements ByteTarget, Disposable {
   readonly #connection: Connection | undefined
   #fail: ((reason: Error) => void) | undefined
 
-  constructor(response: ServerResponse, sent: Sent, sendfile?: Sendfile) {
+  constructor(response: ServerResponse, sent: Sent, sendfile?: Pick<Sendfile, 'connect'>) {
     const { socket } = response
     this.isEncrypted = socket !== null && 'encrypted' in socket
     this.#response = response
@@ -35,12 +35,12 @@ export class ResponseTarget implements ByteTarget, Disposable {
   }
 
   /** @throws ClientGoneError */
-  async sendFile(fd: number, position: number, length: number): Promise<number> {
+  async sendFile(file: SendableFile, position: number, length: number): Promise<number> {
     if (this.#response.destroyed) throw new ClientGoneError()
     const { socket } = this.#response
     // What was written before has to leave before.
     if (this.#connection === undefined || socket === null || socket.writableLength > 0) return 0
-    const taken = await this.#connection.send(fd, position, length)
+    const taken = await this.#connection.send(file, position, length)
     this.#sent.bytes += taken
     if (taken > 0 && socket.timeout !== undefined) socket.setTimeout(socket.timeout) // it is not idle
     return taken

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
 import { ResponseTarget, type Sent } from './response-target.ts'
-import type { LateSendfile } from './sendfile.ts'
+import { sentBySystem, type LateSendfile } from './sendfile.ts'
 
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
@@ -46,9 +46,6 @@ export function sendAtOnce(response: ServerResponse, { status, headers }: Reply,
   response.end(body.byteLength === 0 ? undefined : body)
   if (response.req.method !== 'HEAD') sent.bytes = body.byteLength
 }
-
-/** Bytes of a body from which on the system is asked to send them by itself: for fewer, asking costs what it saves. */
-const sentBySystem: number = 256 * 1024
 
 export interface SendOptions {
   readonly encrypted: EncryptedAnswers

@@ -3,10 +3,17 @@ import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { LibraryHandle } from 'koffi'
 import pLimit, { type LimitFunction } from 'p-limit'
+import type { SendableFile } from '../bytes/stream.ts'
 import type { Logger } from '../telemetry/logger.ts'
 
 /** Of fcntl(2). */
 const duplicateAndCloseOnExec = 1030
+
+/** Of memfd_create(2). `neverExecuted` is known since Linux 6.3, which can be told to insist on it. */
+const memoryFile = { closeOnExec: 1, neverExecuted: 8 }
+
+/** Bytes of a body from which on the system is asked to send them by itself: for fewer, asking costs what it saves. */
+export const sentBySystem: number = 256 * 1024
 
 /** Threads of Node's pool, which main.ts makes larger. */
 const threads: number = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4) || 4
@@ -17,15 +24,17 @@ const atOnce: number = Math.min(Math.max(1, Math.floor(threads * 0.75)), 64)
 /** A connection past which nothing else is written while it is in use. */
 export interface Connection extends Disposable {
   /**
-   * Sends bytes of an open file. Resolves with how many: 0 also where it failed, be it that nothing more can be taken
+   * Sends bytes of an open file, in one of Node's threads where a disk may be waited for. Resolves with how many: 0 also where it failed, be it that nothing more can be taken
    * now, or that the file cannot be sent so.
    */
-  send(fd: number, position: number, length: number): Promise<number>
+  send(file: SendableFile, position: number, length: number): Promise<number>
 }
 
 export interface Sendfile {
   /** `undefined` where the socket has no descriptor, or there is none left for us. Not for one that encrypts. */
   connect(socket: Socket): Connection | undefined
+  /** The descriptor of an empty file in memory, the caller's to close. @throws where the system makes none */
+  createMemoryFile(): number
 }
 
 /** Of the C library. */
@@ -33,6 +42,10 @@ interface Calls {
   /** A descriptor of its own for what `fd` refers to; -1 where there is none. */
   readonly duplicate: (fd: number) => number
   readonly send: (to: number, from: number, position: number, length: number) => Promise<number>
+  /** As `send`, before it returns. */
+  readonly sendNow: (to: number, from: number, position: number, length: number) => number
+  /** A descriptor; -1 where the system makes no file with these flags. */
+  readonly createMemoryFile: (flags: number) => number
 }
 
 /** Loaded when the first large answer has left: who sends none does without its memory, and nobody waits for it. */
@@ -75,6 +88,13 @@ export async function loadSendfile(): Promise<Sendfile> {
       const own = fd === undefined ? -1 : calls.duplicate(fd)
       return own === -1 ? undefined : new SocketConnection(own, calls, limit)
     },
+    createMemoryFile: () => {
+      const { closeOnExec, neverExecuted } = memoryFile
+      const found = calls.createMemoryFile(closeOnExec | neverExecuted)
+      const fd = found === -1 ? calls.createMemoryFile(closeOnExec) : found
+      if (fd === -1) throw new Error('the system makes no file in memory')
+      return fd
+    },
   }
 }
 
@@ -82,6 +102,7 @@ async function loadCalls(): Promise<Calls> {
   if (process.platform !== 'linux') throw new Error('sendfile is asked of Linux only')
   const { default: koffi } = await import('koffi')
   const library = koffi.load(null)
+  const memfd = library.func('int memfd_create(const char *name, unsigned int flags)')
   const fcntl = library.func('int fcntl(int fd, int command, ...)')
   const parameters = '(int to, int from, _In_ int64_t *position, size_t length)'
   const sendfile = hasFunction(library, 'sendfile64')
@@ -89,6 +110,8 @@ async function loadCalls(): Promise<Calls> {
     : library.func(`int64_t sendfile${parameters}`) // of musl, where every position has 64 bits
   return {
     duplicate: (fd) => Number(fcntl(fd, duplicateAndCloseOnExec, 'int', 0)),
+    createMemoryFile: (flags) => Number(memfd('entrepot', flags)),
+    sendNow: (to, from, position, length) => Number(sendfile(to, from, [position], length)),
     send: async (to, from, position, length) => {
       const { promise, resolve, reject } = Promise.withResolvers<number>()
       // In an array, which is copied for the call: memory of ours could be collected while it runs, and would be written to.
@@ -125,8 +148,10 @@ class SocketConnection implements Connection {
     this.#limit = limit
   }
 
-  async send(fd: number, position: number, length: number): Promise<number> {
-    return Math.max(0, await this.#limit(async () => await this.#calls.send(this.#fd, fd, position, length)))
+  async send({ fd, isInMemory }: SendableFile, position: number, length: number): Promise<number> {
+    const calls = this.#calls
+    if (isInMemory) return Math.max(0, calls.sendNow(this.#fd, fd, position, length))
+    return Math.max(0, await this.#limit(async () => await calls.send(this.#fd, fd, position, length)))
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,5 @@
 // A reader of a fill who is sent what is in the file, as it is written there.
-import type { ByteTarget } from '../bytes/stream.ts'
+import type { ByteTarget, SendableFile } from '../bytes/stream.ts'
 
 export interface GrowingFile {
   /**
@@ -38,12 +38,12 @@ export class GrowingFileTarget implements ByteTarget {
   }
 
   /** @throws NoFileError */
-  async sendFile(fd: number, position: number, length: number): Promise<number> {
+  async sendFile(file: SendableFile, position: number, length: number): Promise<number> {
     const end = position + length
     await this.#noting(async () => {
       while (this.#at < end) {
         const wanted = Math.min(end, await this.#there()) - this.#at
-        const taken = await this.#target.sendFile(fd, this.#at, wanted)
+        const taken = await this.#target.sendFile(file, this.#at, wanted)
         this.#take(taken)
         if (taken < wanted) break
       }

@@ -1,7 +1,8 @@
 // How stored blobs are read: out of memory, or from their files, which are proven or are being proven.
 import { digestOfStream } from '../bytes/digester.ts'
+import type { MemoryFiles } from '../bytes/memory-file.ts'
 import { resolveRange, type ByteRange, type RangeSpec } from '../bytes/range.ts'
-import { WholeStream, type ByteStream, type LentBytes } from '../bytes/stream.ts'
+import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import {
   DriverError,
   PathNotFoundError,
@@ -19,7 +20,7 @@ import type { BlobFiles } from './blob-files.ts'
 import { HeldStream } from './held-stream.ts'
 import { blobPath } from './layout.ts'
 import { ProvenStream, type Proofs, type ProofShare } from './proofs.ts'
-import { RepeatedBlobs } from './repeated-blobs.ts'
+import { RepeatedBlobs, type LentBlob } from './repeated-blobs.ts'
 import { smallBlob, SmallBlobs } from './small-blobs.ts'
 import { unreadable, WatchedFile } from './unreadable.ts'
 
@@ -32,6 +33,7 @@ export interface BlobReaderOptions {
   /** A clock that is never set back, in milliseconds. */
   readonly now: () => number
   readonly redirect?: Redirect | undefined
+  readonly memoryFiles?: MemoryFiles | undefined
   readonly logger: Logger
   /** Sees to it that a blob's file stays. */
   readonly hold: (digest: Digest) => Disposable
@@ -57,10 +59,10 @@ export class BlobReader {
   readonly #repeated: RepeatedBlobs
 
   constructor(options: BlobReaderOptions) {
-    const { files, now, isProven, onDamage } = options
+    const { files, now, isProven, memoryFiles, onDamage } = options
     this.#options = options
     const stat = files.stat.bind(files)
-    this.#repeated = new RepeatedBlobs({ now, stat })
+    this.#repeated = new RepeatedBlobs({ now, stat }, memoryFiles)
     this.#small = new SmallBlobs({
       now,
       stat,
@@ -186,7 +188,7 @@ export class BlobReader {
   }
 
   /** @throws UnreadableError */
-  async #keep(digest: Digest, file: OpenFile): Promise<LentBytes | undefined> {
+  async #keep(digest: Digest, file: OpenFile): Promise<LentBlob | undefined> {
     try {
       return await this.#repeated.keep(digest, file)
     } catch (error) {
@@ -194,11 +196,11 @@ export class BlobReader {
     }
   }
 
-  #lentBody(digest: Digest, lent: LentBytes, { start, end }: ByteRange): ByteStream {
+  #lentBody(digest: Digest, lent: LentBlob, range: ByteRange): ByteStream {
     const holds = new DisposableStack()
     holds.use(lent)
     holds.use(this.#options.hold(digest))
-    return new HeldStream(new WholeStream(lent.bytes.subarray(start, end)), holds)
+    return new HeldStream(lent.read(range), holds)
   }
 
   /** A share in the proof of an open file; `undefined` where another one has taken its place since. */

@@ -1,4 +1,5 @@
 // All blobs that are stored, whoever may see them: one file per sha256.
+import type { MemoryFiles } from '../bytes/memory-file.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import { PathNotFoundError, type DriverPath, type Redirect, type StorageDriver } from '../drivers/driver.ts'
 import { blobDescriptor, type Descriptor } from '../oci/descriptor.ts'
@@ -28,6 +29,7 @@ export interface ContentOptions {
   readonly room: UploadRoom
   readonly verify: ProofPolicy
   readonly redirect?: Redirect | undefined
+  readonly memoryFiles?: MemoryFiles | undefined
   readonly usage?: UsageLog | undefined
 }
 
@@ -55,6 +57,7 @@ export class Content implements ContentStore {
       isProven: options.verify !== 'never',
       now: () => options.links.now(),
       redirect: options.redirect,
+      memoryFiles: options.memoryFiles,
       logger: options.logger,
       hold: this.hold.bind(this),
       onStale: this.forget.bind(this),

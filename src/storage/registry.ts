@@ -1,4 +1,5 @@
 // A registry on a storage driver: where the parts of this room meet.
+import type { MemoryFiles } from '../bytes/memory-file.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
 import type { Redirect, StorageDriver } from '../drivers/driver.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -39,6 +40,8 @@ export interface LocalRegistryOptions {
   readonly verify?: ProofPolicy | undefined
   /** Where clients can be sent for blobs; absent, they have them from us. */
   readonly redirect?: Redirect | undefined
+  /** What is asked for again and again lies in them, where they can be had. */
+  readonly memoryFiles?: MemoryFiles | undefined
   readonly logger: Logger
   /** Bytes of manifests that are kept in memory; 32 MiB. */
   readonly hotManifests?: number | undefined
@@ -81,7 +84,7 @@ class StoredRegistry implements LocalStore {
   readonly #holders = new Holders()
 
   constructor(options: LocalRegistryOptions) {
-    const { descriptors, logger, redirect, usage, verify = 'first' } = options
+    const { descriptors, logger, redirect, memoryFiles, usage, verify = 'first' } = options
     const driver = new ListingCache(options.driver)
     this.#options = options
     this.#driver = driver
@@ -89,7 +92,8 @@ class StoredRegistry implements LocalStore {
     this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
     this.#room = new UploadRoom(driver)
     const links = this.#files
-    this.content = new Content({ driver, descriptors, logger, links, room: this.#room, verify, redirect, usage })
+    const room = this.#room
+    this.content = new Content({ driver, descriptors, logger, links, room, verify, redirect, memoryFiles, usage })
     this.#manifests = new HotManifests({
       content: this.content,
       verify,

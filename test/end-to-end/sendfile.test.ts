@@ -5,8 +5,20 @@ import { test } from 'node:test'
 import { loadSendfile } from '../../src/http/sendfile.ts'
 import { startAppUnderTest, temporaryFolder } from '../support/app-under-test.ts'
 import { bytesRead } from '../support/bytes-read.ts'
+import { openMemoryFiles } from '../support/memory-files.ts'
 
 const size = 8 * 1024 * 1024
+
+async function push(url: string, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  const pushed = await fetch(`${url}/v2/app/blobs/uploads/?digest=${digest}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/octet-stream' },
+    body: bytes,
+  })
+  assert.equal(pushed.status, 201)
+  return digest
+}
 
 for (const { sendfile, title } of [
   { sendfile: true, title: 'a blob that is proven is not read to be served' },
@@ -19,13 +31,7 @@ for (const { sendfile, title } of [
       http: { addr: '127.0.0.1:0', draintimeout: '0s', sendfile },
     })
     const bytes = randomBytes(size)
-    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-    const pushed = await fetch(`${app.url}/v2/app/blobs/uploads/?digest=${digest}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/octet-stream' },
-      body: bytes,
-    })
-    assert.equal(pushed.status, 201)
+    const digest = await push(app.url, bytes)
     const pull = async (range?: string): Promise<void> => {
       const headers: Record<string, string> = range === undefined ? {} : { range: `bytes=${range}` }
       const answer = await fetch(`${app.url}/v2/app/blobs/${digest}`, { headers })
@@ -42,3 +48,33 @@ for (const { sendfile, title } of [
     else assert.ok(read >= 2 * size - 1_000_001, `${read} bytes were read`)
   })
 }
+
+test(
+  'a blob that is asked for again and again is sent out of memory, as long as it is stored',
+  { skip: process.platform !== 'linux' && 'only Linux is asked' },
+  async () => {
+    await using folder = await temporaryFolder()
+    {
+      await using app = await startAppUnderTest({
+        storage: { filesystem: { rootdirectory: folder.path }, delete: { enabled: true } },
+        http: { addr: '127.0.0.1:0', draintimeout: '0s' },
+      })
+      const blobs = [randomBytes(1024 * 1024), randomBytes(300_000), randomBytes(200_000)]
+      const digests = await Promise.all(blobs.map(async (bytes) => await push(app.url, bytes)))
+      const url = (digest: string): string => `${app.url}/v2/app/blobs/${digest}`
+      await loadSendfile()
+      for (const [nth, bytes] of blobs.entries()) {
+        for (let time = 0; time < 5; time++) {
+          const answer = await fetch(url(digests[nth] ?? ''))
+          assert.ok(bytes.equals(Buffer.from(await answer.arrayBuffer())))
+        }
+      }
+      assert.equal(openMemoryFiles(), 2, 'the third one is small')
+      assert.equal((await fetch(url(digests[0] ?? ''), { method: 'DELETE' })).status, 202)
+      assert.equal((await fetch(url(digests[0] ?? ''))).status, 404)
+      const range = await fetch(url(digests[1] ?? ''), { headers: { range: 'bytes=10-299000' } })
+      assert.ok(Buffer.from(await range.arrayBuffer()).equals((blobs[1] ?? Buffer.alloc(0)).subarray(10, 299_001)))
+    }
+    assert.equal(openMemoryFiles(), 0)
+  },
+)

@@ -3,8 +3,11 @@ import assert from 'node:assert/strict'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { test } from 'node:test'
+import type { SendableFile } from '../../src/bytes/stream.ts'
 import { ClientGoneError } from '../../src/http/exchange.ts'
 import { ResponseTarget } from '../../src/http/response-target.ts'
+
+const file: SendableFile = { fd: 1, isInMemory: false }
 
 /** A response whose socket takes what is written when `take` is called. */
 function waitingResponse(): { readonly response: ServerResponse; readonly socket: Socket; readonly take: () => void } {
@@ -23,7 +26,7 @@ test('P1: nothing is sent past bytes that have not left', async () => {
   const sent = { bytes: 0 }
   let asked = 0
   const connection = {
-    send: async (_fd: number, _position: number, length: number): Promise<number> => {
+    send: async (_: unknown, _position: number, length: number): Promise<number> => {
       asked += 1
       return length
     },
@@ -34,17 +37,17 @@ test('P1: nothing is sent past bytes that have not left', async () => {
     assert.equal(target.isDirect, true)
     response.writeHead(200, { 'content-length': 1000 })
     response.flushHeaders()
-    assert.equal(await target.sendFile(1, 0, 1000), 0, 'the head is on its way')
+    assert.equal(await target.sendFile(file, 0, 1000), 0, 'the head is on its way')
     take()
-    assert.equal(await target.sendFile(1, 0, 600), 600)
+    assert.equal(await target.sendFile(file, 0, 600), 600)
     const written = target.write(Buffer.alloc(4))
-    assert.equal(await target.sendFile(1, 600, 400), 0)
+    assert.equal(await target.sendFile(file, 600, 400), 0)
     take()
     await written
     assert.deepEqual([asked, sent.bytes], [1, 604])
     socket.destroy()
     response.destroy()
-    await assert.rejects(target.sendFile(1, 604, 396), ClientGoneError)
+    await assert.rejects(target.sendFile(file, 604, 396), ClientGoneError)
   }
   assert.equal(asked, -1, 'its descriptor is given back')
 })
@@ -60,10 +63,10 @@ test('what is sent counts as movement of the connection', async () => {
   let taken = 0
   const connection = { send: async () => taken, [Symbol.dispose]: () => {} }
   using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
-  await target.sendFile(1, 0, 10)
+  await target.sendFile(file, 0, 10)
   assert.equal(moved, 0)
   taken = 10
-  await target.sendFile(1, 0, 10)
+  await target.sendFile(file, 0, 10)
   assert.equal(moved, 1)
 })
 
@@ -75,7 +78,7 @@ test('P1: nothing is sent past a head that the connection takes no more', async 
   const connection = { send: async () => assert.fail('bytes without a head'), [Symbol.dispose]: () => {} }
   using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
   assert.equal(target.isDirect, false)
-  assert.equal(await target.sendFile(1, 0, 1000), 0)
+  assert.equal(await target.sendFile(file, 0, 1000), 0)
   const written = target.write(Buffer.alloc(4))
   response.destroy()
   await assert.rejects(written, ClientGoneError)

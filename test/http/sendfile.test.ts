@@ -62,7 +62,8 @@ async function serve(options: Partial<ListenerOptions> = {}): Promise<Served> {
     }
     return { status: 200, headers: { 'content-length': end - start }, body }
   }
-  const listener = await listen(handler, { host: '127.0.0.1', port: 0, logger, ...options })
+  const sendfile = new LateSendfile(logger)
+  const listener = await listen(handler, { host: '127.0.0.1', port: 0, logger, sendfile, ...options })
   await loadSendfile() // which a server does when its first large answer has left
   const first = await open(listener.port)
   ask(first, '/0-1000000', 'connection: close\r\n')
@@ -86,8 +87,8 @@ async function serve(options: Partial<ListenerOptions> = {}): Promise<Served> {
 
 function counted(target: ByteTarget, counts: Taken): ByteTarget {
   return {
-    sendFile: async (fd, position, length) => {
-      const count = await target.sendFile(fd, position, length)
+    sendFile: async (from, position, length) => {
+      const count = await target.sendFile(from, position, length)
       counts.sent += count
       return count
     },
@@ -247,7 +248,7 @@ suite('sendfile', { skip: process.platform !== 'linux' && 'only Linux is asked' 
   })
 
   test('where it is switched off the same bytes are read and written', async () => {
-    await using served = await serve({ sendfile: false })
+    await using served = await serve({ sendfile: undefined })
     const socket = await open(served.port)
     ask(socket, '/', 'connection: close\r\n')
     assertSame((await bodies(socket, 1))[0])
@@ -260,7 +261,7 @@ suite('sendfile', { skip: process.platform !== 'linux' && 'only Linux is asked' 
     const socket = await open(served.port)
     using connection = found.connect(socket)
     assert.ok(connection !== undefined)
-    assert.equal(await connection.send(-1, 0, 100), 0, 'no file')
+    assert.equal(await connection.send({ fd: -1, isInMemory: false }, 0, 100), 0, 'no file')
     const driver = filesystemDriver({ rootDirectory: served.folder })
     await using file = await driver.open('/file')
     const written: Buffer[] = []
@@ -285,8 +286,8 @@ suite('sendfile', { skip: process.platform !== 'linux' && 'only Linux is asked' 
     const driver = filesystemDriver({ rootDirectory: served.folder })
     await using file = await driver.open('/file')
     await file.transferTo?.({
-      sendFile: async (fd, position, length) => {
-        await connection?.send(fd, position, length)
+      sendFile: async (from, position, length) => {
+        await connection?.send(from, position, length)
         return length
       },
       write: async () => {},

@@ -97,7 +97,7 @@ test('a fill whose storage has failed hears of what was sent out of the file bef
   const file: ByteStream = {
     async *[Symbol.asyncIterator]() {},
     [Symbol.asyncDispose]: async () => {},
-    transferTo: async (to) => void (await to.sendFile(0, 0, 10)),
+    transferTo: async (to) => void (await to.sendFile({ fd: 0, isInMemory: false }, 0, 10)),
   }
   const { body, progress, controller, content, digest } = readerUnderTest(file)
   const { signal } = controller

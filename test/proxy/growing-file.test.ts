@@ -4,7 +4,7 @@ import { suite, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { deferred } from '../../src/async/deferred.ts'
 import { News } from '../../src/async/news.ts'
-import type { ByteTarget } from '../../src/bytes/stream.ts'
+import type { ByteTarget, SendableFile } from '../../src/bytes/stream.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { loadSendfile } from '../../src/http/sendfile.ts'
@@ -191,6 +191,8 @@ suite('a growing file', { skip: process.platform !== 'linux' && 'only Linux is a
   })
 })
 
+const file: SendableFile = { fd: 1, isInMemory: false }
+
 /** A target that takes at most `most` bytes of a file at once. */
 function recordingTarget(most: number): ByteTarget & { readonly calls: (readonly [string, number, number])[] } {
   const calls: (readonly [string, number, number])[] = []
@@ -210,9 +212,12 @@ test('only what is there is asked for, and the next is waited for', async () => 
   let there: number | undefined = 100
   let at = 10
   const target = recordingTarget(Infinity)
-  const file = { there: () => there, news: async () => await news.next(), onTaken: (count: number) => (at += count) }
-  const growing = new GrowingFileTarget(target, file, at)
-  const sent = growing.sendFile(1, 10, 190)
+  const growing = new GrowingFileTarget(
+    target,
+    { there: () => there, news: async () => await news.next(), onTaken: (count) => (at += count) },
+    at,
+  )
+  const sent = growing.sendFile(file, 10, 190)
   while (target.calls.length < 1) await turn()
   there = 150
   news.tell()
@@ -227,7 +232,7 @@ test('only what is there is asked for, and the next is waited for', async () => 
   ])
   assert.equal(at, 200)
   there = undefined
-  await assert.rejects(growing.sendFile(1, 200, 10), NoFileError)
+  await assert.rejects(growing.sendFile(file, 200, 10), NoFileError)
   await assert.rejects(growing.write(Buffer.alloc(1)), NoFileError)
 })
 
@@ -240,7 +245,7 @@ test('P1: of what was read too far no byte leaves before it may', async () => {
     { there: () => there, news: async () => await news.next(), onTaken: () => {} },
     0,
   )
-  assert.equal(await growing.sendFile(1, 0, 10), 1, 'the system takes no more')
+  assert.equal(await growing.sendFile(file, 0, 10), 1, 'the system takes no more')
   const written = growing.write(Buffer.alloc(9))
   while (target.calls.length < 2) await turn()
   assert.deepEqual(target.calls[1], ['written', 0, 2])

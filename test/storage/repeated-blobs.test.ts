@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { collect, type LentBytes } from '../../src/bytes/stream.ts'
-import type { OpenFile } from '../../src/drivers/driver.ts'
+import type { MemoryFile } from '../../src/bytes/memory-file.ts'
+import { collect } from '../../src/bytes/stream.ts'
+import type { FileStat, OpenFile } from '../../src/drivers/driver.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import type { OpenBlob } from '../../src/registry/source.ts'
 import { Content } from '../../src/storage/content.ts'
 import { blobPath } from '../../src/storage/layout.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
-import { RepeatedBlobs } from '../../src/storage/repeated-blobs.ts'
+import { RepeatedBlobs, type LentBlob } from '../../src/storage/repeated-blobs.ts'
 import { streamOf } from '../support/stream-of.ts'
 import { name, storageSuite } from './fixture.ts'
 
@@ -20,14 +24,20 @@ class Shelf {
   now = 0
   readonly versions = new Map<Digest, string>()
   stats = 0
-  readonly blobs = new RepeatedBlobs({
-    now: () => this.now,
-    stat: async (digest) => {
+  /** Those that are open. */
+  readonly files = new Set<MemoryFile>()
+  /** Whether there can be files in memory. */
+  hasFiles = false
+  readonly blobs: RepeatedBlobs
+
+  constructor() {
+    const stat = async (digest: Digest): Promise<FileStat | undefined> => {
       this.stats++
       const version = this.versions.get(digest)
       return version === undefined ? undefined : { kind: 'file', size: 0, modified: new Date(), version }
-    },
-  })
+    }
+    this.blobs = new RepeatedBlobs({ now: () => this.now, stat }, { create: (bytes) => this.#createFile(bytes) })
+  }
 
   file(bytes: Uint8Array, before: () => void = () => {}): OpenFile {
     const { [Symbol.asyncDispose]: dispose } = streamOf()
@@ -43,14 +53,36 @@ class Shelf {
     return { size: bytes.byteLength, version, [Symbol.asyncIterator]: read, [Symbol.asyncDispose]: dispose }
   }
 
+  /** On a disk here; to whoever reads it that is the same. */
+  #createFile(bytes: Uint8Array): MemoryFile | undefined {
+    if (!this.hasFiles) return undefined
+    const path = join(tmpdir(), `entrepot-${randomUUID()}`)
+    writeFileSync(path, bytes)
+    let fd = openSync(path, 'r')
+    rmSync(path)
+    const file: MemoryFile = {
+      isInMemory: true,
+      get fd() {
+        return fd
+      },
+      [Symbol.dispose]: () => {
+        assert.ok(this.files.delete(file), 'closed once')
+        closeSync(fd)
+        fd = -1
+      },
+    }
+    this.files.add(file)
+    return file
+  }
+
   /** Asks for it twice, as those do who ask again and again. */
-  async keep(bytes: Uint8Array): Promise<LentBytes | undefined> {
+  async keep(bytes: Uint8Array): Promise<LentBlob | undefined> {
     const first = await this.blobs.keep(digestOf(bytes), this.file(bytes))
     assert.ok(first === undefined)
     return await this.blobs.keep(digestOf(bytes), this.file(bytes))
   }
 
-  async lend(bytes: Uint8Array): Promise<LentBytes | undefined> {
+  async lend(bytes: Uint8Array): Promise<LentBlob | undefined> {
     return await this.blobs.lend({ mediaType: mediaTypes.octetStream, digest: digestOf(bytes), size: bytes.byteLength })
   }
 
@@ -61,8 +93,14 @@ class Shelf {
 }
 
 /** Without a description of a mebibyte where they differ. */
-function isSame(lent: LentBytes | undefined, bytes: Uint8Array): boolean {
-  return lent !== undefined && Buffer.compare(lent.bytes, bytes) === 0
+async function isSame(lent: LentBlob | undefined, bytes: Uint8Array): Promise<boolean> {
+  if (lent === undefined) return false
+  const parts = [
+    { start: 0, end: 70_000 },
+    { start: 70_000, end: bytes.byteLength },
+  ]
+  const read = await Promise.all(parts.map(async (part) => await collect(lent.read(part), bytes.byteLength)))
+  return Buffer.concat(read).equals(bytes)
 }
 
 test('a blob that is asked for a second time within a second is kept, and its file seen twice a second', async () => {
@@ -74,10 +112,10 @@ test('a blob that is asked for a second time within a second is kept, and its fi
   assert.equal(await shelf.has(bytes), false)
   shelf.now += 1000
   using first = await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))
-  assert.ok(isSame(first, bytes))
+  assert.ok(await isSame(first, bytes))
   shelf.now += 499
   using again = await shelf.lend(bytes)
-  assert.ok(again !== undefined && again.bytes === first?.bytes)
+  assert.ok(await isSame(again, bytes))
   assert.equal(shelf.stats, 0)
   shelf.now += 1
   assert.ok(await shelf.has(bytes))
@@ -97,7 +135,7 @@ test('P3, P6: a file that has gone, or is another one, is noticed within half a 
     assert.ok(await shelf.has(bytes))
     shelf.now += 1
     assert.equal(await shelf.has(bytes), false)
-    assert.ok(isSame(lent, bytes), 'who has them keeps them')
+    assert.ok(await isSame(lent, bytes), 'who has them keeps them')
   }
 })
 
@@ -109,7 +147,7 @@ test('what is forgotten is not there any more, also where it was just being read
   assert.equal(await shelf.has(bytes), false)
   const forgetting = shelf.file(bytes, () => shelf.blobs.forget(digestOf(bytes)))
   using lent = await shelf.blobs.keep(digestOf(bytes), forgetting)
-  assert.ok(isSame(lent, bytes))
+  assert.ok(await isSame(lent, bytes))
   assert.equal(await shelf.has(bytes), false)
 })
 
@@ -130,8 +168,8 @@ test('a file that cannot be read to its end is not kept, and takes no room', asy
 test('P7: all that is kept and lent has 32 MiB, and what is in use makes no room', async () => {
   const shelf = new Shelf()
   const blobs = Array.from({ length: 40 }, (_, nth) => Buffer.alloc(mebibyte, nth))
-  const keepAll = async (): Promise<(LentBytes | undefined)[]> => {
-    const all: (LentBytes | undefined)[] = []
+  const keepAll = async (): Promise<(LentBlob | undefined)[]> => {
+    const all: (LentBlob | undefined)[] = []
     for (const blob of blobs) all.push(await shelf.keep(blob))
     return all
   }
@@ -162,6 +200,44 @@ test('P7: it counts right, whenever a blob is forgotten that is just being lent'
   let kept = 0
   for (let nth = 0; nth < 36; nth++) if ((await shelf.keep(Buffer.alloc(mebibyte, nth))) !== undefined) kept++
   assert.equal(kept, 32)
+})
+
+test('what is kept moves to a file in memory as soon as there can be one, which is closed when nobody reads it', async () => {
+  const shelf = new Shelf()
+  const bytes = randomBytes(mebibyte)
+  const early = await shelf.keep(bytes)
+  assert.ok(early?.read({ start: 0, end: 1 }).transferTo === undefined)
+  const before = early?.read({ start: 0, end: mebibyte })
+  shelf.hasFiles = true
+  const late = await shelf.lend(bytes)
+  using again = await shelf.lend(bytes)
+  assert.equal(shelf.files.size, 1)
+  assert.ok(late?.read({ start: 0, end: 1 }).transferTo !== undefined)
+  for (const lent of [early, late, again]) assert.ok(await isSame(lent, bytes))
+  assert.ok(before !== undefined && (await collect(before, mebibyte)).equals(bytes), 'who was reading it')
+  early?.[Symbol.dispose]()
+  late?.[Symbol.dispose]()
+  assert.equal(shelf.files.size, 1)
+  shelf.blobs.forget(digestOf(bytes))
+  assert.ok(await isSame(again, bytes), 'who has them keeps them')
+  assert.equal(shelf.files.size, 1)
+  again?.[Symbol.dispose]()
+  assert.equal(shelf.files.size, 0)
+  using next = await shelf.keep(randomBytes(mebibyte))
+  assert.ok(next?.read({ start: 0, end: 1 }).transferTo !== undefined, 'from the beginning')
+  assert.equal(shelf.files.size, 1)
+})
+
+test('one that is forgotten while it is being read leaves no file behind', async () => {
+  const shelf = new Shelf()
+  shelf.hasFiles = true
+  const bytes = randomBytes(mebibyte)
+  await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))
+  const forgetting = shelf.file(bytes, () => shelf.blobs.forget(digestOf(bytes)))
+  const lent = await shelf.blobs.keep(digestOf(bytes), forgetting)
+  assert.ok(await isSame(lent, bytes))
+  lent?.[Symbol.dispose]()
+  assert.equal(shelf.files.size, 0)
 })
 
 test('one that was not asked for lately makes room for another', async () => {

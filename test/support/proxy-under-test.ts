@@ -7,6 +7,7 @@ import { openFactStore } from '../../src/cache/store.ts'
 import type { StorageDriver } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { listen } from '../../src/http/listener.ts'
+import { LateSendfile } from '../../src/http/sendfile.ts'
 import { parseConfirmation } from '../../src/proxy/freshness.ts'
 import { ProxyRegistry, type ProxyOptions } from '../../src/proxy/registry.ts'
 import type { Upstream } from '../../src/proxy/selection.ts'
@@ -118,7 +119,8 @@ export async function startProxyUnderTest(
     }),
   )
   const handler = api(proxy, apiOptions())
-  const listener = opening.use(await listen(handler, { host: '127.0.0.1', port: 0, logger }))
+  const sendfile = new LateSendfile(logger)
+  const listener = opening.use(await listen(handler, { host: '127.0.0.1', port: 0, logger, sendfile }))
   const resources = opening.move()
   const under: ProxyUnderTest = {
     ...recording,

@@ -1,0 +1,72 @@
+// Files in memory (memfd_create(2)) with what is sent again and again, so that the system does not have to copy it each time.
+import { closeSync, writeSync } from 'node:fs'
+import type { MemoryFile, MemoryFiles } from '../bytes/memory-file.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { sentBySystem, type LateSendfile } from './sendfile.ts'
+
+/** Makes none before sendfile is loaded. Closes those that are left when it is disposed. */
+export class SentMemoryFiles implements MemoryFiles, Disposable {
+  readonly #sendfile: Pick<LateSendfile, 'loaded'>
+  readonly #logger: Logger
+  readonly #open = new Set<MemoryFile>()
+  #canBe = true
+
+  constructor(sendfile: Pick<LateSendfile, 'loaded'>, logger: Logger) {
+    this.#sendfile = sendfile
+    this.#logger = logger
+  }
+
+  create(bytes: Uint8Array): MemoryFile | undefined {
+    const sendfile = this.#sendfile.loaded
+    if (sendfile === undefined || !this.#canBe || bytes.byteLength < sentBySystem) return undefined
+    try {
+      const file = new DescriptorFile(sendfile.createMemoryFile(), () => this.#open.delete(file))
+      this.#open.add(file)
+      file.write(bytes)
+      return file
+    } catch (error) {
+      this.#canBe = false // who asks would fail each time, and can do without
+      this.#logger.info({ error }, 'blobs in memory are sent without sendfile')
+      return undefined
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#canBe = false
+    for (const file of this.#open) file[Symbol.dispose]()
+  }
+}
+
+class DescriptorFile implements MemoryFile {
+  readonly isInMemory = true
+  readonly #onClosed: () => void
+  #fd: number
+
+  /** Owns the descriptor. */
+  constructor(fd: number, onClosed: () => void) {
+    this.#fd = fd
+    this.#onClosed = onClosed
+  }
+
+  /** -1 once it is closed: the number may be another file's by then. */
+  get fd(): number {
+    return this.#fd
+  }
+
+  /** Closes it where it fails. */
+  write(bytes: Uint8Array): void {
+    try {
+      for (let at = 0; at < bytes.byteLength;) at += writeSync(this.#fd, bytes, at, bytes.byteLength - at, at)
+    } catch (error) {
+      this[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd === -1) return
+    closeSync(this.#fd)
+    this.#fd = -1
+    this.#onClosed()
+  }
+}
