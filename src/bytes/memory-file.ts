@@ -11,10 +11,13 @@ export interface MemoryFiles {
   create(bytes: Uint8Array): MemoryFile | undefined
 }
 
-/** Bytes that are read in one go where the system is not asked, or takes none. */
-const readAtOnce: number = 256 * 1024
+/** Bytes that are read in one go where the system is not asked, or takes none: each client who waits holds so many. */
+const readAtOnce: number = 64 * 1024
 
-/** Bytes that are written where the system takes no more for now, which waits until it does. */
+/**
+ * Bytes that are written where the system takes no more for now, which waits until it does. Also the first to be read: an
+ * answer may have to wait until others of its connection have left, and a client can ask for hundreds of them at once.
+ */
 const fewBytes: number = 4 * 1024
 
 /** Bytes of such a file, which stays its owner's. */
@@ -33,8 +36,7 @@ export class MemoryFileStream implements ByteStream {
       const taken = await target.sendFile(this.#file, at, end - at)
       at += taken
       if (at === end) return
-      const bytes = Buffer.allocUnsafe(Math.min(end - at, taken === 0 ? readAtOnce : fewBytes))
-      this.#read(bytes, at)
+      const bytes = this.#read(at, taken === 0 ? readAtOnce : fewBytes)
       await target.write(bytes)
       at += bytes.byteLength
     }
@@ -42,19 +44,20 @@ export class MemoryFileStream implements ByteStream {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
     const { start, end } = this.#range
-    const buffer = Buffer.allocUnsafe(Math.min(end - start, readAtOnce))
-    for (let at = start; at < end; at += buffer.byteLength) {
-      const bytes = buffer.subarray(0, end - at)
-      this.#read(bytes, at)
+    for (let at = start; at < end;) {
+      const bytes = this.#read(at, at === start ? fewBytes : readAtOnce)
       yield bytes
+      at += bytes.byteLength
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
 
   /** Does not wait: the bytes are in memory. */
-  #read(into: Buffer, position: number): void {
-    const count = readSync(this.#file.fd, into, 0, into.byteLength, position)
-    if (count !== into.byteLength) throw new Error(`a file in memory has ${count} of ${into.byteLength} bytes`)
+  #read(position: number, most: number): Buffer {
+    const bytes = Buffer.allocUnsafe(Math.min(this.#range.end - position, most))
+    const count = readSync(this.#file.fd, bytes, 0, bytes.byteLength, position)
+    if (count !== bytes.byteLength) throw new Error(`a file in memory has ${count} of ${bytes.byteLength} bytes`)
+    return bytes
   }
 }
