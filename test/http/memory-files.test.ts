@@ -84,6 +84,26 @@ suite('files in memory', { skip: process.platform !== 'linux' && 'only Linux is 
     }
   })
 
+  test('what is sent out of one has left when the call returns: its number may be that of another file then', async () => {
+    const { logger } = recordingLogger()
+    const sendfile = await loaded()
+    using files = new SentMemoryFiles(sendfile, logger)
+    const file = files.create(content)
+    await using listener = await listen(async () => ({ status: 200, headers: {} }), {
+      host: '127.0.0.1',
+      port: 0,
+      logger,
+    })
+    const socket = connect(listener.port, '127.0.0.1')
+    await once(socket, 'connect')
+    using connection = sendfile.loaded?.connect(socket)
+    assert.ok(file !== undefined && connection !== undefined)
+    const sent = connection.send(file, 0, 1000)
+    file[Symbol.dispose]()
+    assert.equal(await sent, 1000)
+    socket.destroy()
+  })
+
   test('P1: clients who take, who wait and who leave: each gets its bytes, in order', async () => {
     const { logger, lines } = recordingLogger()
     const sendfile = await loaded()
