@@ -40,11 +40,6 @@ export function transferAround(
   return async (target) => await around(async () => await stream.transferTo?.(target))
 }
 
-/** Bytes that stay as they are until it is disposed, once. */
-export interface LentBytes extends Disposable {
-  readonly bytes: Uint8Array
-}
-
 /** A stream over bytes at hand, for whoever takes them in one go. */
 export class WholeStream implements ByteStream {
   readonly bytes: Uint8Array

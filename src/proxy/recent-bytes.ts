@@ -1,5 +1,9 @@
 // The newest bytes of a stream, by offset.
-import type { LentBytes } from '../bytes/stream.ts'
+
+/** Bytes that stay as they are until it is disposed, once. */
+export interface LentBytes extends Disposable {
+  readonly bytes: Uint8Array
+}
 
 /** Bytes that are kept in one piece: whoever is behind takes them in one go. */
 const pieceSize: number = 256 * 1024
