@@ -240,6 +240,16 @@ test('one that is forgotten while it is being read leaves no file behind', async
   assert.equal(shelf.files.size, 0)
 })
 
+test('P1: one that is believed to have another size is not lent, and read anew', async () => {
+  const shelf = new Shelf()
+  shelf.hasFiles = true
+  const bytes = randomBytes(mebibyte)
+  using _ = await shelf.keep(bytes)
+  const known = { mediaType: mediaTypes.octetStream, digest: digestOf(bytes), size: mebibyte - 1 }
+  assert.equal(await shelf.blobs.lend(known), undefined)
+  assert.equal(await shelf.has(bytes), false)
+})
+
 test('one that was not asked for lately makes room for another', async () => {
   const shelf = new Shelf()
   const blobs = Array.from({ length: 33 }, (_, nth) => Buffer.alloc(mebibyte, nth))
