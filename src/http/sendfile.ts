@@ -24,8 +24,8 @@ const atOnce: number = Math.min(Math.max(1, Math.floor(threads * 0.75)), 64)
 /** A connection past which nothing else is written while it is in use. */
 export interface Connection extends Disposable {
   /**
-   * Sends bytes of an open file, in one of Node's threads where a disk may be waited for. Resolves with how many: 0 also where it failed, be it that nothing more can be taken
-   * now, or that the file cannot be sent so.
+   * Sends bytes of an open file, in one of Node's threads where a disk may be waited for, and otherwise before it returns.
+   * Resolves with how many: 0 also where it failed, be it that nothing more can be taken now, or that the file cannot be sent so.
    */
   send(file: SendableFile, position: number, length: number): Promise<number>
 }
