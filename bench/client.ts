@@ -34,6 +34,9 @@ export function trusting(authority: string): SecureContext {
   return createSecureContext({ ca: authority, ciphers: cipherSuites })
 }
 
+/** Bytes in which the head of an answer ends. */
+const longestHead = 16 * 1024
+
 /** One buffer for all sockets: a read is over before the next begins. */
 const buffer = Buffer.allocUnsafe(512 * 1024)
 
@@ -109,10 +112,11 @@ export class Connection implements Disposable {
       this.#take(running, bytes)
       return
     }
-    this.#head += bytes.toString('latin1')
+    const before = this.#head.length
+    this.#head += bytes.toString('latin1', 0, longestHead) // not all of the body that may have come with it
     const end = this.#head.indexOf('\r\n\r\n')
     if (end < 0) return
-    const rest = Buffer.from(this.#head.slice(end + 4), 'latin1')
+    const rest = bytes.subarray(end + 4 - before)
     const head = this.#head.slice(0, end)
     const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
     if (!head.startsWith('HTTP/1.1 200 ') || length === undefined) {
