@@ -38,7 +38,7 @@ export async function throughput(bench: Bench): Promise<void> {
   for (const { size } of works) blobs.push(await arena.addBlob(size))
   const contestants = [...(await arena.mirrors()), ...(await arena.nginx(...blobs))]
   await arena.warm(contestants, blobs)
-  // Compilers have seen this, too.
+  // As above: compilers have seen the work.
   for (const { url } of contestants)
     await arena.load.run({ url, targets: blobs.slice(0, 1), connections: 8, seconds: 2 })
   for (const [index, { row, connections, times }] of works.entries()) {

@@ -1,5 +1,5 @@
 // Files in memory (memfd_create(2)) with what is sent again and again, so that the system does not have to copy it each time.
-import { closeSync, writeSync } from 'node:fs'
+import { closeSync, writeFileSync } from 'node:fs'
 import type { MemoryFile, MemoryFiles } from '../bytes/memory-file.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { sentBySystem, type LateSendfile } from './sendfile.ts'
@@ -9,7 +9,7 @@ export class SentMemoryFiles implements MemoryFiles, Disposable {
   readonly #sendfile: Pick<LateSendfile, 'loaded'>
   readonly #logger: Logger
   readonly #open = new Set<MemoryFile>()
-  #canBe = true
+  #isAvailable = true
 
   constructor(sendfile: Pick<LateSendfile, 'loaded'>, logger: Logger) {
     this.#sendfile = sendfile
@@ -18,21 +18,21 @@ export class SentMemoryFiles implements MemoryFiles, Disposable {
 
   create(bytes: Uint8Array): MemoryFile | undefined {
     const sendfile = this.#sendfile.loaded
-    if (sendfile === undefined || !this.#canBe || bytes.byteLength < sentBySystem) return undefined
+    if (sendfile === undefined || !this.#isAvailable || bytes.byteLength < sentBySystem) return undefined
     try {
       const file = new DescriptorFile(sendfile.createMemoryFile(), () => this.#open.delete(file))
       this.#open.add(file)
       file.write(bytes)
       return file
     } catch (error) {
-      this.#canBe = false // who asks would fail each time, and can do without
+      this.#isAvailable = false // who asks would fail each time, and can do without
       this.#logger.info({ error }, 'blobs in memory are sent without sendfile')
       return undefined
     }
   }
 
   [Symbol.dispose](): void {
-    this.#canBe = false
+    this.#isAvailable = false
     for (const file of this.#open) file[Symbol.dispose]()
   }
 }
@@ -56,7 +56,7 @@ class DescriptorFile implements MemoryFile {
   /** Closes it where it fails. */
   write(bytes: Uint8Array): void {
     try {
-      for (let at = 0; at < bytes.byteLength;) at += writeSync(this.#fd, bytes, at, bytes.byteLength - at, at)
+      writeFileSync(this.#fd, bytes) // where one call takes less, in several
     } catch (error) {
       this[Symbol.dispose]()
       throw error
