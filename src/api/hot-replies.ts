@@ -1,6 +1,6 @@
 // Answers of a moment ago, given again to whoever asks the same: found without a wait, and without asking storage.
 import { LRUCache } from 'lru-cache'
-import { WholeStream } from '../bytes/stream.ts'
+import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import type { Reply, Request } from '../http/exchange.ts'
 import type { Trace } from '../registry/call.ts'
 
@@ -13,10 +13,10 @@ const lifetime = 500
 /** Bytes of all answers; most of their bodies lie in memory anyway. */
 const maxSize = 16 * 1024 * 1024
 
-/** Bytes of the largest body that is kept. */
+/** Bytes of the largest body that is kept here; what storage keeps may be larger. */
 const maxBody = 64 * 1024
 
-/** What an answer costs besides its body. */
+/** What an answer costs besides a body. */
 const overhead = 2048
 
 /** Characters of a target and an `Accept` that clients send; longer ones are made to fill memory. */
@@ -26,6 +26,8 @@ const maxKey = 1024
 const contentFields = ['kind', 'repository', 'reference', 'from', 'upstream'] as const
 
 interface HotReply {
+  /** Of a body that storage keeps. */
+  readonly again: ByteStream['again']
   /** For whoever has a right to it. */
   readonly reply: Reply
   /** The same, for everybody. */
@@ -54,13 +56,19 @@ export class HotReplies {
     return this.#generation
   }
 
-  /** The answer, its log fields added to the request's. Whether the client, or everybody, may have it is the caller's to know. */
+  /**
+   * The answer, its log fields added to the request's, with a body that is the caller's to send. Whether the client, or
+   * everybody, may have it is the caller's to know.
+   */
   find(request: Request): Pick<HotReply, 'reply' | 'forAll'> | undefined {
     if (request.method !== 'GET') return undefined
     const hot = this.#replies.get(keyOf(request))
     if (hot === undefined || !hot.forAll.holds() || isParticular(request)) return undefined
-    Object.assign(request.log, hot.log)
-    return hot
+    const { reply, forAll, again, log } = hot
+    const body = again?.()
+    if (again !== undefined && body === undefined) return undefined
+    Object.assign(request.log, log)
+    return body === undefined ? hot : { reply: { ...reply, body }, forAll: { ...forAll, body } }
   }
 
   /** Keeps an answer that may be given again; `generation` is that of when it was asked for. */
@@ -68,18 +76,18 @@ export class HotReplies {
     if (generation !== this.#generation || request.method !== 'GET' || isParticular(request)) return
     if (reply.status !== 200 || trace.from !== 'local' || trace.warning !== undefined) return
     if (!isLasting(request, trace)) return
-    const body = reply.body instanceof WholeStream ? reply.body.bytes : reply.body
-    if (!(body instanceof Uint8Array) || body.byteLength > maxBody) return
+    const { bytes, again } = keptBody(reply)
+    if (bytes === undefined && again === undefined) return
     const key = keyOf(request)
     if (key.length > maxKey) return
     const until = this.#now() + lifetime
     const holds = (): boolean => generation === this.#generation && this.#now() < until
-    const size = body.byteLength + overhead
     this.#replies.set(key, {
-      reply: { ...reply, body },
-      forAll: { ...reply, body, holds },
+      again,
+      reply: { ...reply, body: bytes },
+      forAll: { ...reply, body: bytes, holds },
       log: contentLog(request),
-      size,
+      size: (bytes?.byteLength ?? 0) + overhead,
     })
   }
 
@@ -88,6 +96,13 @@ export class HotReplies {
     this.#generation++
     this.#replies.clear()
   }
+}
+
+/** What can be given again of a reply: its bytes, or where they are kept. */
+function keptBody({ body }: Reply): { readonly bytes?: Uint8Array; readonly again: ByteStream['again'] } {
+  const bytes = body instanceof WholeStream ? body.bytes : body
+  if (!(bytes instanceof Uint8Array)) return { again: bytes?.again }
+  return bytes.byteLength > maxBody ? { again: undefined } : { bytes, again: undefined }
 }
 
 function keyOf({ target, headers }: Request): string {

@@ -11,6 +11,11 @@ export interface ByteStream extends AsyncIterable<Uint8Array>, AsyncDisposable {
    * Not there where they are in none, or somebody is to look at them. @throws as iterating does, and what the target throws
    */
   readonly transferTo?: ((target: ByteTarget) => Promise<void>) | undefined
+  /**
+   * The same bytes once more, in a stream of its own, without a wait; `undefined` where they are kept no longer. Not there where
+   * they are not kept at all, or somebody is to be asked, or told, each time.
+   */
+  readonly again?: (() => ByteStream | undefined) | undefined
 }
 
 /** A file that the system can be asked to send. */

@@ -37,7 +37,7 @@ export interface Reply {
   readonly body?: Uint8Array | ByteStream | undefined
   /**
    * Whether the same request, whoever sends it, would be answered with these very bytes at this time: then nobody need be
-   * asked again. Without it, never. Only of a 200 to a GET, with all its bytes here.
+   * asked again. Without it, never. Only of a 200 to a GET, with all its bytes here, or a stream that can be had `again`.
    */
   readonly holds?: (() => boolean) | undefined
 }

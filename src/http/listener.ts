@@ -2,7 +2,7 @@
 import { chmod } from 'node:fs/promises'
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Server as SecureServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { Server as NetServer, type AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ClientLimits } from './client-limits.ts'
@@ -11,7 +11,9 @@ import { ClientGoneError, type Handler, type Reply, type Request } from './excha
 import { IncomingRequest, type Place } from './incoming-request.ts'
 import type { TrustedProxies } from './forwarded.ts'
 import { hasOneHost } from './host-header.ts'
-import { Repeats, type Exchange } from './repeats.ts'
+import type { Exchange } from './repeated-connection.ts'
+import { Repeats } from './repeats.ts'
+import { logRequest, since } from './request-log.ts'
 import type { Sent } from './response-target.ts'
 import { bytesAtOnce, EncryptedAnswers, sendAtOnce, sendReply, type SendOptions } from './send.ts'
 import type { LateSendfile } from './sendfile.ts'
@@ -132,13 +134,6 @@ interface Running extends Exchange {
   readonly sent: Sent
 }
 
-interface LoggedOutcome {
-  readonly status: number
-  readonly bytes: number
-  readonly client: string
-  readonly ms: number
-}
-
 class RunningListener implements Listener {
   readonly port: number
   readonly url: string
@@ -171,6 +166,8 @@ class RunningListener implements Listener {
           logger: options.logger,
           keepAliveTimeout: server.keepAliveTimeout,
           idleTimeout: server.timeout,
+          sending: this.#sending,
+          onSent: () => this.#closeIdle(),
         })
       : undefined
   }
@@ -187,7 +184,7 @@ class RunningListener implements Listener {
     this.#running.add(response)
     response.once('close', () => {
       this.#running.delete(response)
-      if (this.#draining) this.#server.closeIdleConnections()
+      this.#closeIdle()
     })
   }
 
@@ -247,6 +244,9 @@ class RunningListener implements Listener {
       const isRead = reply.status < 400 || (await discardBody(incoming))
       if (this.#draining || !isRead) response.setHeader('connection', 'close')
       await sendReply(response, reply, sent, this.#sending)
+      const { body } = reply
+      const isRepeatable = body !== undefined && !(body instanceof Uint8Array) && body.again !== undefined
+      if (isRepeatable) this.#repeats?.remember(exchange, exchange.request, reply, body)
     } catch (error) {
       failure = error
       if (error instanceof ClientGoneError && !response.headersSent) status = 499
@@ -257,35 +257,34 @@ class RunningListener implements Listener {
 
   #end({ incoming, request, startedAt, refusedFor, sent }: Running, status: number, failure: unknown): void {
     if (refusedFor === undefined) this.#perClient?.limits.leave(request.address)
-    const ms = Math.round((performance.now() - startedAt) * 10) / 10
+    const ms = since(startedAt)
     const received = incoming.complete ? Number(request.headers['content-length'] ?? 0) : 0
     this.#observer?.end(request, { status, ...sent, received, ms, failure })
-    this.#log(request, { status, ...sent, client: request.address, ms }, failure)
+    const fields = { method: request.method, ...request.log, status, ...sent, client: request.address, ms }
+    logRequest(this.#logger, fields, status, failure)
   }
 
-  #log(request: Request, outcome: LoggedOutcome, failure: unknown): void {
-    const fields = { method: request.method, ...request.log, ...outcome }
-    if (failure instanceof ClientGoneError) this.#logger.info({ ...fields, aborted: true }, 'request aborted')
-    else if (failure !== undefined) this.#logger.warn({ ...fields, error: failure }, 'answer broken off')
-    else if (outcome.status === 500) this.#logger.error(fields, 'request failed')
-    else if (outcome.status > 500) this.#logger.warn(fields, 'request failed')
-    else this.#logger.info(fields, 'request')
+  /** When it closes, and not while an answer leaves that Node does not know of: to Node, its connection is idle. */
+  #closeIdle(): void {
+    const sending = this.#repeats?.sending ?? 0
+    if (this.#draining && sending === 0) this.#server.closeIdleConnections()
   }
 
   async close(drainTimeout: number): Promise<number> {
     this.#draining = true
     this.#repeats?.stop() // each answer says now that it is the last
     const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => resolve())
+      NetServer.prototype.close.call(this.#server, () => resolve()) // that of http closes what is idle at once
     })
-    this.#server.closeIdleConnections()
+    this.#closeIdle()
     let cut = 0
     const deadline = setTimeout(() => {
-      cut = this.#running.size
+      cut = this.#running.size + (this.#repeats?.sending ?? 0)
       this.#server.closeAllConnections()
     }, drainTimeout)
     await closed
     clearTimeout(deadline)
+    this.#server.close() // which stops its timers
     // Their sockets are gone, what they hold follows; one that does not heed its signal holds nobody up.
     const patience = new AbortController()
     const late = delay(1000, undefined, { signal: patience.signal }).catch(() => {}) // called off, as it should be

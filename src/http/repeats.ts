@@ -1,11 +1,16 @@
 // Requests that come again byte for byte, as those of many machines with the same software do. While the answer of a moment
 // ago holds, they get its bytes, and are not parsed: node:http takes more for that than all the rest of an answer.
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 import { LRUCache } from 'lru-cache'
+import type { ByteStream } from '../bytes/stream.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Reply, Request } from './exchange.ts'
 import { plainAddress } from './forwarded.ts'
+import { RepeatedConnection, type Exchange } from './repeated-connection.ts'
+import { logRequest, since } from './request-log.ts'
+import type { Sent } from './response-target.ts'
+import { sendBody, type SendOptions } from './send.ts'
 
 /** Bytes of the longest request that is remembered. */
 const longest = 4096
@@ -22,40 +27,52 @@ const overhead = 1024
 /** Headers that node:http sends itself, unless a reply has them. */
 const ofNode = /^(?:connection|date|keep-alive)$/i
 
-const endOfHead = Buffer.from('\r\n\r\n')
-
 export interface RepeatsOptions {
   readonly logger: Logger
   /** Milliseconds, as the server has it. */
   readonly keepAliveTimeout: number
   /** Milliseconds, likewise. */
   readonly idleTimeout: number
-}
-
-/** A request as Node has parsed it, and its answer. */
-export interface Exchange {
-  readonly incoming: IncomingMessage
-  readonly response: ServerResponse
+  readonly sending: SendOptions
+  /** Called when an answer has left that Node did not know of: it could have cut its connection, as one that is idle. */
+  readonly onSent: () => void
 }
 
 interface Answer {
   /** With the body, where that is short. */
   readonly head: Buffer
   readonly body: Uint8Array | undefined
+  readonly again: ByteStream['again']
+  /** Of the body. */
+  readonly bytes: number
+  /** Bytes that are remembered. */
   readonly size: number
   readonly holds: () => boolean
   /** Writes a request's line, of which all is known but who has asked, and how long it took. */
   readonly logger: Logger
 }
 
+/** Who has asked, and when, of `performance.now()`. */
+interface Asked {
+  readonly socket: Socket
+  readonly client: string
+  readonly startedAt: number
+}
+
 export class Repeats {
   readonly #options: RepeatsOptions
   readonly #answers = new LRUCache<string, Answer>({ maxSize, sizeCalculation: ({ size }) => size })
-  readonly #connections = new WeakMap<Socket, Connection>()
+  readonly #connections = new WeakMap<Socket, RepeatedConnection>()
+  #sending = 0
   #isStopped = false
 
   constructor(options: RepeatsOptions) {
     this.#options = options
+  }
+
+  /** Answers that are leaving, and that Node does not know of. */
+  get sending(): number {
+    return this.#sending
   }
 
   /** Told of each request that was parsed. */
@@ -64,27 +81,37 @@ export class Repeats {
   }
 
   /** Remembers an answer that was given, `body` and all, and looks at what comes next on its connection. */
-  remember({ incoming, response }: Exchange, { log }: Request, reply: Reply, body: Uint8Array): void {
+  remember({ incoming, response }: Exchange, { log }: Request, reply: Reply, body: Uint8Array | ByteStream): void {
     const { status, headers, holds } = reply
     if (status !== 200 || holds === undefined || this.#isStopped || !response.shouldKeepAlive) return
     const text = textOf(incoming)
     if (text === undefined) return
     if (this.#answers.get(text)?.holds() !== true) {
       if (Object.keys(headers).some((name) => ofNode.test(name))) return
-      const bytes = body.byteLength
+      const isHere = body instanceof Uint8Array
+      const bytes = isHere ? body.byteLength : Number(headers['content-length'])
       const head = Buffer.from(headOf(headers, bytes, this.#options.keepAliveTimeout), 'latin1')
-      const isShort = bytes <= inOnePiece
+      const isShort = isHere && bytes <= inOnePiece
       this.#answers.set(text, {
         head: isShort ? Buffer.concat([head, body]) : head,
-        body: isShort ? undefined : body,
-        size: text.length + head.byteLength + bytes + overhead,
+        body: isShort || !isHere ? undefined : body,
+        again: isHere ? undefined : body.again,
+        bytes,
+        size: text.length + head.byteLength + (isHere ? bytes : 0) + overhead,
         holds,
-        logger: this.#options.logger.child({ method: 'GET', ...log, status, bytes }),
+        logger: this.#options.logger.child({ method: 'GET', ...log, status }),
       })
     }
     const { socket } = incoming
     if (this.#connections.has(socket)) return
-    const connection = new Connection(socket, (chunk, client) => this.#give(chunk, socket, client))
+    const client = plainAddress(socket.remoteAddress ?? '')
+    const connection = new RepeatedConnection(socket, {
+      give: (chunk) => this.#give(chunk, socket, client),
+      onSent: () => {
+        this.#sending -= 1
+        this.#options.onSent()
+      },
+    })
     this.#connections.set(socket, connection)
     process.nextTick(() => connection.listen()) // not while its parser is at work
   }
@@ -95,18 +122,24 @@ export class Repeats {
     this.#answers.clear()
   }
 
-  /** Answers what is a request that is known. Says whether it was. */
-  #give(chunk: Buffer, socket: Socket, client: string): boolean {
+  /** Answers what is a request that is known. Says whether it was, and where the body takes longer when it has left. */
+  #give(chunk: Buffer, socket: Socket, client: string): boolean | Promise<void> {
     if (chunk.byteLength > longest) return false
     const startedAt = performance.now()
     const text = chunk.toString('latin1')
     const answer = this.#answers.get(text)
     if (answer === undefined) return false
-    if (!answer.holds()) {
-      this.#answers.delete(text)
-      return false
+    const asked = { socket, client, startedAt }
+    if (answer.holds()) {
+      if (answer.again === undefined) return this.#write(answer, asked)
+      const body = answer.again()
+      if (body !== undefined) return this.#send(answer, body, asked)
     }
-    const { head, body } = answer
+    this.#answers.delete(text)
+    return false
+  }
+
+  #write({ head, body, bytes, logger }: Answer, { socket, client, startedAt }: Asked): true {
     if (body === undefined) socket.write(head)
     else {
       socket.cork()
@@ -116,69 +149,28 @@ export class Repeats {
     }
     // Its connection waits for more than the next request now; after the next that is parsed Node sets it back.
     if (socket.writableLength > 0) socket.setTimeout(this.#options.idleTimeout)
-    answer.logger.info({ client, ms: Math.round((performance.now() - startedAt) * 10) / 10 }, 'request')
+    logRequest(logger, { bytes, client, ms: since(startedAt) }, 200, undefined)
     return true
   }
-}
 
-/** A connection whose requests are looked at before they are parsed. */
-class Connection {
-  readonly #socket: Socket
-  readonly #give: (chunk: Buffer, client: string) => boolean
-  readonly #client: string
-  /** What the parser makes of the chunk that it is at. */
-  #begun: Exchange[] | undefined
-  /** Of the last chunk, where it ended one request and nothing else; until it is finished. */
-  #answer: ServerResponse | undefined
-  /** Whether the next byte is the first of a request, and the last answer has left. */
-  #isBetween = false
-
-  constructor(socket: Socket, give: (chunk: Buffer, client: string) => boolean) {
-    this.#socket = socket
-    this.#give = give
-    this.#client = plainAddress(socket.remoteAddress ?? '')
-  }
-
-  began(exchange: Exchange): void {
-    this.#begun?.push(exchange)
-  }
-
-  /** Takes the place of Node's listener, which it calls. */
-  listen(): void {
-    const [parse, ...others] = this.#socket.listeners('data')
-    if (parse === undefined || others.length > 0) return
-    this.#socket.removeAllListeners('data')
-    this.#socket.on('data', (chunk: Buffer) => this.#take(chunk, () => parse(chunk)))
-  }
-
-  #take(chunk: Buffer, parse: () => void): void {
-    if (this.#socket.destroyed) return // its parser may serve another connection by now
-    if (this.#isIdle() && this.#give(chunk, this.#client)) return
-    this.#isBetween = false
-    this.#answer = undefined
-    this.#begun = []
-    parse()
-    const [one, ...more] = this.#begun
-    this.#begun = undefined
-    // It is whole, and what ends with it ends the chunk: nothing of a next one can be with the parser.
-    if (one?.incoming.complete !== true || more.length > 0) return
-    if (chunk.subarray(-endOfHead.byteLength).equals(endOfHead)) this.#await(one.response)
-  }
-
-  /** Does not hold on to it for longer: a connection may wait for its next request for hours, and there are many. */
-  #await(response: ServerResponse): void {
-    this.#answer = response
-    response.once('finish', () => {
-      if (this.#answer !== response) return // a chunk has come before
-      this.#answer = undefined
-      this.#isBetween = true
-    })
-  }
-
-  /** Whether the next byte is the first of a request, whose answer can be sent, and nothing is to be sent before it. */
-  #isIdle(): boolean {
-    const { writable, writableLength } = this.#socket
-    return this.#isBetween && writable && writableLength === 0
+  /** Does not fail. Counts until its connection says that what comes next is looked at. */
+  async #send({ head, bytes, logger }: Answer, body: ByteStream, { socket, client, startedAt }: Asked): Promise<void> {
+    const { idleTimeout, sending } = this.#options
+    const sent: Sent = { bytes: 0 }
+    let failure: unknown
+    this.#sending += 1
+    try {
+      await using stream = body
+      const { timeout = 0 } = socket
+      socket.setTimeout(idleTimeout)
+      socket.write(head)
+      await sendBody(stream, { answer: socket, socket, length: bytes }, sent, sending)
+      socket.setTimeout(timeout)
+    } catch (error) {
+      failure = error
+      socket.destroy()
+    }
+    logRequest(logger, { ...sent, client, ms: since(startedAt) }, 200, failure)
   }
 }
 

@@ -1,5 +1,6 @@
 // Where the bytes of an answer's body go: written to its response, or sent by the system past it.
-import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import type { ByteTarget, SendableFile } from '../bytes/stream.ts'
 import { ClientGoneError } from './exchange.ts'
 import type { Connection, Sendfile } from './sendfile.ts'
@@ -10,23 +11,25 @@ export interface Sent {
   bytes: number
 }
 
-/** Of a response whose head has been written, with a Content-Length. What has been taken is counted in `sent`. */
+/** Of an answer whose head has been written, with a Content-Length. What has been taken is counted in `sent`. */
 export class ResponseTarget implements ByteTarget, Disposable {
   readonly isEncrypted: boolean
-  readonly #response: ServerResponse
+  readonly #answer: Writable
+  readonly #socket: Socket | null
   readonly #sent: Sent
   readonly #connection: Connection | undefined
   #fail: ((reason: Error) => void) | undefined
 
-  constructor(response: ServerResponse, sent: Sent, sendfile?: Pick<Sendfile, 'connect'>) {
-    const { socket } = response
+  /** `answer`: a response, or where Node knows of none its socket. */
+  constructor(answer: Writable, socket: Socket | null, sent: Sent, sendfile?: Pick<Sendfile, 'connect'>) {
     this.isEncrypted = socket !== null && 'encrypted' in socket
-    this.#response = response
+    this.#answer = answer
+    this.#socket = socket
     this.#sent = sent
     // Where the socket has ended, the head has stayed with the response, and nothing may leave without it.
     const canConnect = socket !== null && socket.writable && !this.isEncrypted
     this.#connection = canConnect ? sendfile?.connect(socket) : undefined
-    response.once('close', this.#onClose)
+    answer.once('close', this.#onClose)
   }
 
   /** Whether the system can be asked to send files. */
@@ -36,8 +39,8 @@ export class ResponseTarget implements ByteTarget, Disposable {
 
   /** @throws ClientGoneError */
   async sendFile(file: SendableFile, position: number, length: number): Promise<number> {
-    if (this.#response.destroyed) throw new ClientGoneError()
-    const { socket } = this.#response
+    if (this.#answer.destroyed) throw new ClientGoneError()
+    const socket = this.#socket
     // What was written before has to leave before.
     if (this.#connection === undefined || socket === null || socket.writableLength > 0) return 0
     const taken = await this.#connection.send(file, position, length)
@@ -48,11 +51,11 @@ export class ResponseTarget implements ByteTarget, Disposable {
 
   /** Not async: with TLS it is called for each 16 KiB. @throws ClientGoneError */
   write(bytes: Uint8Array): Promise<void> {
-    const response = this.#response
+    const answer = this.#answer
     // Past the response, too, what is written leaves as it is: its length was promised.
-    const to = this.#connection === undefined ? response : (response.socket ?? response)
+    const to = this.#connection === undefined ? answer : (this.#socket ?? answer)
     return new Promise((resolve, reject) => {
-      if (response.destroyed) {
+      if (answer.destroyed) {
         reject(new ClientGoneError())
         return
       }
@@ -69,7 +72,7 @@ export class ResponseTarget implements ByteTarget, Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#response.off('close', this.#onClose)
+    this.#answer.off('close', this.#onClose)
     this.#connection?.[Symbol.dispose]()
   }
 

@@ -1,5 +1,7 @@
 // Sends a reply. What has gone wrong after the headers left destroys the socket: an answer is complete or visibly broken.
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
 import { ResponseTarget, type Sent } from './response-target.ts'
@@ -61,7 +63,7 @@ export async function sendReply(
   response: ServerResponse,
   reply: Reply,
   sent: Sent,
-  { encrypted, sendfile }: SendOptions,
+  options: SendOptions,
 ): Promise<void> {
   const whole = bytesAtOnce(reply)
   if (whole !== undefined) {
@@ -80,20 +82,43 @@ export async function sendReply(
   response.flushHeaders() // the client sees them before the first byte is here
   try {
     const promised = headers['content-length']
-    const isLarge = Number(promised) >= sentBySystem
-    const canTransfer = isLarge && stream.transferTo !== undefined
-    using target = new ResponseTarget(response, sent, canTransfer ? sendfile?.loaded : undefined)
-    if (target.isDirect && stream.transferTo !== undefined) await stream.transferTo(target)
-    else await pump(stream, target, encrypted)
-    if (promised !== undefined && Number(promised) !== sent.bytes) {
-      throw new Error(`the body ended after ${sent.bytes} of ${String(promised)} bytes`)
-    }
+    const length = promised === undefined ? undefined : Number(promised)
+    await sendBody(stream, { answer: response, socket: response.socket, length }, sent, options)
     response.end()
-    if (isLarge && !target.isEncrypted) sendfile?.load() // now nobody waits for a first byte
   } catch (error) {
     response.destroy()
     throw error
   }
+}
+
+/** An answer whose head has been written. */
+export interface Headed {
+  /** A response, or where Node knows of none its socket. */
+  readonly answer: Writable
+  readonly socket: Socket | null
+  /** Bytes of its body, where they were promised. */
+  readonly length: number | undefined
+}
+
+/**
+ * Resolves when the client's side has taken all of the body, which is counted in `sent`. The stream stays the caller's.
+ * @throws ClientGoneError where the client left; otherwise what the stream failed with, and where it fell short
+ */
+export async function sendBody(
+  stream: ByteStream,
+  { answer, socket, length }: Headed,
+  sent: Sent,
+  { encrypted, sendfile }: SendOptions,
+): Promise<void> {
+  const isLarge = length !== undefined && length >= sentBySystem
+  const canTransfer = isLarge && stream.transferTo !== undefined
+  using target = new ResponseTarget(answer, socket, sent, canTransfer ? sendfile?.loaded : undefined)
+  if (target.isDirect && stream.transferTo !== undefined) await stream.transferTo(target)
+  else await pump(stream, target, encrypted)
+  if (length !== undefined && length !== sent.bytes) {
+    throw new Error(`the body ended after ${sent.bytes} of ${length} bytes`)
+  }
+  if (isLarge && !target.isEncrypted) sendfile?.load() // now nobody waits for a first byte
 }
 
 /** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */

@@ -31,7 +31,7 @@ export interface Connection extends Disposable {
 }
 
 export interface Sendfile {
-  /** `undefined` where the socket has no descriptor, or there is none left for us. Not for one that encrypts. */
+  /** `undefined` where the socket has no descriptor. Not for one that encrypts. */
   connect(socket: Socket): Connection | undefined
   /** The descriptor of an empty file in memory, the caller's to close. @throws where the system makes none */
   createMemoryFile(): number
@@ -84,9 +84,8 @@ export async function loadSendfile(): Promise<Sendfile> {
   const limit = pLimit(atOnce)
   return {
     connect: (socket) => {
-      const fd = descriptorOf(socket)
-      const own = fd === undefined ? -1 : calls.duplicate(fd)
-      return own === -1 ? undefined : new SocketConnection(own, calls, limit)
+      if (descriptorOf(socket) === undefined) return undefined
+      return new SocketConnection(socket, calls, limit)
     },
     createMemoryFile: () => {
       const { closeOnExec, neverExecuted } = memoryFile
@@ -133,29 +132,42 @@ function hasFunction(library: LibraryHandle, name: string): boolean {
   }
 }
 
-/**
- * Has a descriptor of its own: that of the socket may be closed, and then be another connection's, while a call in one of
- * Node's threads is still to use it.
- */
 class SocketConnection implements Connection {
-  readonly #fd: number
+  readonly #socket: Socket
   readonly #calls: Calls
   readonly #limit: LimitFunction
+  /**
+   * A descriptor of its own, once it is needed: that of the socket may be closed, and then be another connection's, while a
+   * call in one of Node's threads is still to use it.
+   */
+  #own: number | undefined
 
-  constructor(fd: number, calls: Calls, limit: LimitFunction) {
-    this.#fd = fd
+  constructor(socket: Socket, calls: Calls, limit: LimitFunction) {
+    this.#socket = socket
     this.#calls = calls
     this.#limit = limit
   }
 
-  async send({ fd, isInMemory }: SendableFile, position: number, length: number): Promise<number> {
+  async send({ fd: from, isInMemory }: SendableFile, position: number, length: number): Promise<number> {
     const calls = this.#calls
-    if (isInMemory) return Math.max(0, calls.sendNow(this.#fd, fd, position, length))
-    return Math.max(0, await this.#limit(async () => await calls.send(this.#fd, fd, position, length)))
+    const to = isInMemory ? descriptorOf(this.#socket) : this.#ownDescriptor()
+    if (to === undefined) return 0
+    if (isInMemory) return Math.max(0, calls.sendNow(to, from, position, length))
+    return Math.max(0, await this.#limit(async () => await calls.send(to, from, position, length)))
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.#fd) // no wait: the socket, or who closed it, has seen to what was sent
+    if (this.#own !== undefined) closeSync(this.#own) // no wait: the socket, or who closed it, has seen to what was sent
+  }
+
+  /** `undefined` where there is none left for us. */
+  #ownDescriptor(): number | undefined {
+    if (this.#own !== undefined) return this.#own
+    const fd = descriptorOf(this.#socket)
+    const own = fd === undefined ? -1 : this.#calls.duplicate(fd)
+    if (own === -1) return undefined
+    this.#own = own
+    return own
   }
 }
 

@@ -200,7 +200,10 @@ export class BlobReader {
     const holds = new DisposableStack()
     holds.use(lent)
     holds.use(this.#options.hold(digest))
-    return new HeldStream(lent.read(range), holds)
+    return new HeldStream(lent.read(range), holds, () => {
+      const more = lent.again()
+      return more === undefined ? undefined : this.#lentBody(digest, more, range)
+    })
   }
 
   /** A share in the proof of an open file; `undefined` where another one has taken its place since. */

@@ -4,10 +4,12 @@ import { transferAround, type ByteStream } from '../bytes/stream.ts'
 /** Owns both: each of the three ways in which a stream is released lets go of `hold`. */
 export class HeldStream implements ByteStream {
   readonly transferTo: ByteStream['transferTo']
+  readonly again: ByteStream['again']
   readonly #stream: ByteStream
   readonly #hold: Disposable
 
-  constructor(stream: ByteStream, hold: Disposable) {
+  constructor(stream: ByteStream, hold: Disposable, again?: ByteStream['again']) {
+    this.again = again
     this.#stream = stream
     this.#hold = hold
     this.transferTo = transferAround(stream, async (transfer) => {

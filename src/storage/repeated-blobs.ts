@@ -23,7 +23,11 @@ const again = 1000
 export interface LentBlob extends Disposable {
   /** Bytes of it, to be read before then. */
   read(range: ByteRange): ByteStream
+  /** Lends it once more, also after it was disposed; `undefined` where it is kept no longer. */
+  again(): LentBlob | undefined
 }
+
+const nothing = new Uint8Array(0)
 
 interface Kept extends SeenFile {
   readonly size: number
@@ -113,6 +117,7 @@ export class RepeatedBlobs {
     let isLent = true
     return {
       read: (range) => streamOf(kept.content, range),
+      again: () => (this.#kept.get(digest) === kept ? this.#lent(digest, kept) : undefined),
       [Symbol.dispose]: () => {
         if (!isLent) return
         isLent = false
@@ -138,9 +143,11 @@ export class RepeatedBlobs {
     return this.#size + size <= budget
   }
 
-  #release({ size, content, readers }: Kept): void {
+  #release(kept: Kept): void {
+    const { size, content, readers } = kept
     if (readers > 0) return
     this.#size -= size
+    kept.content = nothing // somebody may know of it for longer, so as to ask again
     if (!(content instanceof Uint8Array)) content[Symbol.dispose]()
   }
 

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { api } from '../../src/api/api.ts'
 import { HotReplies } from '../../src/api/hot-replies.ts'
+import { collect, type ByteStream } from '../../src/bytes/stream.ts'
 import { descriptorCache } from '../../src/cache/descriptors.ts'
 import { openFactStore } from '../../src/cache/store.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import type { Handler, Reply, Request } from '../../src/http/exchange.ts'
+import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
 import type { AccessController } from '../../src/registry/access.ts'
 import type { Trace } from '../../src/registry/call.ts'
@@ -13,6 +15,7 @@ import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { manifest, manifestDigest } from '../auth/fixture.ts'
 import { apiOptions } from '../support/api-options.ts'
+import { streamOf } from '../support/stream-of.ts'
 
 const digest = `sha256:${'a'.repeat(64)}`
 
@@ -44,12 +47,16 @@ function kept(asked: Request, given: Reply = reply, trace: Trace = local): boole
   return hot.find({ ...asked, log: {} }) !== undefined
 }
 
-/** Over a registry with the manifest in it. */
-async function guardedHandler(hotReplies: HotReplies, access: AccessController): Promise<Handler> {
+const largeBlob = Buffer.alloc(200_000, 'large ')
+
+/** Over a registry with the manifest in it, and a blob. */
+async function guardedHandler(hotReplies: HotReplies, access?: AccessController): Promise<Handler> {
   const descriptors = descriptorCache(openFactStore({ kind: 'memory' }, silentLogger))
   const driver = inMemoryDriver()
   const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger: silentLogger })
-  await store.repository(parseRepositoryName('app')).manifests.put(manifest)
+  const { manifests, blobs } = store.repository(parseRepositoryName('app'))
+  await manifests.put(manifest)
+  await blobs.put(largeBlob)
   return api(store, apiOptions({ headers: { 'X-Ours': ['yes'] }, hotReplies, access }))
 }
 
@@ -90,6 +97,40 @@ test('P3: only what is here, whole, small and not out of date is kept', () => {
   for (const kind of ['tags', 'catalog', 'referrers', 'base', 'upload']) {
     assert.ok(!kept(request({ log: { kind, reference: digest } })), kind)
   }
+})
+
+test('a body that storage keeps is had from there each time, and asked for where it is kept no longer', () => {
+  const hot = new HotReplies()
+  let isKept = true
+  let given = 0
+  const stream = (): ByteStream =>
+    Object.assign(streamOf(), { again: () => (isKept ? stream() : undefined), nth: given++ })
+  hot.keep(request(), { ...reply, body: stream() }, local, hot.generation)
+  const [one, two] = [hot.find(request()), hot.find(request())]
+  assert.ok(one !== undefined && two !== undefined)
+  assert.equal(one.reply.body, one.forAll.body)
+  assert.notEqual(one.reply.body, two.reply.body)
+  assert.equal(given, 3)
+  isKept = false
+  const late = request({ log: {} })
+  assert.equal(hot.find(late), undefined)
+  assert.deepEqual(late.log, {})
+})
+
+test('a large blob that is asked for again and again is answered without a wait, and holds', async () => {
+  const handler = await guardedHandler(new HotReplies(() => 0))
+  const target = `/v2/app/blobs/${digestOf(largeBlob)}`
+  const ask = async (): Promise<boolean> => {
+    const answer = handler(request({ target, log: {} }))
+    const { status, headers, body, holds } = await answer
+    assert.ok(body !== undefined && !(body instanceof Uint8Array))
+    assert.deepEqual([status, headers['content-length']], [200, largeBlob.byteLength])
+    assert.ok((await collect(body, largeBlob.byteLength)).equals(largeBlob))
+    return !(answer instanceof Promise) && holds?.() === true
+  }
+  const atOnce: boolean[] = []
+  for (let time = 0; time < 5; time++) atOnce.push(await ask())
+  assert.deepEqual(atOnce, [false, false, false, true, true])
 })
 
 test('what is asked with conditions or for a part is answered by itself', () => {

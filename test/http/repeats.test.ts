@@ -1,82 +1,14 @@
 import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { writeFile } from 'node:fs/promises'
-import { connect, Socket } from 'node:net'
-import { join } from 'node:path'
+import { Socket } from 'node:net'
 import { test } from 'node:test'
-import { connect as connectSecurely } from 'node:tls'
 import { deferred, type Deferred } from '../../src/async/deferred.ts'
 import type { Handler, Reply, Request } from '../../src/http/exchange.ts'
 import { listen, type Listener, type ListenerOptions } from '../../src/http/listener.ts'
-import { TlsFiles } from '../../src/http/tls-files.ts'
-import { silentLogger } from '../../src/telemetry/logger.ts'
-import { temporaryFolder } from '../support/app-under-test.ts'
-import { selfSigned } from '../support/certificates.ts'
+import { Conversation, get } from '../support/conversation.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { property, type Random } from '../support/seeded.ts'
-
-/** Sends pieces of bytes over one connection, and reads whole answers. */
-class Conversation implements Disposable {
-  readonly #socket: Socket
-  readonly #wanted: (() => void)[] = []
-  #said = ''
-  #isOver = false
-
-  constructor({ port, url }: Listener) {
-    const isSecure = url.startsWith('https:')
-    this.#socket = isSecure ? connectSecurely({ port, rejectUnauthorized: false }) : connect(port, '127.0.0.1')
-    this.#socket.setNoDelay(true)
-    this.#socket.on('data', (chunk: Buffer) => {
-      this.#said += chunk.toString('latin1')
-      this.#wanted.shift()?.()
-    })
-    for (const end of ['error', 'close'] as const) {
-      this.#socket.on(end, () => {
-        this.#isOver = true
-        this.#wanted.shift()?.()
-      })
-    }
-  }
-
-  /** Takes nothing any more. */
-  pause(): void {
-    this.#socket.pause()
-  }
-
-  /** Resolves when the other side has, most likely, read it by itself. */
-  async send(text: string): Promise<void> {
-    await new Promise((resolve) => this.#socket.write(text, 'latin1', resolve))
-    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
-  }
-
-  /** The next answer, whose request was not HEAD; empty where there is none any more. */
-  async answer(): Promise<string> {
-    for (;;) {
-      const end = this.#said.indexOf('\r\n\r\n') + 4
-      const length = Number(/^content-length: (\d+)\r$/im.exec(this.#said.slice(0, end))?.[1] ?? 0)
-      if (end > 3 && this.#said.length >= end + length) {
-        const whole = this.#said.slice(0, end + length)
-        this.#said = this.#said.slice(end + length)
-        return whole
-      }
-      if (this.#isOver) return ''
-      await new Promise<void>((resolve) => this.#wanted.push(resolve))
-    }
-  }
-
-  async ask(text: string): Promise<string> {
-    await this.send(text)
-    return await this.answer()
-  }
-
-  [Symbol.dispose](): void {
-    this.#socket.destroy()
-  }
-}
-
-function get(path: string, ...lines: string[]): string {
-  return [`GET ${path} HTTP/1.1`, 'host: a', ...lines, '', ''].join('\r\n')
-}
+import { selfSignedTls } from '../support/tls-files.ts'
 
 function withoutDate(answer: string): string {
   return answer.replace(/^date: .*\r\n/im, '')
@@ -140,18 +72,7 @@ test('a request that comes again byte for byte is answered with the same bytes, 
 })
 
 test('with TLS it is so, too', async () => {
-  await using folder = await temporaryFolder()
-  const { certificate, key } = selfSigned()
-  const identity = { certificate: join(folder.path, 'a.pem'), key: join(folder.path, 'a.key') }
-  await writeFile(identity.certificate, certificate)
-  await writeFile(identity.key, key)
-  using tls = await TlsFiles.open({
-    identity,
-    clientAuthorities: [],
-    clientAuth: 'require-and-verify-client-cert',
-    minimumVersion: 'TLSv1.2',
-    logger: silentLogger,
-  })
+  using tls = await selfSignedTls()
   await using server = await serve({ tls })
   for (const path of ['/hot', '/hot/large']) {
     using client = new Conversation(server)

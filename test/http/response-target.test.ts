@@ -33,7 +33,7 @@ test('P1: nothing is sent past bytes that have not left', async () => {
     [Symbol.dispose]: () => void (asked = -1),
   }
   {
-    using target = new ResponseTarget(response, sent, { connect: () => connection })
+    using target = new ResponseTarget(response, socket, sent, { connect: () => connection })
     assert.equal(target.isDirect, true)
     response.writeHead(200, { 'content-length': 1000 })
     response.flushHeaders()
@@ -62,7 +62,7 @@ test('what is sent counts as movement of the connection', async () => {
   }
   let taken = 0
   const connection = { send: async () => taken, [Symbol.dispose]: () => {} }
-  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  using target = new ResponseTarget(response, socket, { bytes: 0 }, { connect: () => connection })
   await target.sendFile(file, 0, 10)
   assert.equal(moved, 0)
   taken = 10
@@ -76,7 +76,7 @@ test('P1: nothing is sent past a head that the connection takes no more', async 
   response.writeHead(200, { 'content-length': 1000 })
   response.flushHeaders()
   const connection = { send: async () => assert.fail('bytes without a head'), [Symbol.dispose]: () => {} }
-  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  using target = new ResponseTarget(response, socket, { bytes: 0 }, { connect: () => connection })
   assert.equal(target.isDirect, false)
   assert.equal(await target.sendFile(file, 0, 1000), 0)
   const written = target.write(Buffer.alloc(4))

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { closeSync, openSync, readdirSync } from 'node:fs'
 import { truncate, writeFile } from 'node:fs/promises'
 import { connect, Socket } from 'node:net'
 import { join } from 'node:path'
@@ -279,21 +279,19 @@ suite('sendfile', { skip: process.platform !== 'linux' && 'only Linux is asked' 
     const found = await loadSendfile()
     const socket = await open(served.port)
     using connection = found.connect(socket)
+    assert.ok(connection !== undefined)
+    const fd = openSync(join(served.folder, 'file'), 'r')
+    const sends = Array.from({ length: 5000 }, async () => await connection.send({ fd, isInMemory: false }, 0, 1))
     const closed = once(socket, 'close')
     socket.destroy()
     await closed
-    const other = await open(served.port) // has the descriptor that is free now
-    const driver = filesystemDriver({ rootDirectory: served.folder })
-    await using file = await driver.open('/file')
-    await file.transferTo?.({
-      sendFile: async (from, position, length) => {
-        await connection?.send(from, position, length)
-        return length
-      },
-      write: async () => {},
-    })
-    ask(other, '/', 'connection: close\r\n')
-    assertSame((await bodies(other, 1))[0])
+    const others = await Promise.all(Array.from({ length: 8 }, async () => await open(served.port))) // one has its number now
+    await Promise.all(sends)
+    closeSync(fd)
+    for (const other of others) {
+      ask(other, '/0-10', 'connection: close\r\n')
+      assertSame((await bodies(other, 1))[0], 0, 10)
+    }
   })
 
   test('P9: where it cannot be had, one line says so', async () => {

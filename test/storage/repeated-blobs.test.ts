@@ -103,6 +103,32 @@ async function isSame(lent: LentBlob | undefined, bytes: Uint8Array): Promise<bo
   return Buffer.concat(read).equals(bytes)
 }
 
+test('what was lent can be lent again, without a look at its file, as long as it is kept', async () => {
+  for (const hasFiles of [false, true]) {
+    const shelf = new Shelf()
+    shelf.hasFiles = hasFiles
+    const bytes = randomBytes(mebibyte)
+    const first = await shelf.keep(bytes)
+    first?.[Symbol.dispose]()
+    const again = first?.again()
+    assert.ok(await isSame(again, bytes))
+    assert.equal(shelf.stats, 0)
+    shelf.blobs.forget(digestOf(bytes))
+    assert.equal(first?.again(), undefined)
+    assert.equal(again?.again(), undefined)
+    assert.ok(await isSame(again, bytes), 'who has it reads on')
+    again?.[Symbol.dispose]()
+    assert.equal(shelf.files.size, 0)
+    if (first !== undefined && !hasFiles) {
+      const left = await collect(first.read({ start: 0, end: mebibyte }), mebibyte)
+      assert.equal(left.byteLength, 0, 'whoever still knows of it keeps nothing in memory')
+    }
+    using anew = await shelf.blobs.keep(digestOf(bytes), shelf.file(bytes))
+    assert.ok(anew !== undefined)
+    assert.equal(first?.again(), undefined, 'that is another reading')
+  }
+})
+
 test('a blob that is asked for a second time within a second is kept, and its file seen twice a second', async () => {
   const shelf = new Shelf()
   const bytes = randomBytes(mebibyte)
