@@ -89,8 +89,10 @@ export class RepeatedConnection {
     this.#isSending = false
     const next = this.#next
     this.#next = undefined
-    next?.()
-    if (next !== undefined) this.#socket.resume()
+    if (next !== undefined) {
+      this.#socket.resume() // before: its parser may pause it, and must not be given more then
+      next()
+    }
     this.#options.onSent()
   }
 

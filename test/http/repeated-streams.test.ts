@@ -18,6 +18,8 @@ import { selfSignedTls } from '../support/tls-files.ts'
 
 const pieces = Array.from({ length: 3 }, (_, nth) => Buffer.alloc(50_000, String(nth)))
 const whole = Buffer.concat(pieces).toString()
+/** Several of them are more than Node lets wait on one connection before it takes its next request. */
+const more = Buffer.alloc(64 * 1024, 'm')
 
 interface Server extends Listener {
   /** Paths that the handler was asked for. */
@@ -63,6 +65,7 @@ async function serve(options: Partial<ListenerOptions> = {}): Promise<Server> {
   }
   const handler: Handler = ({ path, log }) => {
     asked.push(path)
+    if (path === '/more') return { status: 200, headers: {}, body: more }
     if (path !== '/kept') return { status: 200, headers: {}, body: Buffer.from(`this is ${path}`) }
     log['reference'] = path
     return { status: 200, headers: { 'content-length': whole.length }, body: stream(), holds: () => true }
@@ -139,6 +142,20 @@ test('P1: what comes while it leaves waits until it has left', async () => {
   assert.ok((await client.answer()).endsWith(whole))
   assert.match(await client.answer(), /this is \/last$/)
   assert.ok((await client.ask(get('/kept'))).endsWith(whole))
+})
+
+test('P1: what comes while it leaves, and is more than can be answered at once, is answered all the same', async () => {
+  await using server = await serve()
+  using client = new Conversation(server)
+  await learn(client, server)
+  server.gate = deferred()
+  await client.send(get('/kept'))
+  await client.send(get('/more').repeat(20))
+  await client.send(get('/last'))
+  server.gate.resolve()
+  assert.ok((await client.answer()).endsWith(whole))
+  for (let time = 0; time < 20; time++) assert.ok((await client.answer()).endsWith(more.toString()))
+  assert.match(await client.answer(), /this is \/last$/)
 })
 
 test('P7: a client that leaves meanwhile leaves nothing open, and its line says so', async () => {
