@@ -39,8 +39,15 @@ export class RepeatedConnection {
     this.#begun?.push(exchange)
   }
 
-  /** Takes the place of Node's listener, which it calls. */
+  /**
+   * Takes the place of Node's listener, which it calls. Where Node has paused the connection it does so when that goes on: from
+   * then on Node leaves it to the stream to read, which takes itself to be reading.
+   */
   listen(): void {
+    if (this.#socket.isPaused()) {
+      this.#socket.once('resume', () => this.listen())
+      return
+    }
     const [parse, ...others] = this.#socket.listeners('data')
     if (parse === undefined || others.length > 0) return
     this.#socket.removeAllListeners('data')

@@ -199,6 +199,16 @@ test('an answer that leaves when the next message has begun does not end that', 
   assert.match(await client.ask(get('/hot')), /this is \/plain$/)
 })
 
+test('a connection that Node has paused, for all that is to be sent on it, goes on', async () => {
+  await using server = await serve({ keepAliveTimeout: 1000 }) // or it would wait for longer than a test may
+  using client = new Conversation(server)
+  const times = 40
+  await client.send(get('/hot/large').repeat(times))
+  await client.send(get('/last'))
+  for (let time = 0; time < times; time++) assert.ok((await client.answer()).endsWith(large.toString()))
+  assert.match(await client.answer(), /this is \/last$/)
+})
+
 test('what says more than a plain GET is parsed each time', async () => {
   await using server = await serve()
   const texts = [
