@@ -36,7 +36,7 @@ export class MemoryFileStream implements ByteStream {
       const taken = await target.sendFile(this.#file, at, end - at)
       at += taken
       if (at === end) return
-      const bytes = this.#read(at, taken === 0 ? readAtOnce : fewBytes)
+      const bytes = this.#read(at, taken > 0 || at === start ? fewBytes : readAtOnce)
       await target.write(bytes)
       at += bytes.byteLength
     }

@@ -160,7 +160,7 @@ class RunningListener implements Listener {
     this.port = place === null || typeof place === 'string' ? 0 : place.port
     this.url = urlOf(scheme, place)
     this.#observer = options.observer
-    this.#sending = { encrypted: new EncryptedAnswers(), sendfile: options.sendfile }
+    this.#sending = options.tls === undefined ? { sendfile: options.sendfile } : { encrypted: new EncryptedAnswers() }
     this.#repeats = canRepeat(options)
       ? new Repeats({
           logger: options.logger,

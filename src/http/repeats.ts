@@ -164,7 +164,7 @@ export class Repeats {
       const { timeout = 0 } = socket
       socket.setTimeout(idleTimeout)
       socket.write(head)
-      await sendBody(stream, { answer: socket, socket, length: bytes }, sent, sending)
+      await sendBody(stream, { answer: socket, length: bytes }, sent, sending)
       socket.setTimeout(timeout)
     } catch (error) {
       failure = error

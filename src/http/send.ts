@@ -1,10 +1,8 @@
 // Sends a reply. What has gone wrong after the headers left destroys the socket: an answer is complete or visibly broken.
 import type { ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
-import type { Writable } from 'node:stream'
 import { WholeStream, type ByteStream } from '../bytes/stream.ts'
 import { ClientGoneError, type Reply } from './exchange.ts'
-import { ResponseTarget, type Sent } from './response-target.ts'
+import { ResponseTarget, type Outgoing, type Sent } from './response-target.ts'
 import { sentBySystem, type LateSendfile } from './sendfile.ts'
 
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
@@ -49,9 +47,10 @@ export function sendAtOnce(response: ServerResponse, { status, headers }: Reply,
   if (response.req.method !== 'HEAD') sent.bytes = body.byteLength
 }
 
+/** How a listener's bodies leave: encrypted, or sent by the system where that can, or neither. */
 export interface SendOptions {
-  readonly encrypted: EncryptedAnswers
-  /** What the system can send files with; where there is nothing they are read and written. */
+  readonly encrypted?: EncryptedAnswers | undefined
+  /** Not where they are encrypted. */
   readonly sendfile?: LateSendfile | undefined
 }
 
@@ -83,7 +82,7 @@ export async function sendReply(
   try {
     const promised = headers['content-length']
     const length = promised === undefined ? undefined : Number(promised)
-    await sendBody(stream, { answer: response, socket: response.socket, length }, sent, options)
+    await sendBody(stream, { answer: response, length }, sent, options)
     response.end()
   } catch (error) {
     response.destroy()
@@ -93,9 +92,7 @@ export async function sendReply(
 
 /** An answer whose head has been written. */
 export interface Headed {
-  /** A response, or where Node knows of none its socket. */
-  readonly answer: Writable
-  readonly socket: Socket | null
+  readonly answer: Outgoing
   /** Bytes of its body, where they were promised. */
   readonly length: number | undefined
 }
@@ -106,34 +103,33 @@ export interface Headed {
  */
 export async function sendBody(
   stream: ByteStream,
-  { answer, socket, length }: Headed,
+  { answer, length }: Headed,
   sent: Sent,
   { encrypted, sendfile }: SendOptions,
 ): Promise<void> {
   const isLarge = length !== undefined && length >= sentBySystem
-  const canTransfer = isLarge && stream.transferTo !== undefined
-  using target = new ResponseTarget(answer, socket, sent, canTransfer ? sendfile?.loaded : undefined)
-  if (target.isDirect && stream.transferTo !== undefined) await stream.transferTo(target)
+  const loaded = isLarge ? sendfile?.loaded : undefined
+  using target = new ResponseTarget(answer, sent, loaded)
+  if (loaded !== undefined && stream.transferTo !== undefined) await stream.transferTo(target)
   else await pump(stream, target, encrypted)
   if (length !== undefined && length !== sent.bytes) {
     throw new Error(`the body ended after ${sent.bytes} of ${length} bytes`)
   }
-  if (isLarge && !target.isEncrypted) sendfile?.load() // now nobody waits for a first byte
+  if (isLarge) sendfile?.load() // now nobody waits for a first byte
 }
 
 /** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
-async function pump(stream: ByteStream, target: ResponseTarget, encrypted: EncryptedAnswers): Promise<void> {
-  const { isEncrypted } = target
-  if (isEncrypted) encrypted.begin()
+async function pump(stream: ByteStream, target: ResponseTarget, encrypted?: EncryptedAnswers): Promise<void> {
+  encrypted?.begin()
   try {
     for await (const chunk of stream) {
       for (let at = 0; at < chunk.byteLength;) {
-        const piece = isEncrypted ? chunk.subarray(at, at + encrypted.share) : chunk
+        const piece = encrypted === undefined ? chunk : chunk.subarray(at, at + encrypted.share)
         await target.write(piece)
         at += piece.byteLength
       }
     }
   } finally {
-    if (isEncrypted) encrypted.end()
+    encrypted?.end()
   }
 }

@@ -1,10 +1,15 @@
 // What is stored leaves without being read here, where the system can send it and nobody has to look at it.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { connect } from 'node:tls'
 import { loadSendfile } from '../../src/http/sendfile.ts'
 import { startAppUnderTest, temporaryFolder } from '../support/app-under-test.ts'
 import { bytesRead } from '../support/bytes-read.ts'
+import { selfSigned } from '../support/certificates.ts'
 import { openMemoryFiles } from '../support/memory-files.ts'
 
 const size = 8 * 1024 * 1024
@@ -74,6 +79,47 @@ test(
       assert.equal((await fetch(url(digests[0] ?? ''))).status, 404)
       const range = await fetch(url(digests[1] ?? ''), { headers: { range: 'bytes=10-299000' } })
       assert.ok(Buffer.from(await range.arrayBuffer()).equals((blobs[1] ?? Buffer.alloc(0)).subarray(10, 299_001)))
+    }
+    assert.equal(openMemoryFiles(), 0)
+  },
+)
+
+test(
+  'what is encrypted comes out of memory of our own, also where requests wait for each other',
+  { skip: process.platform !== 'linux' && 'only Linux is asked' },
+  async () => {
+    await using folder = await temporaryFolder()
+    const { certificate, key } = selfSigned()
+    const files = { certificate: join(folder.path, 'a.pem'), key: join(folder.path, 'a.key') }
+    await writeFile(files.certificate, certificate)
+    await writeFile(files.key, key)
+    await using app = await startAppUnderTest({
+      storage: { filesystem: { rootdirectory: join(folder.path, 'storage') } },
+      http: { addr: '127.0.0.1:0', draintimeout: '0s', tls: files },
+    })
+    const bytes = randomBytes(1024 * 1024)
+    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+    const { port } = new URL(app.url)
+    const socket = connect({ port: Number(port), rejectUnauthorized: false })
+    const lines = ['POST', `/v2/app/blobs/uploads/?digest=${digest}`, 'HTTP/1.1\r\nhost: a\r\ncontent-type:']
+    socket.write(`${lines.join(' ')} application/octet-stream\r\ncontent-length: ${bytes.byteLength}\r\n\r\n`)
+    socket.write(bytes)
+    assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1.1 201 /)
+    const times = 10
+    for (let time = 0; time < times; time++) socket.write(`GET /v2/app/blobs/${digest} HTTP/1.1\r\nhost: a\r\n\r\n`)
+    const chunks: Buffer[] = []
+    let length = 0
+    for await (const chunk of socket) {
+      chunks.push(chunk)
+      length += chunk.byteLength
+      if (length > times * bytes.byteLength && Buffer.concat(chunks).subarray(-bytes.byteLength).equals(bytes)) break
+    }
+    const come = Buffer.concat(chunks)
+    let at = 0
+    for (let time = 0; time < times; time++) {
+      at = come.indexOf('\r\n\r\n', at) + 4
+      assert.ok(come.subarray(at, at + bytes.byteLength).equals(bytes))
+      at += bytes.byteLength
     }
     assert.equal(openMemoryFiles(), 0)
   },

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { SendableFile } from '../../src/bytes/stream.ts'
 import { ClientGoneError } from '../../src/http/exchange.ts'
 import { ResponseTarget } from '../../src/http/response-target.ts'
@@ -33,8 +34,7 @@ test('P1: nothing is sent past bytes that have not left', async () => {
     [Symbol.dispose]: () => void (asked = -1),
   }
   {
-    using target = new ResponseTarget(response, socket, sent, { connect: () => connection })
-    assert.equal(target.isDirect, true)
+    using target = new ResponseTarget(response, sent, { connect: () => connection })
     response.writeHead(200, { 'content-length': 1000 })
     response.flushHeaders()
     assert.equal(await target.sendFile(file, 0, 1000), 0, 'the head is on its way')
@@ -52,6 +52,29 @@ test('P1: nothing is sent past bytes that have not left', async () => {
   assert.equal(asked, -1, 'its descriptor is given back')
 })
 
+test('P1: nothing is sent for a response that waits for another one, and all is when its turn has come', async () => {
+  const { response: first, socket, take } = waitingResponse()
+  const response = new ServerResponse(new IncomingMessage(socket))
+  const connection = {
+    send: async (_: unknown, _position: number, length: number) => length,
+    [Symbol.dispose]: () => {},
+  }
+  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  response.writeHead(200, { 'content-length': 1000 })
+  response.flushHeaders()
+  assert.equal(await target.sendFile(file, 0, 1000), 0)
+  const written = target.write(Buffer.alloc(4))
+  first.detachSocket(socket)
+  response.assignSocket(socket)
+  assert.equal(await target.sendFile(file, 4, 996), 0, 'the head is on its way')
+  for (let time = 0; time < 3; time++) {
+    take()
+    await turn()
+  }
+  await written
+  assert.equal(await target.sendFile(file, 4, 996), 996)
+})
+
 test('what is sent counts as movement of the connection', async () => {
   const { response, socket } = waitingResponse()
   let moved = 0
@@ -62,7 +85,7 @@ test('what is sent counts as movement of the connection', async () => {
   }
   let taken = 0
   const connection = { send: async () => taken, [Symbol.dispose]: () => {} }
-  using target = new ResponseTarget(response, socket, { bytes: 0 }, { connect: () => connection })
+  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
   await target.sendFile(file, 0, 10)
   assert.equal(moved, 0)
   taken = 10
@@ -76,8 +99,7 @@ test('P1: nothing is sent past a head that the connection takes no more', async 
   response.writeHead(200, { 'content-length': 1000 })
   response.flushHeaders()
   const connection = { send: async () => assert.fail('bytes without a head'), [Symbol.dispose]: () => {} }
-  using target = new ResponseTarget(response, socket, { bytes: 0 }, { connect: () => connection })
-  assert.equal(target.isDirect, false)
+  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
   assert.equal(await target.sendFile(file, 0, 1000), 0)
   const written = target.write(Buffer.alloc(4))
   response.destroy()

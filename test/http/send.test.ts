@@ -16,9 +16,9 @@ const waiting: (() => void)[] = []
 let isTaken = true
 
 /** Sends a reply of three chunks. Resolves with what it has handed to its connection in one go at most. */
-async function largestWrite(kind: object, answers = new EncryptedAnswers()): Promise<number> {
+async function largestWrite(encrypted?: EncryptedAnswers): Promise<number> {
   let largest = 0
-  const socket = Object.assign(new Socket(), kind, {
+  const socket = Object.assign(new Socket(), {
     _writev: null,
     _write(bytes: Uint8Array | string, _: unknown, done: () => void) {
       largest = Math.max(largest, Buffer.byteLength(bytes))
@@ -36,23 +36,23 @@ async function largestWrite(kind: object, answers = new EncryptedAnswers()): Pro
   const sent = { bytes: 0 }
   const stream = streamOf(Buffer.alloc(chunk), Buffer.alloc(chunk), Buffer.alloc(17))
   await sendReply(response, { status: 200, headers: { 'content-length': body }, body: stream }, sent, {
-    encrypted: answers,
+    encrypted,
   })
   assert.equal(sent.bytes, body)
   return largest
 }
 
 test('P7: what is encrypted for clients that may not take it is little, and the less the more they are', async () => {
-  assert.equal(await largestWrite({}), chunk, 'without TLS it stands in memory anyway')
+  assert.equal(await largestWrite(), chunk, 'without TLS it stands in memory anyway')
   const answers = new EncryptedAnswers()
-  assert.equal(await largestWrite({ encrypted: true }, answers), 256 * 1024)
+  assert.equal(await largestWrite(answers), 256 * 1024)
   isTaken = false
-  const many = Array.from({ length: 1023 }, async () => await largestWrite({ encrypted: true }, answers))
+  const many = Array.from({ length: 1023 }, async () => await largestWrite(answers))
   await turn()
   isTaken = true
-  const [shared, own] = [largestWrite({ encrypted: true }, answers), largestWrite({ encrypted: true })]
+  const [shared, own] = [largestWrite(answers), largestWrite(new EncryptedAnswers())]
   assert.equal(await shared, 16 * 1024)
   assert.equal(await own, 256 * 1024, 'another listener shares nothing with them')
   await Promise.all(many)
-  assert.equal(await largestWrite({ encrypted: true }, answers), 256 * 1024, 'those that have ended count no more')
+  assert.equal(await largestWrite(answers), 256 * 1024, 'those that have ended count no more')
 })
