@@ -82,7 +82,7 @@ test('what the system takes no more of is waited for with few bytes, and read wh
   assert.deepEqual(full.written, [4096, 4096])
   const never = target(() => 0)
   await new MemoryFileStream(open.file, whole).transferTo(never)
-  assert.deepEqual(never.written, Array(16).fill(65_536))
+  assert.deepEqual(never.written, [4096, ...Array<number>(15).fill(65_536), 61_440], 'it may have to wait for its turn')
 })
 
 test('P7: an answer that waits until others have left holds few bytes, and a client who waits not many', async () => {
