@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect } from 'node:tls'
 import { loadSendfile } from '../../src/http/sendfile.ts'
-import { startAppUnderTest, temporaryFolder } from '../support/app-under-test.ts'
+import { startAppUnderTest } from '../support/app-under-test.ts'
 import { bytesRead } from '../support/bytes-read.ts'
 import { selfSigned } from '../support/certificates.ts'
 import { openMemoryFiles } from '../support/memory-files.ts'
+import { temporaryFolder } from '../support/real-parts.ts'
 
 const size = 8 * 1024 * 1024
 
@@ -90,12 +90,10 @@ test(
   async () => {
     await using folder = await temporaryFolder()
     const { certificate, key } = selfSigned()
-    const files = { certificate: join(folder.path, 'a.pem'), key: join(folder.path, 'a.key') }
-    await writeFile(files.certificate, certificate)
-    await writeFile(files.key, key)
+    const tls = { certificate: await folder.write('a.pem', certificate), key: await folder.write('a.key', key) }
     await using app = await startAppUnderTest({
       storage: { filesystem: { rootdirectory: join(folder.path, 'storage') } },
-      http: { addr: '127.0.0.1:0', draintimeout: '0s', tls: files },
+      http: { addr: '127.0.0.1:0', draintimeout: '0s', tls },
     })
     const bytes = randomBytes(1024 * 1024)
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`

@@ -86,6 +86,31 @@ async function learn(client: Conversation, server: Server): Promise<void> {
   server.asked.length = server.lines.length = 0
 }
 
+interface Standing extends AsyncDisposable {
+  readonly server: Server
+  readonly client: Conversation
+  readonly gate: Deferred<void>
+}
+
+/** A client to whom `/kept` leaves, unasked: its first piece; what is behind it waits at the gate. */
+async function standing(options: Partial<ListenerOptions> = {}): Promise<Standing> {
+  const server = await serve(options)
+  const client = new Conversation(server)
+  await learn(client, server)
+  const gate = deferred()
+  server.gate = gate
+  await client.send(get('/kept'))
+  return {
+    server,
+    client,
+    gate,
+    [Symbol.asyncDispose]: async () => {
+      client[Symbol.dispose]()
+      await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
 function headOf(answer: string): string {
   return answer.slice(0, answer.indexOf('\r\n\r\n')).replace(/^date: .*$/im, '')
 }
@@ -126,17 +151,14 @@ test('P3: what is kept no longer is asked for', async () => {
 })
 
 test('P1: what comes while it leaves waits until it has left', async () => {
-  await using server = await serve()
-  using client = new Conversation(server)
-  await learn(client, server)
-  server.gate = deferred()
-  await client.send(get('/kept'))
+  await using leaving = await standing()
+  const { server, client, gate } = leaving
   await client.send(get('/next'))
   await client.send(`${get('/kept')}GET /la`)
   await client.send('st HTTP/1.1\r\nhost: a\r\n\r\n')
   for (let time = 0; time < 10; time++) await turn()
   assert.deepEqual(server.asked, [])
-  server.gate.resolve()
+  gate.resolve()
   assert.ok((await client.answer()).endsWith(whole))
   assert.match(await client.answer(), /this is \/next$/)
   assert.ok((await client.answer()).endsWith(whole))
@@ -144,28 +166,32 @@ test('P1: what comes while it leaves waits until it has left', async () => {
   assert.ok((await client.ask(get('/kept'))).endsWith(whole))
 })
 
-test('P1: what comes while it leaves, and is more than can be answered at once, is answered all the same', async () => {
-  await using server = await serve()
-  using client = new Conversation(server)
-  await learn(client, server)
-  server.gate = deferred()
+test('P1: the same request that comes while it leaves is answered the same way, and so is the one after that', async () => {
+  await using leaving = await standing()
+  const { server, client, gate } = leaving
   await client.send(get('/kept'))
+  gate.resolve()
+  for (let time = 0; time < 2; time++) assert.ok((await client.answer()).endsWith(whole))
+  for (let time = 0; time < 2; time++) assert.ok((await client.ask(get('/kept'))).endsWith(whole))
+  assert.deepEqual(server.asked, [])
+})
+
+test('P1: what comes while it leaves, and is more than can be answered at once, is answered all the same', async () => {
+  await using leaving = await standing()
+  const { client, gate } = leaving
   await client.send(get('/more').repeat(20))
   await client.send(get('/last'))
-  server.gate.resolve()
+  gate.resolve()
   assert.ok((await client.answer()).endsWith(whole))
   for (let time = 0; time < 20; time++) assert.ok((await client.answer()).endsWith(more.toString()))
   assert.match(await client.answer(), /this is \/last$/)
 })
 
 test('P7: a client that leaves meanwhile leaves nothing open, and its line says so', async () => {
-  await using server = await serve()
-  const client = new Conversation(server)
-  await learn(client, server)
-  server.gate = deferred()
-  await client.send(get('/kept'))
+  await using leaving = await standing()
+  const { server, client, gate } = leaving
   client[Symbol.dispose]()
-  server.gate.resolve()
+  gate.resolve()
   while (server.lines.length === 0) await turn()
   const [{ msg, aborted, bytes, reference } = {}] = server.lines
   assert.deepEqual([msg, aborted, reference], ['request aborted', true, '/kept'])
@@ -186,58 +212,44 @@ test('P1: where its bytes cannot be had to the end the answer is broken off', as
 })
 
 test('a server that closes lets it end, and answers what has come meanwhile', async () => {
-  await using server = await serve()
-  using client = new Conversation(server)
+  await using leaving = await standing()
+  const { server, client, gate } = leaving
   using idle = new Conversation(server)
-  await learn(client, server)
   await idle.ask(get('/idle'))
-  server.gate = deferred()
-  await client.send(get('/kept'))
   await client.send(get('/next'))
   const closed = server.close(10_000)
-  using other = new Conversation(server)
   using late = new Conversation(server)
   assert.equal(await late.ask(get('/late')), '', 'nobody new is let in')
-  server.gate.resolve()
+  gate.resolve()
   assert.ok((await client.answer()).endsWith(whole))
   assert.match(await client.answer(), /connection: close\r\n[^]*this is \/next$/i)
-  assert.equal(await other.answer(), '')
   assert.equal(await idle.answer(), '')
   assert.equal(await closed, 0)
 })
 
 test('a server that closes ends its connection when it has left', async () => {
-  await using server = await serve()
-  using client = new Conversation(server)
-  await learn(client, server)
-  server.gate = deferred()
-  await client.send(get('/kept'))
+  await using leaving = await standing()
+  const { server, client, gate } = leaving
   const closed = server.close(600_000)
-  server.gate.resolve()
+  gate.resolve()
   assert.ok((await client.answer()).endsWith(whole))
   assert.equal(await client.answer(), '')
   assert.equal(await closed, 0)
 })
 
 test('a server that may wait no longer cuts it, and counts it', async () => {
-  await using server = await serve()
-  using client = new Conversation(server)
-  await learn(client, server)
-  server.gate = deferred()
-  await client.send(get('/kept'))
+  await using leaving = await standing()
+  const { server, client, gate } = leaving
   assert.equal(await server.close(50), 1)
   assert.equal(await client.answer(), '')
-  server.gate.resolve()
+  gate.resolve()
   while (server.open > 0) await turn()
 })
 
 test('its client has the time that any other has, and no more than that between two requests', async () => {
-  await using server = await serve({ idleTimeout: 300, keepAliveTimeout: 60_000 })
-  using still = new Conversation(server)
-  await learn(still, server)
-  server.gate = deferred()
-  assert.equal(await still.ask(get('/kept')), '', 'nothing has moved')
-  server.gate.resolve()
+  await using leaving = await standing({ idleTimeout: 300, keepAliveTimeout: 60_000 })
+  assert.equal(await leaving.client.answer(), '', 'nothing has moved')
+  leaving.gate.resolve()
   await using brief = await serve({ idleTimeout: 60_000, keepAliveTimeout: 1 })
   using client = new Conversation(brief)
   await learn(client, brief)
