@@ -63,7 +63,6 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'acme-client': ['acme'],
   keyv: ['cache'],
   '@keyv/redis': ['cache'],
-  zod: ['config'],
   yaml: ['config'],
   'prom-client': ['metrics'],
   '@opentelemetry/api': ['tracing'],

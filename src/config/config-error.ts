@@ -17,6 +17,16 @@ function oneLine(text: string): string {
   })
 }
 
+/** A key that its section does not have. */
+export class UnknownKeyError extends ConfigError {
+  readonly path: KeyPath
+
+  constructor(path: KeyPath, hint = '') {
+    super(`${formatPath(path)}: unknown key${hint}`)
+    this.path = path
+  }
+}
+
 /** Where a value lies: keys of maps and indices of lists, from the top. */
 export type KeyPath = readonly (string | number)[]
 

@@ -1,6 +1,5 @@
 // `REGISTRY_HTTP_ADDR` overrides `http.addr`: distribution's rule for every key of the file. Values are YAML.
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import { inside } from './keys.ts'
 import { expandShortForms, isTree, readYaml, valueAt, type Tree } from './tree.ts'
 import type { Schema } from './section.ts'
 
@@ -53,7 +52,7 @@ function find(place: Place, segments: readonly string[], name: string): Place | 
   const [segment, ...rest] = segments
   if (segment === undefined) return place
   if (segment === '') return undefined
-  const below = inside(place.schema)
+  const below = place.schema.inside
   switch (below.kind) {
     case 'keys': {
       const lower = segment.toLowerCase()
@@ -108,7 +107,7 @@ function findInList(place: Place, item: Schema, segments: readonly string[], nam
 /** A single value that is no YAML scalar, such as a password `{a`, is taken as it stands. */
 function readValue(name: string, value: string, target: Place): unknown {
   const result = readYaml(value)
-  const isLeaf = inside(target.schema).kind === 'leaf'
+  const isLeaf = target.schema.inside.kind === 'leaf'
   if ('problem' in result) {
     if (isLeaf) return value
     throw new ConfigError(

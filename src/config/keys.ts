@@ -1,46 +1,26 @@
-// The keys a schema knows: every path of it, and the nearest one to a path it does not know.
-import * as z from 'zod/mini'
-import { formatPath, type KeyPath } from './config-error.ts'
-import { asksForUnbuilt, type Schema } from './section.ts'
+// Reads what a schema describes; the keys it knows, and the nearest one to a key it does not know.
+import { formatPath, UnknownKeyError, type KeyPath } from './config-error.ts'
+import { asksForUnbuilt, type Inside, type Schema } from './section.ts'
 
-/** What may lie below a schema. `any`: whatever the operator likes. */
-export type Inside =
-  | { readonly kind: 'keys'; readonly keys: ReadonlyMap<string, Schema> }
-  | { readonly kind: 'map'; readonly value: Schema }
-  | { readonly kind: 'list'; readonly item: Schema }
-  | { readonly kind: 'leaf' }
-  | { readonly kind: 'any' }
-
-export function inside(schema: Schema): Inside {
-  const bare = unwrap(schema)
-  if (bare instanceof z.ZodMiniObject) {
-    return { kind: 'keys', keys: new Map(Object.entries(bare.shape).filter(isSchemaEntry).map(unwrapEntry)) }
+/**
+ * What `schema` reads of `value`, which lies at `at` in the file.
+ * @throws ConfigError that names an unknown key's nearest one, too
+ */
+export function readAs<T>(schema: Schema<T>, value: unknown, at: KeyPath = []): T {
+  try {
+    return schema.read(value, at)
+  } catch (error) {
+    if (!(error instanceof UnknownKeyError)) throw error
+    const near = nearestKey(schema, error.path.slice(at.length))
+    if (near === undefined) throw error
+    const place = at.length === 0 ? '' : `${formatPath(at)}.`
+    throw new UnknownKeyError(error.path, `; did you mean ${place}${near}?`)
   }
-  if (bare instanceof z.ZodMiniRecord && isSchema(bare.def.valueType)) return { kind: 'map', value: bare.def.valueType }
-  if (bare instanceof z.ZodMiniArray && isSchema(bare.def.element)) return { kind: 'list', item: bare.def.element }
-  return { kind: bare instanceof z.ZodMiniUnknown ? 'any' : 'leaf' }
-}
-
-function isSchemaEntry(entry: [string, unknown]): entry is [string, Schema] {
-  return isSchema(entry[1])
-}
-
-function isSchema(value: unknown): value is Schema {
-  return value instanceof z.ZodMiniType
-}
-
-function unwrapEntry([key, schema]: [string, Schema]): [string, Schema] {
-  return [key, unwrap(schema)]
-}
-
-function unwrap(schema: Schema): Schema {
-  const inner = schema instanceof z.ZodMiniOptional ? schema.def.innerType : undefined
-  return isSchema(inner) ? inner : schema
 }
 
 /** Every key of the schema, from the top: `log.hooks[].options.smtp.addr`, `proxy.upstreams.*.url`. */
 export function knownKeys(schema: Schema, prefix = ''): string[] {
-  const below = inside(schema)
+  const below = schema.inside
   switch (below.kind) {
     case 'keys':
       return [...below.keys].flatMap(([key, child]) => {
@@ -61,7 +41,7 @@ export function knownKeys(schema: Schema, prefix = ''): string[] {
 export function unbuiltWarnings(schema: Schema, value: unknown, path: KeyPath = []): string[] {
   if (asksForUnbuilt(schema, value)) return [`${formatPath(path)} is not supported yet and has no effect`]
   if (typeof value !== 'object' || value === null) return []
-  const below = inside(schema)
+  const below = schema.inside
   const entries = Array.isArray(value) ? [...value.entries()] : Object.entries(value)
   return entries.flatMap(([key, inner]: [string | number, unknown]) => {
     const child = childOf(below, key)
@@ -76,10 +56,10 @@ function childOf(below: Inside, key: string | number): Schema | undefined {
 }
 
 /** The known key that `path`, which is none, was probably meant to be: a sibling, else a key of that name elsewhere. */
-export function nearestKey(schema: Schema, path: KeyPath): string | undefined {
+function nearestKey(schema: Schema, path: KeyPath): string | undefined {
   const parent = path.slice(0, -1)
   const key = String(path.at(-1) ?? '')
-  const siblings = inside(schemaAt(schema, parent) ?? schema)
+  const siblings = (schemaAt(schema, parent) ?? schema).inside
   const near = siblings.kind === 'keys' ? nearest(key, [...siblings.keys.keys()], (name) => name, 3) : undefined
   if (near !== undefined) return formatPath([...parent, near])
   const elsewhere = knownKeys(schema).toSorted((one, other) => one.length - other.length)
@@ -87,7 +67,7 @@ export function nearestKey(schema: Schema, path: KeyPath): string | undefined {
 }
 
 function schemaAt(schema: Schema, path: KeyPath): Schema | undefined {
-  return path.reduce<Schema | undefined>((at, key) => at && childOf(inside(at), key), schema)
+  return path.reduce<Schema | undefined>((at, key) => at && childOf(at.inside, key), schema)
 }
 
 /** At most one change for every `grain` letters of the name, one change at least. */

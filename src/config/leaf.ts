@@ -1,22 +1,20 @@
 // The kinds of value a key may hold. All come as text, from YAML or from the environment; a kind reads the text or says
 // what it expected. It is the key that makes `0123` a password or a number.
-import * as z from 'zod/mini'
-import { ConfigError } from './config-error.ts'
+import { ConfigError, misfit } from './config-error.ts'
 import { parseDuration } from './duration.ts'
 import { parseSize } from './size.ts'
 import type { Schema } from './section.ts'
 
-/** A value read from one text. `expected` follows «expected» in the error; `read` answers `undefined` for a misfit. */
-export function leaf<T>(expected: string, read: (text: string) => T | undefined): Schema<T> {
-  return z.pipe(
-    z.unknown(),
-    z.transform((input, { issues }): T => {
-      const value = typeof input === 'string' ? attempt(() => read(input)) : undefined
-      if (value !== undefined) return value
-      issues.push({ code: 'custom', message: expected, input })
-      return z.NEVER
-    }),
-  )
+/** A value read from one text. `expected` follows «expected» in the error; `find` answers `undefined` for a misfit. */
+export function leaf<T>(expected: string, find: (text: string) => T | undefined): Schema<T> {
+  return {
+    inside: { kind: 'leaf' },
+    read: (value, path) => {
+      const found = typeof value === 'string' ? attempt(() => find(value)) : undefined
+      if (found === undefined) throw misfit(path, value, expected)
+      return found
+    },
+  }
 }
 
 function attempt<T>(read: () => T): T | undefined {
@@ -96,11 +94,13 @@ export const url: Schema<URL> = leaf('an http or https URL with a host, without 
 /** The same, and without a user name. */
 export const plainUrl: Schema<URL> = leaf(
   'an http or https URL with a host, without user name, query or fragment',
-  (value) => {
-    const found = findUrl(value)
-    return found === undefined || hasUserinfo(found) ? undefined : found
-  },
+  findPlainUrl,
 )
+
+export function findPlainUrl(value: string): URL | undefined {
+  const found = findUrl(value)
+  return found === undefined || hasUserinfo(found) ? undefined : found
+}
 
 function findUrl(value: string): URL | undefined {
   if (!/^https?:\/\/[^/\\?#]/i.test(value) || /[?#\s]/.test(value)) return undefined

@@ -10,8 +10,7 @@ import { applyEnvironment, type Environment } from './environment.ts'
 import { resolveHealth } from './health-section.ts'
 import { environmentProxy } from './http-proxy.ts'
 import { resolveHttp } from './http-section.ts'
-import { describeIssue } from './issue.ts'
-import { unbuiltWarnings } from './keys.ts'
+import { readAs, unbuiltWarnings } from './keys.ts'
 import { resolveLog } from './log-section.ts'
 import { resolvePolicy, resolveSchema1, resolveValidation } from './manifest-sections.ts'
 import { resolveMiddleware } from './middleware-section.ts'
@@ -44,7 +43,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const tree = path === undefined ? builtIn(options.env) : readTree(resolve(options.cwd, path), path)
   expandShortForms(tree)
   const warnings = applyEnvironment(tree, configSchema, options.env)
-  const input = validate(blankEmpty(tree))
+  const input = readAs(configSchema, blankEmpty(tree))
   warnings.push(...unbuiltWarnings(configSchema, input))
   const warn = (line: string): void => void warnings.push(line)
   const config = resolveConfig(input, {
@@ -79,12 +78,6 @@ function readTree(file: string, shown: string): Tree {
   if (result.value === null) return {}
   if (!isTree(result.value)) throw new ConfigError(`${shown}: found no keys, expected a map such as version: 0.1`)
   return result.value
-}
-
-function validate(tree: unknown): ConfigInput {
-  const result = configSchema.safeParse(tree)
-  if (result.success) return result.data
-  throw describeIssue(configSchema, tree, result.error.issues[0])
 }
 
 const defaultMaxEntries = 1000

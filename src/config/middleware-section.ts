@@ -2,8 +2,8 @@
 import { createPrivateKey } from 'node:crypto'
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
 import { parseDuration } from './duration.ts'
-import { describeIssue } from './issue.ts'
-import { flag, goDuration, leaf, oneOf, plainUrl, text, timeout } from './leaf.ts'
+import { readAs } from './keys.ts'
+import { findPlainUrl, flag, goDuration, leaf, oneOf, plainUrl, text, timeout } from './leaf.ts'
 import { readText, resolvePath } from './named-file.ts'
 import { freeMap, list, section, type ResolveContext, type Schema } from './section.ts'
 import type { StorageConfig } from './storage-section.ts'
@@ -85,7 +85,7 @@ const redirectOptions = section({ baseurl: plainUrl })
 
 const cloudfrontOptions = section({
   baseurl: leaf('a URL with a host, without user name, query or fragment', (value) => {
-    return plainUrl.safeParse(value.includes('://') ? value : `https://${value}`).data
+    return findPlainUrl(value.includes('://') ? value : `https://${value}`)
   }),
   privatekey: text,
   keypairid: leaf('the id of a key pair, such as K2JCJMDEHXQW5F', (value) =>
@@ -136,24 +136,17 @@ function itemsOf(input: MiddlewareInput, level: keyof MiddlewareInput, names: re
   })
 }
 
-/** @throws ConfigError */
-function read<T>(schema: Schema<T>, { options, at }: Item): T {
-  const result = schema.safeParse(options)
-  if (result.success) return result.data
-  throw describeIssue(schema, options, result.error.issues[0], at)
-}
-
 function needed<T>(value: T | undefined, key: string, expected: string, { at }: Item): T {
   if (value === undefined) throw misfit([...at, key], undefined, expected)
   return value
 }
 
 function resolveModule(item: Item, context: ResolveContext): ModuleConfig {
-  return moduleOf(item, read(registryOptions, item), context)
+  return moduleOf(item, readAs(registryOptions, item.options, item.at), context)
 }
 
 function resolveRepositoryModule(item: Item, context: ResolveContext): RepositoryModuleConfig {
-  const options = read(repositoryOptions, item)
+  const options = readAs(repositoryOptions, item.options, item.at)
   return { ...moduleOf(item, options, context), repositories: options.repositories }
 }
 
@@ -190,20 +183,25 @@ function resolveStorageItems(
 function resolveStorageItem(item: Item, context: ResolveContext): StorageMiddlewareConfig {
   switch (item.name) {
     case 'redirect': {
-      const baseUrl = needed(read(redirectOptions, item).baseurl, 'baseurl', 'an http or https URL', item)
+      const baseUrl = needed(
+        readAs(redirectOptions, item.options, item.at).baseurl,
+        'baseurl',
+        'an http or https URL',
+        item,
+      )
       return { kind: 'redirect', baseUrl }
     }
     case 'cloudfront':
       return resolveCloudfront(item, context)
     default: {
-      const { scheme, host, trimpathprefix: trimPathPrefix } = read(rewriteOptions, item)
+      const { scheme, host, trimpathprefix: trimPathPrefix } = readAs(rewriteOptions, item.options, item.at)
       return { kind: 'rewrite', scheme, host, trimPathPrefix }
     }
   }
 }
 
 function resolveCloudfront(item: Item, context: ResolveContext): StorageMiddlewareConfig {
-  const options = read(cloudfrontOptions, item)
+  const options = readAs(cloudfrontOptions, item.options, item.at)
   for (const key of ['awsregion', 'updatefrequency', 'iprangesurl'] as const) {
     if (options[key] !== undefined)
       context.warn(`${formatPath([...item.at, key])} is not supported yet and has no effect`)
