@@ -47,6 +47,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
         .argParser(parseGrace)
         .default(defaultGrace, '1h'),
     )
+    .addOption(new Option('--no-dry-run').hideHelp())
+    .addOption(new Option('--no-delete-untagged').hideHelp())
+    .addOption(new Option('--no-quiet').hideHelp())
     .action(async (path: string | undefined, options: GarbageCollectOptions) => {
       const { garbageCollect } = await import('./garbage-collect.ts')
       code = await garbageCollect(path, options, io)
@@ -62,10 +65,21 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
       code = await verify(path, options, io)
     })
   try {
-    await program.parseAsync([...args], { from: 'user' })
+    await program.parseAsync(args.map(ofGo), { from: 'user' })
     return code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     throw error
   }
+}
+
+const switches: Readonly<Record<string, string>> = { d: 'dry-run', m: 'delete-untagged', q: 'quiet' }
+
+/** Go takes a switch with its value too: `--delete-untagged=true` is how many a script for distribution has it. */
+function ofGo(argument: string): string {
+  const [, short = '', long = switches[short], value = ''] =
+    /^(?:-([dmq])|--(dry-run|delete-untagged|quiet))=(.*)$/.exec(argument) ?? []
+  if (long === undefined) return argument
+  if (/^(?:1|t|true)$/i.test(value)) return `--${long}`
+  return /^(?:0|f|false)$/i.test(value) ? `--no-${long}` : argument
 }

@@ -40,6 +40,22 @@ test('it says what would go, then removes it, and what is tagged stays', async (
   await assertWhole(repository, (await repository.tags.resolve(latest)).digest)
 })
 
+test('a switch is also taken in the words of Go, of two the last one', async () => {
+  await using folder = await temporaryFolder()
+  const { config } = await prepare(folder.path)
+  for (const [switches, outcome] of [
+    ['--delete-untagged=true --dry-run=1', / 1 manifest, 3 blobs \(\d+ bytes\) would be deleted\n$/],
+    ['-d=true -m=t -m=false', / 0 manifests, 1 blob \(\d+ bytes\) would be deleted\n$/],
+    ['-d --delete-untagged=F', / 0 manifests, 1 blob \(\d+ bytes\) would be deleted\n$/],
+    ['-m -d --dry-run=FALSE -q=true', / 1 manifest, 3 blobs \(\d+ bytes\) deleted\n$/],
+  ] as const) {
+    const { code, stdout } = await command(['garbage-collect', ...switches.split(' '), '--grace=0s', config])
+    assert.equal(code, 0, switches)
+    assert.match(stdout, outcome, switches)
+  }
+  assert.equal((await command(['garbage-collect', '--dry-run=perhaps', config])).code, 2)
+})
+
 test('without a grace of its own it leaves the last hour alone', async () => {
   await using folder = await temporaryFolder()
   const { config } = await prepare(folder.path)
