@@ -100,7 +100,7 @@ function sayFailure(failed: AbortSignal, logger: Logger): void {
 /** One readable line for what a person can mend; anything else is ours. */
 function startFailure(error: unknown): string | undefined {
   if (error instanceof ConfigError) return `configuration error: ${error.message}`
-  if (error instanceof Error && 'syscall' in error && error.syscall === 'listen') {
+  if (error instanceof Error && 'syscall' in error && /^(?:listen|getaddrinfo)$/.test(String(error.syscall))) {
     return `cannot listen: ${error.message}`
   }
   return undefined

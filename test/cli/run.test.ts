@@ -188,6 +188,13 @@ test('P10: an address that is taken is one line, and exit code 1', async () => {
   assert.match(stderr, /^cannot listen: .*EADDRINUSE.*\n$/)
 })
 
+test('P10: an address whose host has no address is one line, and exit code 1', async () => {
+  const env = { REGISTRY_HTTP_ADDR: 'nowhere.invalid:0', REGISTRY_STORAGE: 'inmemory' }
+  const { code, stderr } = await command(['serve'], env)
+  assert.equal(code, 1)
+  assert.match(stderr, /^cannot listen: .*nowhere\.invalid\n$/)
+})
+
 test('unknown commands and options are refused with exit code 2', async () => {
   for (const args of [['serve', 'a', 'b'], ['--nonsense'], ['check', 'a', 'b']]) {
     assert.equal((await command(args)).code, 2, args.join(' '))
