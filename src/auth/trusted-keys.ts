@@ -47,14 +47,15 @@ export interface KeySetOptions {
 }
 
 /**
- * The keys of a JSON Web Key Set (RFC 7517), by their `kid`. Those for encryption, and those without a name, are left out.
+ * The keys of a JSON Web Key Set (RFC 7517), by their `kid`. Those for encryption, those without a name, and those of a kind
+ * that nobody here knows (§5) are left out: a token server may add a new kind beside the old one.
  * @throws KeyError where it is none, two keys share a name, or none is left
  */
 export function parseKeySet(text: string, { allowsSecrets }: KeySetOptions): ReadonlyMap<string, TrustedKey> {
   const keys = new Map<string, TrustedKey>()
   for (const jwk of membersOf(text)) {
     const { kid, use, alg } = jwk
-    if (typeof kid !== 'string' || kid === '' || (use !== undefined && use !== 'sig')) continue
+    if (typeof kid !== 'string' || kid === '' || (use !== undefined && use !== 'sig') || !isKnownKind(jwk)) continue
     if (keys.has(kid)) throw new KeyError('two keys have the same kid')
     const key = trusted(importKey(jwk, allowsSecrets))
     const algorithms = alg === undefined ? key.algorithms : key.algorithms.filter((one) => one === alg)
@@ -74,6 +75,11 @@ function membersOf(text: string): Record<string, unknown>[] {
   const keys: unknown = isObject(document) ? document['keys'] : undefined
   if (!Array.isArray(keys) || !keys.every(isObject)) throw new KeyError('not a set of keys')
   return keys
+}
+
+function isKnownKind({ kty, crv = '' }: JsonWebKey): boolean {
+  if (kty === 'EC') return ['P-256', 'P-384', 'P-521'].includes(crv)
+  return kty === 'OKP' ? crv === 'Ed25519' : kty === 'RSA' || kty === 'oct'
 }
 
 function importKey(jwk: JsonWebKey, allowsSecrets: boolean): KeyObject {

@@ -1,5 +1,6 @@
 // Keys by URL: fetched once, kept, and fetched again when it is time, but never because many ask.
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { RemoteKeys } from '../../src/auth/remote-keys.ts'
@@ -93,6 +94,24 @@ test('while they cannot be had the last ones count for a day, and it is told of 
   assert.equal(server.lines.length, 1)
   now += 24 * 60 * minute
   await assert.rejects(keys.find('ec'), { code: 'UNAVAILABLE', retryAfter: 30 })
+})
+
+test('keys of a kind that nobody here knows keep no other from being used', async () => {
+  await using server = await startKeyServer()
+  const { publicKey: secp256k1 } = generateKeyPairSync('ec', { namedCurve: 'secp256k1' })
+  const { publicKey: ed448 } = generateKeyPairSync('ed448')
+  const afterQuantum = { kty: 'AKP', kid: 'new', alg: 'ML-DSA-65', pub: 'AAAA' }
+  server.answer = sends(
+    afterQuantum,
+    jwkOf(secp256k1, 'k1'),
+    jwkOf(ed448, 'ed448', { use: 'sig' }),
+    { kid: 'x' },
+    ecKey,
+  )
+  const keys = new RemoteKeys({ url: server.url, logger: server.logger })
+  assert.deepEqual((await keys.find('ec'))?.algorithms, ['ES256'])
+  for (const kid of ['new', 'k1', 'ed448', 'x']) assert.equal(await keys.find(kid), undefined)
+  assert.deepEqual(server.lines, [])
 })
 
 test('P9: a server whose keys cannot be had starts, answers 503 to tokens and 401 to everybody else', async () => {
