@@ -115,7 +115,7 @@ function withoutInner(value: unknown): unknown {
   return names.length === 0 ? value : { ...value, ...Object.fromEntries(names.map((name) => [name, '[redacted]'])) }
 }
 
-/** The same logger, for what is too frequent to be told: its `info` is `debug`. */
+/** The same logger, for what is too frequent to be told, be it well or not: its `info` and `warn` are `debug`. */
 export function quieter(logger: Logger): Logger {
   // Each is looked up anew: they are others when the level changes.
   return {
@@ -123,7 +123,7 @@ export function quieter(logger: Logger): Logger {
       return logger.error.bind(logger)
     },
     get warn() {
-      return logger.warn.bind(logger)
+      return logger.debug.bind(logger)
     },
     get info() {
       return logger.debug.bind(logger)

@@ -57,6 +57,8 @@ test('the server is set to down by hand, and up again, by an operator and not by
   assert.equal((await text(`${debug}/debug/health/down`, 'POST'))[0], 200)
   assert.deepEqual(await text(`${debug}/debug/health`), [503, '{"manual_http_status":"set to down by hand"}'])
   assert.equal((await text(`${debug}/readyz`))[0], 503)
+  // Probes come every few seconds, for as long as it lasts: neither kind of answer is news.
+  assert.deepEqual(new Set(app.lines.filter(({ method }) => method).map(({ level }) => level)), new Set(['debug']))
   assert.equal((await text(`${debug}/livez`))[0], 200)
   assert.equal((await ask(`${app.url}/v2/`)).status, 200)
   assert.equal((await text(`${debug}/debug/health/up`, 'POST'))[0], 200)
