@@ -54,7 +54,7 @@ class Watched implements Disposable {
       this.#failures += 1
       if (this.#failures >= threshold) {
         if (this.failure === undefined) this.#logger.warn({ check: name, error }, 'health check fails')
-        this.failure = error instanceof Error ? error.message : String(error)
+        this.failure = wordsOf(error)
       }
     }
     if (this.#stop.signal.aborted) return
@@ -85,6 +85,12 @@ export class Watch implements Disposable {
   [Symbol.dispose](): void {
     for (const watched of this.#watched) watched[Symbol.dispose]()
   }
+}
+
+/** Where a name has several addresses that all failed, Node says nothing itself: each of them does. */
+function wordsOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(wordsOf).join(', ')
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** Fails when the time is over, also where `look` does not heed its signal: it is then left to itself. */

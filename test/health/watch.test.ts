@@ -45,6 +45,17 @@ test('a server is asked by HEAD, with the headers, and must answer the status', 
   await assert.rejects(portAnswers({ host: '127.0.0.1', port })(never), { code: 'ECONNREFUSED' })
 })
 
+test('a name of which no address answers is told with what became of each', async () => {
+  const refused = ['::1', '127.0.0.1'].map((address) => new Error(`connect ECONNREFUSED ${address}:9`))
+  const look = async (): Promise<void> => await Promise.reject(new AggregateError(refused)) // as Node's sockets fail
+  const check = { name: 'localhost:9', look, interval: 1000, timeout: 1000, threshold: 0 }
+  using watch = new Watch([check], silentLogger)
+  await until(() => Object.keys(watch.failures()).length > 0)
+  assert.deepEqual(watch.failures(), {
+    'localhost:9': 'connect ECONNREFUSED ::1:9, connect ECONNREFUSED 127.0.0.1:9',
+  })
+})
+
 test('a check fails from as many failures in a row as its threshold says, and says so once', async () => {
   const { logger, lines } = recordingLogger()
   let looks = 0
