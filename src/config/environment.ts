@@ -104,7 +104,10 @@ function findInList(place: Place, item: Schema, segments: readonly string[], nam
   return find(step(place, Number(segment), item), rest, name)
 }
 
-/** A single value that is no YAML scalar, such as a password `{a`, is taken as it stands. */
+/**
+ * A single value that is no YAML scalar, such as a password `{a`, is taken as it stands, and so is one of which YAML leaves
+ * nothing: `#a` is a comment to it, `&a` and `!a` say something of a value that does not follow.
+ */
 function readValue(name: string, value: string, target: Place): unknown {
   const result = readYaml(value)
   const isLeaf = target.schema.inside.kind === 'leaf'
@@ -114,7 +117,10 @@ function readValue(name: string, value: string, target: Place): unknown {
       `${name}: not YAML, expected a value for ${formatPath(target.path)}: ${result.problem.reason}`,
     )
   }
-  return isLeaf && typeof result.value === 'object' && result.value !== null ? value : result.value
+  if (!isLeaf) return result.value
+  const isNothing = result.value === null || result.value === ''
+  const isScalar = isNothing ? !/^[#&!]/.test(value) : typeof result.value === 'string'
+  return isScalar ? result.value : value
 }
 
 function assign(root: Tree, path: KeyPath, value: unknown): void {

@@ -57,6 +57,24 @@ const overrides: readonly Override[] = [
     expected: '{a: [',
   },
   {
+    behaviour: 'a password that YAML takes for a comment is taken as it stands',
+    env: { REGISTRY_HTTP_SECRET: '#hush' },
+    pick: (config) => config.http.secret,
+    expected: '#hush',
+  },
+  {
+    behaviour: 'a password that YAML takes for an anchor without a value is taken as it stands',
+    env: { REGISTRY_HTTP_SECRET: '&hush' },
+    pick: (config) => config.http.secret,
+    expected: '&hush',
+  },
+  {
+    behaviour: 'a password that YAML takes for a tag without a value is taken as it stands',
+    env: { REGISTRY_HTTP_SECRET: '!hush' },
+    pick: (config) => config.http.secret,
+    expected: '!hush',
+  },
+  {
     behaviour: 'an empty variable unsets its key',
     env: { REGISTRY_HTTP_ADDR: '' },
     yaml: 'version: 0.1\nstorage: inmemory\nhttp: { addr: :1 }',
