@@ -22,9 +22,10 @@ ENV NODE_ENV=production
 USER node
 VOLUME /var/lib/registry
 EXPOSE 5000
-# Whoever moves the port by REGISTRY_HTTP_ADDR moves it here too. With a certificate, it is for others to trust it.
+# Whoever moves the port by REGISTRY_HTTP_ADDR moves it here too. `/` asks nobody who they are, and lies below no prefix. With
+# a certificate, it is for others to trust it.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
-  CMD ["node", "-e", "process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'; const [port] = (process.env.REGISTRY_HTTP_ADDR ?? ':5000').match(/\\d+$/); const ask = (scheme) => fetch(`${scheme}://localhost:${port}/v2/`); ask('http').catch(() => ask('https')).then(({ status }) => process.exit(status === 200 || status === 401 ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'; const [port] = (process.env.REGISTRY_HTTP_ADDR ?? ':5000').match(/\\d+$/); const ask = (scheme) => fetch(`${scheme}://localhost:${port}/`); ask('http').catch(() => ask('https')).then(({ status }) => process.exit(status === 200 ? 0 : 1), () => process.exit(1))"]
 # Exec form: signals reach node itself.
 ENTRYPOINT ["node", "src/main.ts"]
 CMD ["serve"]

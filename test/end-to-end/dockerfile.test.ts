@@ -65,7 +65,11 @@ test(
   { timeout: 60_000 },
   async () => {
     await using folder = await temporaryFolder()
-    const env = { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: folder.path, REGISTRY_HTTP_ADDR: '127.0.0.1:0' }
+    const env = {
+      REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: folder.path,
+      REGISTRY_HTTP_ADDR: '127.0.0.1:0',
+      REGISTRY_HTTP_PREFIX: '/below/',
+    }
     const [node, ...args] = [...words(last('ENTRYPOINT')), ...words(last('CMD'))]
     assert.equal(node, 'node')
     await using entrepot = await entrepotAt(await startProcess(process.execPath, args, { env, cwd: checkout }))
