@@ -100,11 +100,16 @@ function transportOptions({ host, port, credentials, insecure }: SmtpOptions): S
   }
 }
 
+/** A password that the log shows once, to whoever runs the server. A mail goes further, and stays. */
+const onlyInLog = 'initial'
+
 /** `line` as a mail shows it: the message, and each field on a line of its own. */
 function describe(line: string): { readonly level: string; readonly message: string; readonly text: string } {
   const { msg, ...fields }: Record<string, unknown> = JSON.parse(finishLine(line, 'json'))
   const message = oneLine(String(msg))
-  const described = Object.entries(fields).map(([key, value]) => `${oneLine(key)}: ${shown(value)}`)
+  const described = Object.entries(fields).map(([key, value]) => {
+    return `${oneLine(key)}: ${key === onlyInLog ? '[in the log only]' : shown(value)}`
+  })
   return { level: String(fields['level']), message, text: `${message}\n\n${described.join('\n')}\n` }
 }
 

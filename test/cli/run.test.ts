@@ -220,3 +220,23 @@ test('serve mails the lines that it is asked to, and what waits before it ends',
   assert.match(summary?.text ?? '', /× \[info\] draining\n1 × \[info\] stopped$/)
   assert.equal(server.mails.length, 2)
 })
+
+test('P8: the password of an htpasswd file that is made stands in the log, and in no mail about its line', async () => {
+  await using folder = await temporaryFolder()
+  await using server = await startMailServer()
+  const options = { smtp: { addr: server.address }, to: ['ops@example.com'] }
+  const config = {
+    version: 0.1,
+    http: { addr: '127.0.0.1:0' },
+    storage: { inmemory: {} },
+    auth: { htpasswd: { realm: 'here', path: join(folder.path, 'htpasswd') } },
+    log: { hooks: [{ type: 'mail', levels: ['warn'], options }] },
+  }
+  const { code, stdout } = await command(['serve', await configFile(folder.path, JSON.stringify(config))])
+  assert.equal(code, 0)
+  const [, password] = /"initial":"([\w-]{32})"/.exec(stdout) ?? []
+  assert.ok(password !== undefined, stdout)
+  const [mail] = server.mails
+  assert.match(mail?.text ?? '', /^the htpasswd file was missing[^]*\ninitial: \[in the log only\]$/)
+  assert.ok(!mail?.text.includes(password))
+})
