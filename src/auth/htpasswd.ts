@@ -102,7 +102,8 @@ async function createMissing(path: string, logger: Logger): Promise<void> {
   const unfinished = `${path}.${randomBytes(8).toString('hex')}`
   await writeFile(unfinished, `docker:${await bcrypt.hash(password, 10)}\n`, { flag: 'wx', mode: 0o600, flush: true })
   await rename(unfinished, path)
-  logger.warn(
+  // Not a word less than an error: at any level of the log, it is the only place to have it from.
+  logger.error(
     { path, user: 'docker', initial: password },
     'the htpasswd file was missing: one is made, and its password shown this once',
   )

@@ -230,7 +230,7 @@ test('P8: the password of an htpasswd file that is made stands in the log, and i
     http: { addr: '127.0.0.1:0' },
     storage: { inmemory: {} },
     auth: { htpasswd: { realm: 'here', path: join(folder.path, 'htpasswd') } },
-    log: { hooks: [{ type: 'mail', levels: ['warn'], options }] },
+    log: { hooks: [{ type: 'mail', options }] },
   }
   const { code, stdout } = await command(['serve', await configFile(folder.path, JSON.stringify(config))])
   assert.equal(code, 0)
