@@ -11,6 +11,11 @@ export function isHeaderValue(text: string): boolean {
   return /^[\t\x20-\x7e]*$/.test(text)
 }
 
+/** Whether it says where a body ends (RFC 9112 §6): a wrong word of it would have clients read past it, or wait. */
+export function isOfFraming(name: string): boolean {
+  return /^(?:content-length|transfer-encoding|trailer)$/i.test(name)
+}
+
 /** Of requests that we send. Their values are never shown: they may be secrets. @throws ConfigError in the name of `key` */
 export function checkHeaders(
   headers: Readonly<Record<string, string[]>>,

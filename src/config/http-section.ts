@@ -1,7 +1,7 @@
 // `http`: where we listen and how we answer.
 import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
-import { isHeaderName, isHeaderValue } from './header-field.ts'
+import { isHeaderName, isHeaderValue, isOfFraming } from './header-field.ts'
 import { debugSchema, resolveDebug, type DebugConfig, type DebugInput } from './health-section.ts'
 import { httpLimitsSchema, resolveHttpLimits, type HttpLimits, type HttpLimitsInput } from './http-limits.ts'
 import { httpTlsSchema, resolveHttpTls, type HttpTlsConfig, type HttpTlsInput } from './http-tls.ts'
@@ -93,6 +93,9 @@ export function resolveHttp(input: HttpInput, context: ResolveContext): HttpConf
   for (const name of Object.keys(headers)) {
     if (!isHeaderName(name)) {
       throw new ConfigError(`http.headers: found ${JSON.stringify(name)}, expected the name of a header`)
+    }
+    if (isOfFraming(name)) {
+      throw new ConfigError(`http.headers.${name}: each answer says itself how long it is`)
     }
   }
   return {

@@ -46,6 +46,10 @@ refuses('a value of the wrong kind is refused', [
     'http.addr: missing, expected the path of a unix socket, of at most 107 bytes, beside net: unix',
   ],
   [`${minimal}http: { headers: { X-A: b } }`, 'http.headers.X-A: found text, expected a list'],
+  [
+    `${minimal}http: { headers: { Transfer-Encoding: [chunked] } }`,
+    'http.headers.Transfer-Encoding: each answer says itself how long it is',
+  ],
   [`${minimal}http: { headers: { "X A": [b] } }`, 'http.headers: found "X A", expected the name of a header'],
   [
     `${minimal}http: { headers: { X-A: ["b\\nc"] } }`,
