@@ -14,7 +14,7 @@ import { UpstreamError } from '../registry/upstream-error.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { FillReader, tellAll, type Progress, type Reader } from './fill-reader.ts'
-import { openBehind } from './opening.ts'
+import { openBehind, saysNothingOfRanges } from './opening.ts'
 import { RecentBytes } from './recent-bytes.ts'
 import { Spool } from './spool.ts'
 import type { StorageTrouble } from './storage-trouble.ts'
@@ -107,13 +107,17 @@ export class Fill {
         onWritten: () => this.#wrote(),
       })
       this.#progress.spool = spool
-      await using transfer = await this.#begin(spool)
+      await using transfer = await this.#begin(spool).catch(async (error: unknown) => {
+        this.#fail(error)
+        if (signal.aborted || saysNothingOfRanges(error)) await keepIfWorth(spool)
+        throw error
+      })
       try {
         return await this.#copy(transfer, spool)
       } catch (error) {
         this.#fail(error)
         const isUnfinished = error instanceof UpstreamError ? !(error instanceof WrongBytesError) : signal.aborted
-        if (isUnfinished && spool.isStoring && spool.size >= worthKeeping) await spool.keep()
+        if (isUnfinished) await keepIfWorth(spool)
         throw error
       }
     } catch (error) {
@@ -314,4 +318,8 @@ export class Fill {
     if (size - this.#told >= worthSending.bytes) tell()
     else this.#telling ??= setTimeout(tell, worthSending.patience)
   }
+}
+
+async function keepIfWorth(spool: Spool): Promise<void> {
+  if (spool.isStoring && spool.size >= worthKeeping) await spool.keep()
 }

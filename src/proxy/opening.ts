@@ -1,4 +1,5 @@
 // Where a transfer begins: behind what an earlier fill has left, where that is of use, else at the first byte.
+import { isAbsence } from '../oci/error.ts'
 import { UpstreamError } from '../registry/upstream-error.ts'
 import type { Spool } from './spool.ts'
 import type { Transfer } from './transfer.ts'
@@ -51,4 +52,16 @@ async function goOn(spool: Spool, left: number, options: OpeningOptions): Promis
 
 function nothingMore(size: number): Transfer {
   return { size, body: (async function* () {})(), async [Symbol.asyncDispose]() {} }
+}
+
+/** How an upstream answers that is busy or away for a moment. */
+const busy: ReadonlySet<number> = new Set([429, 502, 503, 504])
+
+/**
+ * Whether the upstream did not get as far as the bytes behind those that are here: these are as good as before. An answer
+ * of any other kind may be one to the range, which would come each time.
+ */
+export function saysNothingOfRanges(error: unknown): boolean {
+  if (isAbsence(error)) return true
+  return error instanceof UpstreamError && (error.status === undefined || busy.has(error.status))
 }

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Request } from '../../src/http/exchange.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { open, pull } from '../support/client.ts'
@@ -179,6 +180,29 @@ test('P5: what a failed fill has brought is kept, proven, and not fetched again'
   assert.match(ranges[0] ?? '', /^bytes=[1-9]\d+-$/)
   assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) - before < 3 * mebibyte)
 })
+
+for (const [trouble, fault, status] of [
+  ['is busy', { reply: { status: 503, headers: {} } }, 502],
+  ['limits us', { reply: { status: 429, headers: { 'retry-after': '1' } } }, 429],
+  ['says that it has no such blob', { reply: { status: 404, headers: {} } }, 404],
+  ['does not answer', { wait: new Promise<void>(() => {}) }, 504],
+] as const) {
+  test(`P5: what was kept outlives a pull for which the upstream ${trouble}`, async () => {
+    await using origin = await startOrigin()
+    await using folder = await temporaryFolder()
+    const { bytes, digest } = randomBlob(3 * mebibyte)
+    await origin.addBlob('app', bytes)
+    await keep(folder.path, digest, bytes.subarray(0, 2 * mebibyte))
+    await using app = await mirror(origin, { negative: '0s' }, folder.path)
+    origin.dial = () => fault
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).status, status)
+    origin.dial = () => undefined
+    const ranges = watchRanges(origin)
+    if (status === 429) await sleep(1100)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+    assert.deepEqual(ranges, [`bytes=${2 * mebibyte}-`])
+  })
+}
 
 test('P5: kept bytes that are wrong are found out, and cost one pull', async () => {
   await using origin = await startOrigin()
