@@ -31,11 +31,15 @@ export async function openBehind(spool: Spool, options: OpeningOptions): Promise
 /** `undefined` where what is left is of no use. */
 async function goOn(spool: Spool, left: number, options: OpeningOptions): Promise<Transfer | undefined> {
   await using opened = new AsyncDisposableStack()
-  const transfer = await options.open(left).catch((error: unknown) => {
+  let transfer: Transfer | undefined
+  try {
+    transfer = await options.open(left)
+  } catch (error) {
+    const status = error instanceof UpstreamError ? error.status : undefined
+    if (status === 206) return undefined // ranges come wrong, the whole need not
     // Whoever has no byte behind these has no byte left to send, or had fewer to begin with.
-    if (error instanceof UpstreamError && error.status === 416) return undefined
-    throw error
-  })
+    if (status !== 416) throw error
+  }
   opened.use(transfer)
   if (transfer?.size !== undefined && transfer.size < left) return undefined
   try {

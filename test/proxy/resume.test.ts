@@ -279,6 +279,18 @@ test('P5: more than there is was kept, and the upstream knows no ranges: the blo
   assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
 })
 
+test('T-28, P5: bytes were kept, and the upstream sends parts that cannot be trusted: the blob is fetched anew', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(3 * mebibyte)
+  await origin.addBlob('app', bytes)
+  origin.dial = ({ headers }) =>
+    headers.range === undefined ? undefined : { headers: { 'content-length': undefined } }
+  await keep(folder.path, digest, bytes.subarray(0, 2 * mebibyte))
+  await using app = await mirror(origin, {}, folder.path)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
 test('several connections to places with versions of their own end in one connection, not in a whole for each part', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(32 * mebibyte)
