@@ -84,7 +84,7 @@ export async function openTransfer(options: TransferOptions): Promise<Transfer> 
     const length = Math.min(partSize, Math.ceil((size - start) / connections))
     const first = await source.open({ start, end: start + length })
     const knowsRanges = first.start === start && first.end === start + length
-    const plan = { start, size, length, connections }
+    const plan = { start, size: first.size ?? size, length, connections } // a part's word counts, not that of a HEAD
     const body = knowsRanges ? inPartsOrWhole(source, first, plan) : source.follow(first, { start })
     return transferOf(first, body, () => parallel.give())
   } catch (error) {

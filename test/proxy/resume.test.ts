@@ -334,6 +334,18 @@ test('T-10: each of several connections goes on where it broke', async () => {
   assert.equal(origin.seen.length, 1 + 4 + 3)
 })
 
+for (const said of [20 * mebibyte, 40 * mebibyte]) {
+  test(`T-30: a HEAD that says ${said} spoils no pull by several connections`, async () => {
+    await using origin = await startOrigin()
+    const { bytes, digest } = randomBlob(32 * mebibyte)
+    await origin.addBlob('app', bytes)
+    origin.dial = ({ method }) => (method === 'HEAD' ? { headers: { 'content-length': String(said) } } : undefined)
+    await using app = await mirror(origin, { fill: { connections: 4, minsize: '8MiB' } })
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+    assert.equal(origin.bytesSent(`/v2/app/blobs/${digest}`), bytes.byteLength)
+  })
+}
+
 test('an origin without ranges serves a large blob by one connection', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(4 * mebibyte)
