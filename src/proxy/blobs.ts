@@ -79,7 +79,12 @@ export class ProxyBlobs implements BlobSource {
           const fill = await this.#obtainFill(digest, options, !isAbsence(missing))
           if (fill !== undefined) {
             noteFrom(options?.trace, 'fill')
-            return await fill.follow(options)
+            const opened = await fill.follow(options).catch((error: unknown) => {
+              // What another repository's upstream does not have, or cannot give, ours may.
+              if (fill.owner === local.name || attempt > 1 || !isOfSource(error)) throw error
+            })
+            if (opened === undefined) continue
+            return opened
           }
           const stored = await ifReadable(content.open(digest, options)) // also where no link could be written
           if (stored !== undefined) return stored
@@ -156,4 +161,9 @@ export class ProxyBlobs implements BlobSource {
   #notCached(digest: Digest): RegistryError {
     return new RegistryError('BLOB_UNKNOWN', `${digest} is not here, and this registry is offline`)
   }
+}
+
+/** Whether a fill has failed for what its upstream said, or did not say. */
+function isOfSource(error: unknown): boolean {
+  return error instanceof UpstreamError || isAbsence(error)
 }

@@ -134,6 +134,11 @@ export class Fill {
     return this.#readers.size
   }
 
+  /** The repository that it was started for, by whose upstream it comes. */
+  get owner(): string | undefined {
+    return this.#linkTo.keys().next().value
+  }
+
   /** Whether the blob will be visible in that repository. */
   isFor(repository: string): boolean {
     return this.#linkTo.has(repository)

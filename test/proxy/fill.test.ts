@@ -304,6 +304,33 @@ test('P4: repositories that share a layer share its fill', async () => {
   assert.equal((await pull(`${app.url}/v2/two/blobs/${digest}`)).digest, digest)
 })
 
+for (const [what, fault] of [
+  ['does not have it', undefined],
+  ['refuses it', { reply: { status: 403, headers: {} } }],
+  ['is down', { reply: { status: 503, headers: {} } }],
+] as const) {
+  test(`P4: who has joined the fill of another repository, whose upstream ${what}, has the blob from his own`, async () => {
+    await using strange = await startOrigin()
+    await using origin = await startOrigin()
+    const { bytes, digest } = randomBlob(100_000)
+    await origin.addBlob('app', bytes)
+    const gate = deferred()
+    strange.dial = () => ({ ...fault, wait: gate.promise })
+    await using app = await startAppUnderTest({
+      proxy: { upstreams: { strange: { url: strange.url }, up: { url: origin.url } } },
+    })
+    const first = ask(`${app.url}/v2/strange/app/blobs/${digest}`)
+    while (strange.seen.length === 0) await new Promise(setImmediate)
+    const joined = Array.from({ length: 20 }, async () => await pull(`${app.url}/v2/up/app/blobs/${digest}`))
+    while (origin.seen.length === 0) await new Promise(setImmediate)
+    await new Promise((resolve) => setTimeout(resolve, 50)) // until its right to the blob is proven
+    gate.resolve()
+    assert.notEqual((await first).status, 200)
+    for (const answer of await Promise.all(joined)) assert.deepEqual([answer.status, answer.digest], [200, digest])
+    assert.deepEqual(origin.seen, [`HEAD /v2/app/blobs/${digest}`, `GET /v2/app/blobs/${digest}`])
+  })
+}
+
 test('P4: requests that come in one packet share one fill', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(200_000)
