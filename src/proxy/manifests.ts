@@ -24,7 +24,9 @@ export interface ProxyManifestsOptions {
   readonly trouble: StorageTrouble
   /** The running fetches of every repository. */
   readonly fetches: Coalescer<Manifest>
-  /** Ends fetches, at shutdown. */
+  /** The running questions to upstreams of every repository; those about blobs have other keys. */
+  readonly stats: Coalescer<Descriptor>
+  /** Ends both, at shutdown. */
   readonly signal: AbortSignal
 }
 
@@ -36,7 +38,7 @@ export class ProxyManifests implements ManifestSource {
   }
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
-    const { local, remote, usage } = this.#options
+    const { local, remote, usage, stats, signal } = this.#options
     try {
       const known = await local.manifests.stat(digest, { signal: options?.signal })
       usage?.used(local.name, digest)
@@ -46,7 +48,8 @@ export class ProxyManifests implements ManifestSource {
       try {
         if (remote === undefined) throw this.#notCached(digest)
         noteFrom(options?.trace, 'upstream')
-        return await remote.stat(digest, { signal: options?.signal })
+        const stat = async (): Promise<Descriptor> => await remote.stat(digest, { signal })
+        return await stats.run(`${local.name}/manifests/${digest}`, stat, options?.signal)
       } catch (error) {
         throw clientError(worse(missing, error))
       }

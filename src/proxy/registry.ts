@@ -177,6 +177,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
       usage,
       cacheLog,
       fetches: this.#fetches,
+      stats: this.#stats,
       trouble: this.#trouble,
       signal,
     })

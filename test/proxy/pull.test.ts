@@ -5,6 +5,8 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { deferred } from '../../src/async/deferred.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
@@ -107,6 +109,31 @@ test('T-03, P4: 300 clients on one cold tag make one HEAD and one GET', async ()
   assert.deepEqual(new Set(answers.map(({ digest }) => digest)), new Set([image.manifest]))
   assert.deepEqual(origin.seen, ['HEAD /v2/app/manifests/v1', `GET /v2/app/manifests/${image.manifest}`])
 })
+
+for (const [what, hasHead, asked] of [
+  ['one HEAD', true, ['HEAD']],
+  ['one GET where the upstream knows no HEAD', false, ['HEAD', 'GET']],
+] as const) {
+  test(`P4: 100 clients that ask by HEAD for one manifest that is not here make ${what}`, async () => {
+    await using origin = await startOrigin()
+    const { manifest } = await origin.addImage('app', 'v1', [])
+    const gate = deferred()
+    origin.dial = ({ method }) => {
+      if (method !== 'HEAD') return undefined
+      return hasHead ? { wait: gate.promise } : { wait: gate.promise, reply: { status: 405, headers: {} } }
+    }
+    await using app = await mirror(origin, { timeouts: { connect: '5s', firstbyte: '5s', idle: '5s' } })
+    const path = `/v2/app/manifests/${manifest}`
+    const answers = Array.from({ length: 100 }, () => fetch(app.url + path, { method: 'HEAD' }))
+    await sleep(500) // until all of them have asked
+    gate.resolve()
+    for (const answer of await Promise.all(answers)) assert.equal(answer.headers.get('docker-content-digest'), manifest)
+    assert.deepEqual(
+      origin.seen,
+      asked.map((method) => `${method} ${path}`),
+    )
+  })
+}
 
 test('an upstream whose HEAD does not name a digest is asked by GET', async () => {
   await using origin = await startOrigin()
