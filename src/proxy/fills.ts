@@ -1,6 +1,5 @@
 // The running fills: at most one per digest, whoever asks and from whichever repository (P4).
 import { LRUCache } from 'lru-cache'
-import pLimit from 'p-limit'
 import type { Digest } from '../oci/digest.ts'
 import type { CacheLog } from '../registry/cache-log.ts'
 import type { ContentStore } from '../registry/registry.ts'
@@ -10,9 +9,13 @@ import type { Logger } from '../telemetry/logger.ts'
 import { Fill, WrongBytesError } from './fill.ts'
 import type { StorageTrouble } from './storage-trouble.ts'
 import type { Places, TransferSettings } from './transfer.ts'
+import { Turns } from './turns.ts'
 
-/** Fills that transfer at the same time; each keeps up to 2 MiB in memory. The next ones wait for a place. */
-const maxRunning = 64
+/**
+ * Fills that transfer at the same time; each keeps up to 2 MiB in memory. The next ones wait for a place. An upstream that
+ * hangs may hold them all, but for the few that each has for itself.
+ */
+const running = { most: 64, own: 8 }
 
 /** Fills with several connections at once: each connection keeps up to 8 MiB in memory. */
 const maxParallel = 4
@@ -57,7 +60,7 @@ export class Fills implements AsyncDisposable {
   readonly #options: FillsOptions
   readonly #running = new Map<Digest, Fill>()
   readonly #ends = new Set<Promise<void>>()
-  readonly #limit = pLimit(maxRunning)
+  readonly #turns = new Turns(running)
   readonly #parallel = places(maxParallel)
   /** How often a blob came wrong. */
   readonly #wrong = new LRUCache<Digest, number>({ max: rememberedWrong })
@@ -102,7 +105,7 @@ export class Fills implements AsyncDisposable {
     const startedAt = performance.now()
     const fields = { digest: fill.digest, repository: order.repository, host: order.host }
     try {
-      const stored = await this.#limit(async () => await fill.run())
+      const stored = await this.#turns.run(order.host, async () => await fill.run())
       this.#wrong.delete(fill.digest)
       const ms = Math.round(performance.now() - startedAt)
       if (stored === undefined) {

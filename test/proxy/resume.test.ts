@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Request } from '../../src/http/exchange.ts'
+import { digestOf } from '../../src/oci/digest.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { open, pull } from '../support/client.ts'
 import { randomBlob, startOrigin, type Fault, type Origin } from '../support/origin.ts'
@@ -397,25 +398,30 @@ test('T-21: a signed URL that has expired is asked for again at the registry', a
   assert.deepEqual([answer.status, answer.digest, signed], [200, digest, 2])
 })
 
-test('T-05: an upstream that hangs does not slow another one', async () => {
-  await using hanging = await startOrigin()
-  await using healthy = await startOrigin()
-  const { bytes, digest } = randomBlob(100_000)
-  await healthy.addBlob('app', bytes)
-  const never = new Promise<void>(() => {})
-  hanging.dial = () => ({ wait: never })
-  await using app = await startAppUnderTest({
-    proxy: {
-      upstreams: { hanging: { url: hanging.url }, healthy: { url: healthy.url } },
-      timeouts: { connect: '10m', firstbyte: '10m', idle: '10m' },
-    },
+for (const [kind, wanted] of [
+  ['manifests', (index: number) => `manifests/v${index}`],
+  ['blobs', (index: number) => `blobs/${digestOf(Buffer.from(String(index)))}`],
+] as const) {
+  test(`T-05: an upstream that hangs with its ${kind} does not slow another one`, async () => {
+    await using hanging = await startOrigin()
+    await using healthy = await startOrigin()
+    const { bytes, digest } = randomBlob(100_000)
+    await healthy.addBlob('app', bytes)
+    const never = new Promise<void>(() => {})
+    hanging.dial = () => ({ wait: never })
+    await using app = await startAppUnderTest({
+      proxy: {
+        upstreams: { hanging: { url: hanging.url }, healthy: { url: healthy.url } },
+        timeouts: { connect: '10m', firstbyte: '10m', idle: '10m' },
+      },
+    })
+    const stop = new AbortController()
+    const stuck = Array.from({ length: 200 }, async (_, index) => {
+      await fetch(`${app.url}/v2/hanging/app/${wanted(index)}`, { signal: stop.signal }).catch(() => {})
+    })
+    while (hanging.seen.length < 64) await new Promise(setImmediate)
+    assert.equal((await pull(`${app.url}/v2/healthy/app/blobs/${digest}`)).digest, digest)
+    stop.abort()
+    await Promise.all(stuck)
   })
-  const stop = new AbortController()
-  const stuck = Array.from({ length: 200 }, async (_, index) => {
-    await fetch(`${app.url}/v2/hanging/app/manifests/v${index}`, { signal: stop.signal }).catch(() => {})
-  })
-  while (hanging.seen.length < 64) await new Promise(setImmediate)
-  assert.equal((await pull(`${app.url}/v2/healthy/app/blobs/${digest}`)).digest, digest)
-  stop.abort()
-  await Promise.all(stuck)
-})
+}
