@@ -123,7 +123,8 @@ export class Session implements AsyncDisposable {
    */
   async send({ method, kind, repository, target, headers, signal }: SessionRequest): Promise<Answer> {
     let url = typeof target === 'string' ? new URL(`${this.#base}/${repository}/${target}`) : target
-    let scope = `repository:${repository}:pull`
+    const own = `repository:${repository}:pull`
+    let scope = url.origin === this.#origin ? own : scopeOf(url, own) // a list goes on where a redirect has led it
     const began = this.#tokens.now()
     const isLong = kind === 'blob' && method === 'GET'
     const what = kind === 'manifest' && method === 'HEAD' ? 'manifest-head' : kind

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { reply, scriptedServer, type ReceivedRequest } from '../support/scripted-server.ts'
+import { reply, scriptedServer, type ReceivedRequest, type ScriptedServer } from '../support/scripted-server.ts'
 import { canary, failure, name, password, upstreamAt } from './fixture.ts'
 
 function page(request: ReceivedRequest): number {
@@ -23,6 +23,25 @@ test('all pages of a list are read, sorted by bytes, and what is no tag is left 
   assert.deepEqual(await Array.fromAsync(tags.list()), ['1', 'Zeta', '_x', 'latest', 'v10', 'v2'])
   assert.deepEqual(await Array.fromAsync(tags.list({ after: 'b' })), ['latest', 'v10', 'v2'])
   assert.equal(server.requests[0]?.url, '/v2/library/alpine/tags/list?n=1000')
+})
+
+test('a list that a redirect has led to another registry goes on there, with a token for its own scope', async () => {
+  const scope = 'repository:images/alpine:pull'
+  await using other: ScriptedServer = await scriptedServer((request, response) => {
+    const { path, query, authorization } = request
+    if (path === '/token') reply(response, 200, {}, { token: query.get('scope')?.replaceAll(':', '.') })
+    else if (authorization === `Bearer ${scope.replaceAll(':', '.')}`) {
+      const link = { link: '</v2/images/alpine/tags/list?page=1>; rel="next"' }
+      reply(response, 200, page(request) === 0 ? link : {}, { name, tags: [`v${page(request)}`] })
+    } else reply(response, 401, { 'www-authenticate': `Bearer realm="${other.url.origin}/token",service="theirs"` })
+  })
+  await using server = await scriptedServer((_request, response) =>
+    reply(response, 307, { location: `${other.url.origin}/v2/images/alpine/tags/list?n=1000` }),
+  )
+  await using upstream = upstreamAt(server.url)
+  assert.deepEqual(await Array.fromAsync(upstream.repository(name).tags.list()), ['v0', 'v1'])
+  const scopes = other.requests.filter(({ path }) => path === '/token').map(({ query }) => query.get('scope'))
+  assert.deepEqual(scopes, [scope])
 })
 
 test('a repository without tags has an empty list', async () => {
