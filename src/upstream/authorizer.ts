@@ -97,6 +97,13 @@ export class Authorizer {
     }
   }
 
+  /** What to show instead of credentials that may have run out; `undefined` where their source has no others. */
+  async renew(shown: Authorization, access: Access): Promise<Authorization | undefined> {
+    shown.forget()
+    const next = await this.authorize(access)
+    return next?.header === shown.header ? undefined : next
+  }
+
   /** Registries exist whose 401 names no challenge: `/v2/` does (distribution: «API version check»). */
   async #ping({ signal }: Access): Promise<Challenge | undefined> {
     const { registry, transport } = this.#options

@@ -184,11 +184,25 @@ export class Session implements AsyncDisposable {
     const authorizer = this.#authorizerOf(request.url)
     const shown = await authorizer.authorize(access)
     const answer = await this.#transport.send(withAuthorization(request, shown))
+    if (answer.status === 403 && shown?.isSecret === true) return await this.#tryRenewed(answer, request, shown, access)
     if (answer.status !== 401) return answer
     await answer.discard()
     const next = await authorizer.challenged(answer.headerLines('www-authenticate'), shown, access)
     if (next === undefined) return await giveUp(answer, shown)
     return await giveUp(await this.#transport.send(withAuthorization(request, next)), next)
+  }
+
+  /** A 403 may be about the object, or say that a password has run out, as those of ECR do after twelve hours. */
+  async #tryRenewed(answer: Answer, request: OutgoingRequest, shown: Authorization, access: Access): Promise<Answer> {
+    try {
+      const renewed = await this.#authorizerOf(request.url).renew(shown, access)
+      if (renewed === undefined) return answer
+      await answer.discard()
+      return await this.#transport.send(withAuthorization(request, renewed))
+    } catch (error) {
+      await answer.abandon()
+      throw error
+    }
   }
 
   #authorizerOf(url: URL): Authorizer {

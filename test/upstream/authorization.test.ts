@@ -2,7 +2,12 @@ import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
-import { CredentialsError, fixedCredentials, type Credentials } from '../../src/upstream/credentials.ts'
+import {
+  basicAuthorization,
+  CredentialsError,
+  fixedCredentials,
+  type Credentials,
+} from '../../src/upstream/credentials.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { reply, scriptedServer, type ReceivedRequest, type ScriptedServer } from '../support/scripted-server.ts'
 import { canary, failure, latest, manifest, manifestDigest, name, password, upstreamAt } from './fixture.ts'
@@ -244,6 +249,45 @@ test('refused credentials are asked for again at their source, and used where th
   await using upstream = upstreamAt(server.url, { credentials: source })
   await upstream.repository(name).manifests.get(manifestDigest)
   assert.equal(refused.length, 1)
+})
+
+test('Basic credentials that have run out are asked for again at their source, where the registry answers 403', async () => {
+  let known = canary
+  let refused = 0
+  const source = {
+    get: async (): Promise<Credentials> => ({ kind: 'password', username: 'alice', password: known }),
+    refused: (): void => {
+      refused += 1
+      known = current
+    },
+  }
+  let current = canary
+  await using server = await scriptedServer(({ authorization }, response) => {
+    if (authorization === undefined) reply(response, 401, { 'www-authenticate': 'Basic realm="ecr"' })
+    else if (authorization === basicAuthorization('alice', current)) reply(response, 200, {}, manifest)
+    else reply(response, 403, {}, { errors: [{ code: 'DENIED', message: 'Your authorization token has expired.' }] })
+  })
+  await using upstream = upstreamAt(server.url, { credentials: source })
+  const { manifests } = upstream.repository(name)
+  await manifests.get(manifestDigest)
+  current = `${canary}-renewed`
+  await manifests.get(manifestDigest)
+  await manifests.get(manifestDigest)
+  assert.equal(refused, 1)
+  assert.equal(server.requests.length, 5)
+})
+
+test('Basic credentials that are good, but not for this, are shown once each time', async () => {
+  await using server = await scriptedServer(({ authorization }, response) => {
+    if (authorization === undefined) reply(response, 401, { 'www-authenticate': 'Basic realm="r"' })
+    else reply(response, 403, {}, { errors: [{ code: 'DENIED' }] })
+  })
+  await using upstream = upstreamAt(server.url, { credentials: password() })
+  for (const requests of [2, 3]) {
+    const error = await failure(upstream.repository(name).manifests.get(manifestDigest), 'denied')
+    assert.match(error.message, /answered 403 \(DENIED\)/)
+    assert.equal(server.requests.length, requests)
+  }
 })
 
 test('P10: credentials that cannot be had are an error that names the registry', async () => {
