@@ -63,7 +63,7 @@ export interface FetchedBlob {
 export interface UpstreamTags extends TagSource {
   /**
    * Asks what a tag points at, without fetching it: a HEAD, which costs no pull. `undefined` where the upstream's HEAD
-   * does not say.
+   * does not say; a size of 0 where it does not say that.
    * @throws RegistryError MANIFEST_UNKNOWN
    */
   find(tag: Tag, options?: CallOptions): Promise<Descriptor | undefined>

@@ -1,6 +1,6 @@
 // An upstream's blobs: bytes in motion, which the caller verifies.
 import { blobDescriptor, type Descriptor } from '../oci/descriptor.ts'
-import { algorithmOf, isDigest, type Digest } from '../oci/digest.ts'
+import { algorithmOf, digestOf, isDigest, type Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
@@ -26,7 +26,7 @@ export class UpstreamBlobSource implements UpstreamBlobs {
     if (answer.status === 200) {
       this.#requireDigest(answer, digest)
       const size = parseContentLength(answer.header('content-length'))
-      if (size !== undefined) return blobDescriptor(digest, size)
+      if (size !== undefined && (size > 0 || isOfNothing(digest))) return blobDescriptor(digest, size)
     } else if (!headUnusable.has(answer.status) && !this.#refusedElsewhere(answer)) {
       throw await this.#refusal(answer, digest)
     }
@@ -98,6 +98,11 @@ export class UpstreamBlobSource implements UpstreamBlobs {
     if (answer.status !== 403 || !this.#session.isForeign(answer)) return error
     return new UpstreamError('unavailable', error.host, error.message, { status: error.status, cause: error })
   }
+}
+
+/** Servers exist that answer any HEAD with a length of 0. */
+function isOfNothing(digest: Digest): boolean {
+  return digest === digestOf(new Uint8Array(), algorithmOf(digest))
 }
 
 /**

@@ -35,7 +35,7 @@ export class UpstreamManifests implements ManifestSource {
 
   async stat(digest: Digest, options?: CallOptions): Promise<Descriptor> {
     const found = await this.head(digest, options)
-    if (found === undefined) return (await this.get(digest, options)).descriptor
+    if (found === undefined || found.size === 0) return (await this.get(digest, options)).descriptor
     const announced = found.digest ?? digest
     if (announced === digest || algorithmOf(announced) !== algorithmOf(digest)) return { ...found, digest }
     throw new UpstreamError('invalid', this.#session.host, `${this.#session.host} has another digest for ${digest}`)
@@ -64,7 +64,8 @@ export class UpstreamManifests implements ManifestSource {
   }
 
   /**
-   * What a HEAD says, as far as it says anything. The media type is the header's: only the document itself is sure.
+   * What a HEAD says, as far as it says anything. The media type is the header's: only the document itself is sure. The
+   * size is 0 where it does not say.
    * @throws RegistryError MANIFEST_UNKNOWN
    */
   async head(
@@ -81,8 +82,8 @@ export class UpstreamManifests implements ManifestSource {
     await answer.discard()
     const digest = answer.header('docker-content-digest')
     const mediaType = bareMediaType(answer.header('content-type') ?? '')
-    const size = parseContentLength(answer.header('content-length'))
-    if (size === undefined || mediaType === '' || mediaType === 'text/html') return undefined
+    const size = parseContentLength(answer.header('content-length')) ?? 0
+    if (mediaType === '' || mediaType === 'text/html') return undefined
     return { digest: digest !== undefined && isDigest(digest) ? digest : undefined, mediaType, size }
   }
 

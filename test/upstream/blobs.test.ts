@@ -225,3 +225,15 @@ test('T-30: a registry without HEAD describes its blobs nevertheless', async () 
   await using upstream = upstreamAt(server.url)
   assert.equal((await upstream.repository(name).blobs.stat(blobDigest)).size, 77)
 })
+
+test('T-30: a HEAD that says 0 is believed of the empty blob only', async () => {
+  await using server = await scriptedServer(({ method }, response) =>
+    method === 'HEAD'
+      ? reply(response, 200, { 'content-length': '0' })
+      : reply(response, 206, { 'content-range': 'bytes 0-0/77' }, 'x'),
+  )
+  await using upstream = upstreamAt(server.url)
+  const { blobs } = upstream.repository(name)
+  assert.equal((await blobs.stat(blobDigest)).size, 77)
+  assert.equal((await blobs.stat(digestOf(Buffer.alloc(0)))).size, 0)
+})

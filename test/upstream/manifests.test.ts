@@ -178,6 +178,31 @@ for (const [why, status, headers] of unusable) {
   })
 }
 
+for (const [what, length] of [
+  ['no length', {}],
+  ['a length of 0', { 'content-length': '0' }],
+] as const) {
+  test(`T-30: a HEAD with ${what} says what a tag points at, but not how large a manifest is`, async () => {
+    await using server = await scriptedServer(({ method }, response) =>
+      method === 'HEAD'
+        ? reply(response, 200, {
+            'docker-content-digest': manifestDigest,
+            'content-type': mediaTypes.ociIndex,
+            ...length,
+          })
+        : reply(response, 200, {}, manifest),
+    )
+    await using upstream = upstreamAt(server.url)
+    const { tags, manifests } = upstream.repository(name)
+    assert.equal((await tags.find(latest))?.digest, manifestDigest)
+    assert.equal((await manifests.stat(manifestDigest)).size, manifest.byteLength)
+    assert.deepEqual(
+      server.requests.map(({ method }) => method),
+      ['HEAD', 'HEAD', 'GET'],
+    )
+  })
+}
+
 test('a HEAD whose redirect leads to a URL that is signed for GET says nothing', async () => {
   await using cdn = await scriptedServer(({ method }, response) =>
     method === 'HEAD' ? reply(response, 403) : reply(response, 200, {}, manifest),
