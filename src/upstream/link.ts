@@ -2,7 +2,7 @@
 import { UpstreamError } from '../registry/upstream-error.ts'
 
 const linkValue = /<([^<>]{0,4096})>((?:[^",]|"(?:[^"\\]|\\.)*")*)/g
-const isNext = /;\s*rel\s*=\s*"?(?:[^";]*\s)?next(?=[\s";]|$)/i
+const relation = /;\s*rel\s*=\s*"?([^";]*)/gi
 
 /**
  * The next page, `undefined` on the last one.
@@ -10,7 +10,7 @@ const isNext = /;\s*rel\s*=\s*"?(?:[^";]*\s)?next(?=[\s";]|$)/i
  */
 export function nextLink(lines: readonly string[], from: URL): URL | undefined {
   for (const [, target = '', parameters = ''] of lines.join(', ').matchAll(linkValue)) {
-    if (!isNext.test(parameters)) continue
+    if (!isNext(parameters)) continue
     const next = URL.parse(target, from.href)
     if (next === null || next.origin !== from.origin || next.username !== '' || next.password !== '') {
       throw new UpstreamError('invalid', from.host, `${from.host} continues its list at another place`)
@@ -19,4 +19,9 @@ export function nextLink(lines: readonly string[], from: URL): URL | undefined {
     return next
   }
   return undefined
+}
+
+/** Word by word: whoever sends thousands of spaces is to cost no more than their reading. */
+function isNext(parameters: string): boolean {
+  return [...parameters.matchAll(relation)].some(([, words = '']) => words.toLowerCase().split(/\s+/).includes('next'))
 }
