@@ -108,7 +108,7 @@ export interface Upload extends AsyncDisposable {
   /**
    * Verifies the bytes against `digest`, makes them durable, and publishes the blob; where the upload belongs to a
    * repository it is linked there. The session is gone afterwards, also where the bytes are wrong; where storage fails,
-   * the bytes can be read until `abort`.
+   * the bytes can be read until `abort`. Where `signal` has fired before its turn came, all is as it was.
    * @throws RegistryError DIGEST_INVALID
    */
   commit(digest: Digest, options?: CallOptions): Promise<Descriptor>

@@ -162,9 +162,11 @@ export class StoredUpload implements Upload {
   }
 
   async commit(digest: Digest, options?: CallOptions): Promise<Descriptor> {
+    let hasBegun = false
     try {
       return await this.#alone(options?.signal, async () => {
         await this.#checkFile()
+        hasBegun = true
         await this.verify(digest)
         const target = algorithmOf(digest) === 'sha256' ? digest : await this.#digest('sha256')
         const { size } = this.#writer
@@ -179,7 +181,8 @@ export class StoredUpload implements Upload {
         return blobDescriptor(digest, size)
       })
     } catch (error) {
-      if (!(error instanceof DriverError)) await this.abort()
+      // Who left before its turn, or whom another request got ahead of, may still go on.
+      if (hasBegun && !(error instanceof DriverError)) await this.abort()
       throw error
     }
   }

@@ -248,6 +248,28 @@ storageSuite('uploads', (check) => {
     await appended
     assert.equal((await one.commit(digestOf('one'))).size, 3)
   })
+
+  check('P5: a client that leaves before its commit has begun can go on where it was', async ({ repository }) => {
+    const first = await repository.uploads.create()
+    await first.append(chunksOf(Buffer.from('bytes'), 5))
+    const reason = new Error('the client has left')
+    await assert.rejects(first.commit(digestOf('bytes'), { signal: AbortSignal.abort(reason) }), reason)
+    await first.close()
+    await using second = await repository.uploads.resume(first.id)
+    assert.equal(second.size, 5)
+    assert.equal((await second.commit(digestOf('bytes'))).size, 5)
+  })
+
+  check('T-57: a commit that another request got ahead of leaves that one its bytes', async ({ repository }) => {
+    const first = await repository.uploads.create()
+    await first.close()
+    const late = await repository.uploads.resume(first.id)
+    await using one = await repository.uploads.resume(first.id)
+    await one.append(chunksOf(Buffer.from('one'), 3))
+    await assert.rejects(late.commit(digestOf('')), hasError('BLOB_UPLOAD_INVALID'))
+    await late.close()
+    assert.equal((await one.commit(digestOf('one'))).size, 3)
+  })
 })
 
 storageSuite('two servers on one storage', (check) => {
