@@ -2,7 +2,7 @@
 import { chmod } from 'node:fs/promises'
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Server as SecureServer } from 'node:https'
-import { Server as NetServer, type AddressInfo } from 'node:net'
+import { Server as NetServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ClientLimits } from './client-limits.ts'
@@ -134,6 +134,9 @@ interface Running extends Exchange {
   readonly sent: Sent
 }
 
+/** Times that a connection may be idle because of us: a large file is read for long, and a disk that hangs holds nobody for ever. */
+const mostWaits = 30
+
 class RunningListener implements Listener {
   readonly port: number
   readonly url: string
@@ -147,6 +150,8 @@ class RunningListener implements Listener {
   readonly #repeats: Repeats | undefined
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
+  /** Of connections whose client waits for us: in a row, and the bytes that had moved. */
+  readonly #waits = new WeakMap<Socket, { readonly count: number; readonly moved: number }>()
   #draining = false
 
   constructor(server: Server | SecureServer, handler: Handler, options: ListenerOptions) {
@@ -170,6 +175,7 @@ class RunningListener implements Listener {
           onSent: () => this.#closeIdle(),
         })
       : undefined
+    server.on('timeout', (socket) => this.#onIdle(socket))
   }
 
   /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
@@ -186,6 +192,28 @@ class RunningListener implements Listener {
       this.#running.delete(response)
       this.#closeIdle()
     })
+  }
+
+  /** Cuts a connection that has moved nothing for its time, unless its client has done all that it can. */
+  #onIdle(socket: Socket): void {
+    const moved = socket.bytesRead + socket.bytesWritten
+    const before = this.#waits.get(socket)
+    const count = before?.moved === moved ? before.count + 1 : 1
+    if (count > mostWaits || !this.#isOurTurn(socket)) {
+      socket.destroy()
+      return
+    }
+    this.#waits.set(socket, { count, moved })
+    socket.setTimeout(this.#server.timeout) // it fires once
+  }
+
+  /** Whether the client has sent its request, and has taken all that there is of its answer. */
+  #isOurTurn(socket: Socket): boolean {
+    if (socket.writableLength > 0) return false
+    for (const response of this.#running) {
+      if (response.socket === socket) return response.req.complete && response.writableLength === 0
+    }
+    return false
   }
 
   #begin(incoming: IncomingMessage, response: ServerResponse): Running {

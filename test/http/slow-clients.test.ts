@@ -111,3 +111,35 @@ test('T-96, P7: a body that drips is cut, though its connection is never idle; a
   const messages = listener.lines.map(({ msg }) => String(msg))
   assert.deepEqual(messages.toSorted(), ['request', 'request aborted'])
 })
+
+test('a client that waits for us is not cut, though nothing moves; nor does it wait for ever', async () => {
+  const answers = [deferred(), deferred()]
+  async function* late(): AsyncGenerator<Uint8Array, void> {
+    yield Buffer.from('one ')
+    await answers[1]?.promise
+    yield Buffer.from('two')
+  }
+  const { logger } = recordingLogger()
+  await using listener = await listen(
+    async ({ path, body }) => {
+      if (path === '/never') return await new Promise(() => {})
+      for await (const _ of body);
+      await answers[0]?.promise
+      return { status: 200, headers: { 'content-length': 7 }, body: late() }
+    },
+    { host: '127.0.0.1', port: 0, logger, idleTimeout: 50 },
+  )
+  const waiting = slowClient(
+    listener,
+    'PUT / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nsome',
+  )
+  for (const answer of answers) {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    answer.resolve()
+  }
+  await waiting.cut
+  assert.match(waiting.answer(), /^HTTP\/1.1 200 [^]*one two$/)
+  const hopeless = slowClient(listener, 'GET /never HTTP/1.1\r\nhost: a\r\n\r\n')
+  await hopeless.cut
+  assert.equal(hopeless.answer(), '')
+})
