@@ -3,15 +3,15 @@ import { findAmbiguousKey, type StructuralKeys } from '../oci/ambiguous-keys.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { ifPresent, RegistryError, RegistryErrors } from '../oci/error.ts'
 import { ManifestError, parsePushedManifest, type ManifestDescriptor, type ParsedManifest } from '../oci/manifest.ts'
-import { isForeignLayer, isIndexType, isManifestType, mediaTypes } from '../oci/media-type.ts'
+import { isForeignLayer, isImagePart, isIndexType, isManifestType, mediaTypes } from '../oci/media-type.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Repository } from '../registry/source.ts'
 
 /** distribution's `validation` and `policy` sections. */
 export interface ManifestRules {
-  /** `validation.disabled`: neither the URLs of foreign layers nor the children of an index are looked at. */
+  /** `validation.disabled`: neither the URLs of layers nor the children of an index are looked at. */
   readonly disabled: boolean
-  /** Whether a foreign layer may name this URL. */
+  /** Whether a layer may name this URL, a foreign one or not. */
   readonly isAllowedUrl: (url: string) => boolean
   /** Whether a child of an index must be here. */
   readonly isRequiredChild: (child: ManifestDescriptor) => boolean
@@ -111,14 +111,12 @@ async function checkBlob(
   rules: ManifestRules,
   call: CallOptions,
 ): Promise<RegistryError | undefined> {
-  const { digest, urls } = blob
-  if (isForeignLayer(blob.mediaType)) {
-    const refused = rules.disabled ? undefined : urls.find((url) => !rules.isAllowedUrl(url))
-    if (refused !== undefined) {
-      return new RegistryError('MANIFEST_INVALID', `${digest}: the URL of this layer is not allowed here`)
-    }
-    if (urls.length > 0) return undefined // its bytes are meant to stay where they are
+  const { digest, mediaType, urls } = blob
+  const isChecked = !rules.disabled && isImagePart(mediaType)
+  if (isChecked && urls.some((url) => !rules.isAllowedUrl(url))) {
+    return new RegistryError('MANIFEST_INVALID', `${digest}: the URL of this layer is not allowed here`)
   }
+  if (isForeignLayer(mediaType) && urls.length > 0) return undefined // its bytes are meant to stay where they are
   if (await isHere(repository.blobs.stat(digest, { ...call, renew: true }))) return undefined
   return new RegistryError('MANIFEST_BLOB_UNKNOWN', { digest })
 }

@@ -42,6 +42,11 @@ export function isForeignLayer(mediaType: string): boolean {
   return /^application\/vnd\.(?:docker\.image\.rootfs\.foreign|oci\.image\.layer\.nondistributable)\./.test(mediaType)
 }
 
+/** Whether it is of an image: where it has URLs, some clients fetch it from there, and not only what `isForeignLayer`. */
+export function isImagePart(mediaType: string): boolean {
+  return /^application\/vnd\.(?:docker|oci)\./.test(mediaType)
+}
+
 /** A media type without its parameters, in lower case: `Text/HTML; charset=utf-8` → `text/html`. */
 export function bareMediaType(contentType: string): string {
   const semicolon = contentType.indexOf(';')

@@ -130,3 +130,25 @@ test('a digest that is named twice must pass both as a layer of ours and as a fo
   assert.deepEqual(await push([ours, allowed]), ['MANIFEST_BLOB_UNKNOWN'])
   assert.deepEqual(await push([refused, allowed]), ['MANIFEST_INVALID'])
 })
+
+test('P8: a layer whose bytes are here may name no other URL than a foreign one: clients would fetch it from there', async () => {
+  await using app = await startAppUnderTest({ validation: { manifests: { urls: { allow: ['^https://a/'] } } } })
+  const bytes = Buffer.from('{}')
+  const blob = { digest: digestOf(bytes), size: bytes.byteLength }
+  await ask(`${app.url}/v2/a/blobs/uploads/?digest=${blob.digest}`, { method: 'POST', body: bytes })
+  const cases: readonly (readonly [mediaType: string, url: string, status: number])[] = [
+    ['application/vnd.oci.image.layer.v1.tar+gzip', 'https://a/x', 201],
+    ['application/vnd.oci.image.layer.v1.tar+gzip', 'https://b/x', 400],
+    ['application/vnd.oci.image.layer.v1.tar+zstd', 'https://b/x', 400],
+    ['application/vnd.docker.image.rootfs.diff.tar.gzip', 'https://b/x', 400],
+    ['application/vnd.example.model', 'https://b/x', 201], // no image's: nobody runs it
+  ]
+  for (const [mediaType, url, status] of cases) {
+    const config = { mediaType: mediaTypes.ociImageConfig, ...blob }
+    const layers = [{ mediaType, ...blob, urls: [url] }]
+    const body = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers })
+    const headers = { 'content-type': mediaTypes.ociManifest }
+    const answer = await ask(`${app.url}/v2/a/manifests/x`, { method: 'PUT', headers, body })
+    assert.equal(answer.status, status, `${mediaType} ${url}`)
+  }
+})
