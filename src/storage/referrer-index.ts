@@ -1,6 +1,6 @@
 // Which manifests of a repository name which subject: our own state beside the tree, which the tree can always rebuild.
 // An entry proves nothing: whoever reads it looks at the manifest, which may be gone.
-import type { LRUCache } from 'lru-cache'
+import { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
 import { KeyedLock } from '../async/lock.ts'
 import { recent } from '../cache/recent.ts'
@@ -24,6 +24,17 @@ const maxReadList = 64 * 1024 * 1024
 /** Repositories whose index is remembered to be complete. */
 const rememberedRepositories = 10_000
 
+/** Bytes of all entries that could not be written, what each costs, and milliseconds until it is tried again. */
+const maxUnwritten = 16 * 1024 * 1024
+const entrySize = 400
+const retryTime = 60_000
+
+/** That a manifest names another one as its subject. */
+export interface ReferrerEntry {
+  readonly subject: Digest
+  readonly referrer: Digest
+}
+
 export interface ReferrerIndexesOptions {
   readonly driver: StorageDriver
   readonly files: LinkFiles
@@ -32,28 +43,35 @@ export interface ReferrerIndexesOptions {
 /** The indexes of all repositories. */
 export class ReferrerIndexes {
   readonly #options: ReferrerIndexesOptions
-  readonly #builds = new Coalescer<void>()
+  readonly #builds = new Coalescer<readonly ReferrerEntry[]>()
   readonly #lists = new KeyedLock()
   readonly #complete = recent<RepositoryName, true>(rememberedRepositories)
+  readonly #unwritten = new LRUCache<RepositoryName, readonly ReferrerEntry[]>({
+    maxSize: maxUnwritten,
+    sizeCalculation: (entries) => (entries.length + 1) * entrySize,
+    ttl: retryTime,
+  })
 
   constructor(options: ReferrerIndexesOptions) {
     this.#options = options
   }
 
   of(name: RepositoryName): ReferrerIndex {
-    const [builds, lists, complete] = [this.#builds, this.#lists, this.#complete]
-    return new ReferrerIndex({ ...this.#options, name, builds, lists, complete })
+    const [builds, lists, complete, unwritten] = [this.#builds, this.#lists, this.#complete, this.#unwritten]
+    return new ReferrerIndex({ ...this.#options, name, builds, lists, complete, unwritten })
   }
 }
 
 export interface ReferrerIndexOptions extends ReferrerIndexesOptions {
   readonly name: RepositoryName
   /** The running builds of every repository. */
-  readonly builds: Coalescer<void>
+  readonly builds: Coalescer<readonly ReferrerEntry[]>
   /** One at a time writes a repository's list of manifests that were read. */
   readonly lists: KeyedLock
   /** Repositories whose index this process has found complete. */
   readonly complete: LRUCache<RepositoryName, true>
+  /** What is missing in indexes that cannot be written: of a full disk, or one that is only read. */
+  readonly unwritten: LRUCache<RepositoryName, readonly ReferrerEntry[]>
 }
 
 export class ReferrerIndex {
@@ -85,22 +103,28 @@ export class ReferrerIndex {
    * Sees to it that all manifests of the repository are in the index: those that another registry has put into the tree,
    * and all of them where the index was thrown away. A manifest is read once, then it is on a list; each process compares
    * the list with the tree once.
+   * @returns what is missing in the index all the same, as nothing can be written
    */
-  async complete(manifests: ManifestSource, signal: AbortSignal | undefined): Promise<void> {
-    const { name, builds, complete } = this.#options
-    if (complete.has(name) && (await this.#isThere())) return
-    await builds.run(name, async () => await this.#build(manifests), signal)
+  async complete(manifests: ManifestSource, signal: AbortSignal | undefined): Promise<readonly ReferrerEntry[]> {
+    const { name, builds, complete, unwritten } = this.#options
+    const missing = unwritten.get(name)
+    if (missing !== undefined) return missing
+    if (complete.has(name) && (await this.#isThere())) return []
+    return await builds.run(name, async () => await this.#build(manifests), signal)
   }
 
-  async #build(manifests: ManifestSource): Promise<void> {
-    const { name, complete } = this.#options
+  async #build(manifests: ManifestSource): Promise<readonly ReferrerEntry[]> {
+    const { name, complete, unwritten } = this.#options
     const linked = await this.#linked()
     const listed = await this.#readList()
-    if (linked.length === 0 && listed.size === 0) return // whoever asks for names that are none leaves nothing behind
+    if (linked.length === 0 && listed.size === 0) return [] // whoever asks for names that are none leaves nothing behind
     const unread = linked.filter((digest) => !listed.has(digest))
-    const read = await filterBatches(unread, async (digest) => await this.#read(manifests, digest))
-    await this.#keepList(linked, read)
-    complete.set(name, true)
+    const missing: ReferrerEntry[] = []
+    const read = await filterBatches(unread, async (digest) => await this.#read(manifests, digest, missing))
+    const isKept = await isWritten(this.#keepList(linked, read))
+    if (isKept && missing.length === 0) complete.set(name, true)
+    else unwritten.set(name, missing)
+    return missing
   }
 
   /** What is gone, also since a moment ago, must be read again when it comes back: it is not on the list. */
@@ -126,13 +150,17 @@ export class ReferrerIndex {
     })
   }
 
-  /** Whether it could be read: where not, it is deleted and its folder is left, or it is damaged and may be healed. */
-  async #read(manifests: ManifestSource, digest: Digest): Promise<boolean> {
+  /**
+   * Whether it need not be read again: it must where it is deleted and its folder is left, where it is damaged and may be
+   * healed, and where it is `missing` in the index.
+   */
+  async #read(manifests: ManifestSource, digest: Digest, missing: ReferrerEntry[]): Promise<boolean> {
     try {
       const { bytes } = await manifests.get(digest)
       const { subject } = parseManifest(bytes, mediaTypes.ociArtifactManifest)
-      if (subject !== undefined) await this.add(subject.digest, digest)
-      return true
+      if (subject === undefined || (await isWritten(this.add(subject.digest, digest)))) return true
+      missing.push({ subject: subject.digest, referrer: digest })
+      return false
     } catch (error) {
       const reason = isAbsence(error) && error instanceof Error ? (error.cause ?? error) : error
       if (reason instanceof ManifestError) return true // of a kind that has no subject
@@ -174,6 +202,17 @@ export class ReferrerIndex {
       if (error instanceof PathNotFoundError) return false
       throw error
     }
+  }
+}
+
+/** Whether the disk has taken it. */
+async function isWritten(writing: Promise<void>): Promise<boolean> {
+  try {
+    await writing
+    return true
+  } catch (error) {
+    if (error instanceof DriverError) return false
+    throw error
   }
 }
 

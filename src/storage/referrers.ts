@@ -40,9 +40,10 @@ export class StoredReferrers implements ReferrersStore {
     options?.signal?.throwIfAborted()
     const { index, manifests } = this.#options
     const { after = '' } = options ?? {}
-    await index.complete(manifests, options?.signal)
+    const missing = await index.complete(manifests, options?.signal)
+    const found = missing.filter((entry) => entry.subject === subject).map(({ referrer }) => referrer)
     const tagged = new Set(await this.#tagged(subject, options))
-    const digests = [...new Set([...(await index.list(subject)), ...tagged])]
+    const digests = [...new Set([...(await index.list(subject)), ...found, ...tagged])]
       .filter((digest) => digest > after)
       .toSorted()
     for (let at = 0; at < digests.length; at += batchSize) {

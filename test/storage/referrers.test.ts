@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { DriverError } from '../../src/drivers/driver.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { fallbackTag, type Referrer } from '../../src/oci/referrer.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
 import { blobPath, linkPath, readManifestsPath, referrerPath, upstreamReferrersPath } from '../../src/storage/layout.ts'
+import { watchedDriver } from '../support/faulty-driver.ts'
 import { bytesOf, listedAs, referrerDocument, sbomType } from '../support/referrers.ts'
 import { absent, listed, manifestOf, name, openStore, otherName, storageSuite } from './fixture.ts'
 
@@ -51,6 +53,27 @@ storageSuite('referrers', (check) => {
       assert.ok(!driver.calls.some(({ method, path }) => method === 'write' && path.startsWith(`${root}/${name}`)))
     },
   )
+
+  check('P3: they are listed also where nothing can be written, and each is read once then', async (fixture) => {
+    const { repository, driver } = fixture
+    const listedBefore = await put(repository, referrerDocument(subject, 'a'))
+    const found = await put(repository, referrerDocument(subject, 'b'))
+    await driver.remove(root)
+    let isFull = true
+    let reads = 0
+    const full = watchedDriver(driver, ({ method, path }) => {
+      if (isFull && method === 'write') throw new DriverError('EROFS', `${path} cannot be written`)
+      if (method === 'read' && path === blobPath(found.digest)) reads++
+    })
+    const other = openStore(full).repository(name)
+    const wanted = inOrder([listedBefore, found])
+    for (let round = 0; round < 3; round++) assert.deepEqual(await listed(other.referrers.list(subject)), wanted)
+    assert.deepEqual(await digestsOf(other, absent), [])
+    assert.equal(reads, 1)
+    isFull = false
+    assert.deepEqual(await listed(openStore(full).repository(name).referrers.list(subject)), wanted)
+    assert.ok(driver.calls.some(({ method, path }) => method === 'write' && path === readManifestsPath(name)))
+  })
 
   check('a subject and a referrer may be named by sha512', async ({ repository }) => {
     const of = digestOf(manifestOf('an image'), 'sha512')
