@@ -3,6 +3,7 @@
 import { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
 import { recent } from '../cache/recent.ts'
+import { DriverError } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
@@ -163,7 +164,12 @@ export class LinkedManifests implements ManifestStore {
     const subject = await this.#subjectOf(digest)
     if (!(await links.remove(digest))) throw new RegistryError('MANIFEST_UNKNOWN', { digest })
     if (subject === undefined) return
-    await referrers.remove(subject, digest)
+    try {
+      await referrers.remove(subject, digest)
+    } catch (error) {
+      // A full disk takes no new list. The manifest is gone, and an entry alone proves nothing.
+      if (!(error instanceof DriverError)) throw error
+    }
     if ((await links.target(digest)) !== undefined) await referrers.add(subject, digest) // it was pushed again meanwhile
   }
 

@@ -75,6 +75,25 @@ storageSuite('referrers', (check) => {
     assert.ok(driver.calls.some(({ method, path }) => method === 'write' && path === readManifestsPath(name)))
   })
 
+  check('a referrer can be deleted from a full disk, and pushed again when there is room', async ({ driver }) => {
+    let isFull = false
+    const filling = watchedDriver(driver, ({ method, path }) => {
+      if (isFull && method === 'write') throw new DriverError('ENOSPC', `there is no room for ${path}`)
+    })
+    const bytes = bytesOf(referrerDocument(subject, 'a'))
+    await openStore(filling).repository(name).manifests.put(bytes)
+    const repository = openStore(filling).repository(name)
+    assert.equal((await digestsOf(repository)).length, 1)
+    isFull = true
+    await repository.manifests.delete(digestOf(bytes))
+    assert.deepEqual(await digestsOf(repository), [])
+    isFull = false
+    await openStore(driver).repository(name).manifests.put(bytes)
+    for (const one of [repository, openStore(driver).repository(name)]) {
+      assert.deepEqual(await digestsOf(one), [digestOf(bytes)])
+    }
+  })
+
   check('a subject and a referrer may be named by sha512', async ({ repository }) => {
     const of = digestOf(manifestOf('an image'), 'sha512')
     const bytes = bytesOf(referrerDocument(of, 'a'))
