@@ -163,13 +163,14 @@ export class LinkedManifests implements ManifestStore {
     if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
     const subject = await this.#subjectOf(digest)
     if (!(await links.remove(digest))) throw new RegistryError('MANIFEST_UNKNOWN', { digest })
-    if (subject === undefined) return
     try {
-      await referrers.remove(subject, digest)
+      await referrers.forgetUpstream(digest)
+      if (subject !== undefined) await referrers.remove(subject, digest)
     } catch (error) {
       // A full disk takes no new list. The manifest is gone, and an entry alone proves nothing.
       if (!(error instanceof DriverError)) throw error
     }
+    if (subject === undefined) return
     if ((await links.target(digest)) !== undefined) await referrers.add(subject, digest) // it was pushed again meanwhile
   }
 

@@ -11,7 +11,14 @@ import { ManifestError, parseManifest } from '../oci/manifest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { ManifestSource } from '../registry/source.ts'
-import { linkPath, linksFolder, readManifestsPath, referrerPath, subjectFolder } from './layout.ts'
+import {
+  linkPath,
+  linksFolder,
+  readManifestsPath,
+  referrerPath,
+  subjectFolder,
+  upstreamReferrersPath,
+} from './layout.ts'
 import type { LinkFiles } from './link-files.ts'
 import { namesIn } from './links.ts'
 
@@ -90,6 +97,12 @@ export class ReferrerIndex {
     const { name, files } = this.#options
     await this.#forget(referrer) // first: what is on the list and not in the index is never read again
     await files.remove(referrerPath(name, subject, referrer))
+  }
+
+  /** Lets go of what an upstream has said of a manifest that is not here any more. */
+  async forgetUpstream(subject: Digest): Promise<void> {
+    const { name, files } = this.#options
+    await files.remove(upstreamReferrersPath(name, subject))
   }
 
   /** In no order. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { DriverError } from '../../src/drivers/driver.ts'
-import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { digestOf, hexOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { fallbackTag, type Referrer } from '../../src/oci/referrer.ts'
@@ -92,6 +92,17 @@ storageSuite('referrers', (check) => {
     for (const one of [repository, openStore(driver).repository(name)]) {
       assert.deepEqual(await digestsOf(one), [digestOf(bytes)])
     }
+  })
+
+  check('P7: what an upstream has said of a manifest goes with it', async ({ repository, driver }) => {
+    const image = await repository.manifests.put(manifestOf('an image'))
+    const other = await repository.manifests.put(manifestOf('another one'))
+    for (const { descriptor } of [image, other]) {
+      await repository.referrers.keep(descriptor.digest, [listedAs(bytesOf(referrerDocument(subject, 'a')))])
+    }
+    await repository.manifests.delete(image.descriptor.digest)
+    assert.equal(await repository.referrers.find(image.descriptor.digest), undefined)
+    assert.deepEqual(await driver.list(`${root}/${name}/_upstream/sha256`), [hexOf(other.descriptor.digest)])
   })
 
   check('a subject and a referrer may be named by sha512', async ({ repository }) => {
