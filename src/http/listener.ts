@@ -148,6 +148,8 @@ class RunningListener implements Listener {
   readonly #observer: ExchangeObserver | undefined
   readonly #sending: SendOptions
   readonly #repeats: Repeats | undefined
+  /** All that stand. With TLS also each as it was accepted: until its handshake has ended, Node's own list has it not. */
+  readonly #sockets = new Set<Socket>()
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
   /** Of connections whose client waits for us: in a row, and the bytes that had moved. */
@@ -176,6 +178,12 @@ class RunningListener implements Listener {
         })
       : undefined
     server.on('timeout', (socket) => this.#onIdle(socket))
+    for (const event of ['connection', 'secureConnection'] as const) {
+      server.on(event, (socket: Socket) => {
+        this.#sockets.add(socket)
+        socket.once('close', () => this.#sockets.delete(socket))
+      })
+    }
   }
 
   /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
@@ -298,6 +306,10 @@ class RunningListener implements Listener {
     if (this.#draining && sending === 0) this.#server.closeIdleConnections()
   }
 
+  #closeSockets(isMeant: (socket: Socket) => boolean): void {
+    for (const socket of this.#sockets) if (isMeant(socket)) socket.destroy()
+  }
+
   async close(drainTimeout: number): Promise<number> {
     this.#draining = true
     this.#repeats?.stop() // each answer says now that it is the last
@@ -305,10 +317,12 @@ class RunningListener implements Listener {
       NetServer.prototype.close.call(this.#server, () => resolve()) // that of http closes what is idle at once
     })
     this.#closeIdle()
+    this.#closeSockets(({ bytesRead }) => bytesRead === 0) // to Node, a first request is on its way
     let cut = 0
     const deadline = setTimeout(() => {
       cut = this.#running.size + (this.#repeats?.sending ?? 0)
       this.#server.closeAllConnections()
+      this.#closeSockets(() => true)
     }, drainTimeout)
     await closed
     clearTimeout(deadline)

@@ -3,12 +3,18 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { connect as connectSecurely, TLSSocket } from 'node:tls'
 import { deferred } from '../../src/async/deferred.ts'
 import { type ByteStream } from '../../src/bytes/stream.ts'
 import { streamOf } from '../support/stream-of.ts'
 import type { Handler } from '../../src/http/exchange.ts'
 import { listen, type Listener } from '../../src/http/listener.ts'
+import { silentLogger } from '../../src/telemetry/logger.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
+import { selfSignedTls } from '../support/tls-files.ts'
+
+const local = { host: '127.0.0.1', port: 0, logger: silentLogger }
 
 async function serve(handler: Handler): Promise<Listener & { lines: Record<string, unknown>[] }> {
   const { logger, lines } = recordingLogger()
@@ -211,6 +217,41 @@ test('closing cuts what has not ended when the drain time is over', async () => 
   await started.promise
   assert.equal(await listener.close(10), 1)
   await running
+})
+
+test('closing does not wait for who has asked for nothing, with TLS and without', async () => {
+  using tls = await selfSignedTls()
+  for (const options of [{}, { tls }]) {
+    await using listener = await listen(async () => ({ status: 200, headers: {} }), { ...local, ...options })
+    const clients = [connect(listener.port, '127.0.0.1')]
+    if ('tls' in options) clients.push(connectSecurely({ port: listener.port, rejectUnauthorized: false }))
+    await Promise.all(
+      clients.map(async (client) => await once(client, client instanceof TLSSocket ? 'session' : 'connect')),
+    )
+    const ended = Promise.all(
+      clients.map(
+        async (client) =>
+          await once(
+            client.on('error', () => {}),
+            'close',
+          ),
+      ),
+    )
+    assert.equal(await listener.close(600_000), 0)
+    await ended
+  }
+})
+
+test('P7: closing waits for a handshake that does not end no longer than for an answer', async () => {
+  using tls = await selfSignedTls()
+  await using listener = await listen(async () => ({ status: 200, headers: {} }), { ...local, tls })
+  const client = connect(listener.port, '127.0.0.1').on('error', () => {})
+  await once(client, 'connect')
+  client.write(Buffer.from([22, 3, 1, 2, 0])) // of a greeting that does not come
+  for (let time = 0; time < 5; time++) await turn() // it has been read by then, most likely
+  const ended = once(client, 'close')
+  assert.equal(await listener.close(50), 0)
+  await ended
 })
 
 test('chunks are asked for one at a time: a source may reuse its buffer', async () => {
