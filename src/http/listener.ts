@@ -300,10 +300,9 @@ class RunningListener implements Listener {
     logRequest(this.#logger, fields, status, failure)
   }
 
-  /** When it closes, and not while an answer leaves that Node does not know of: to Node, its connection is idle. */
+  /** When it closes. */
   #closeIdle(): void {
-    const sending = this.#repeats?.sending ?? 0
-    if (this.#draining && sending === 0) this.#server.closeIdleConnections()
+    if (this.#draining) this.#server.closeIdleConnections()
   }
 
   #closeSockets(isMeant: (socket: Socket) => boolean): void {

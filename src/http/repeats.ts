@@ -34,7 +34,7 @@ export interface RepeatsOptions {
   /** Milliseconds, likewise. */
   readonly idleTimeout: number
   readonly sending: SendOptions
-  /** Called when an answer has left that Node did not know of: it could have cut its connection, as one that is idle. */
+  /** Called when an answer has left that Node did not know of: its connection is idle now. */
   readonly onSent: () => void
 }
 
@@ -160,6 +160,7 @@ export class Repeats {
     let failure: unknown
     this.#sending += 1
     try {
+      using _ = answering(socket)
       await using stream = body
       const { timeout = 0 } = socket
       socket.setTimeout(idleTimeout)
@@ -172,6 +173,14 @@ export class Repeats {
     }
     logRequest(logger, { ...sent, client, ms: since(startedAt) }, 200, failure)
   }
+}
+
+/** Until it is disposed Node takes the connection for one that is answered: those that are idle are closed to make room. */
+function answering(socket: Socket): Disposable {
+  const { IncomingMessage: Incoming, ServerResponse } = process.getBuiltinModule('node:http') // which is there by now
+  const response = new ServerResponse(new Incoming(socket))
+  response.assignSocket(socket)
+  return { [Symbol.dispose]: () => response.detachSocket(socket) }
 }
 
 /** A request as it would be sent, if that is how it was; `undefined` where it says more than what it asks for. */

@@ -246,6 +246,16 @@ test('a server that may wait no longer cuts it, and counts it', async () => {
   while (server.open > 0) await turn()
 })
 
+test('T-98: it is not cut to make room for others', async () => {
+  await using leaving = await standing({ connections: 1 })
+  const { server, client, gate } = leaving
+  using late = new Conversation(server)
+  assert.equal(await late.ask(get('/late')), '', 'nobody new is let in')
+  gate.resolve()
+  assert.ok((await client.answer()).endsWith(whole))
+  assert.match(await client.ask(get('/next')), /this is \/next$/)
+})
+
 test('its client has the time that any other has, and no more than that between two requests', async () => {
   await using leaving = await standing({ idleTimeout: 300, keepAliveTimeout: 60_000 })
   assert.equal(await leaving.client.answer(), '', 'nothing has moved')
