@@ -26,8 +26,9 @@ export function parseRangeHeader(header: string | undefined): RangeSpec[] | unde
   const parts = (match[1] ?? '').split(',', maxRanges + 1)
   if (parts.length > maxRanges) return undefined
   const specs: RangeSpec[] = []
-  for (const part of parts) {
-    const spec = parseSpec(part.trim())
+  for (const part of parts.map((text) => text.trim())) {
+    if (part === '') continue // as in any list (RFC 9110 §5.6.1.2)
+    const spec = parseSpec(part)
     if (spec === undefined) return []
     specs.push(spec)
   }
@@ -35,12 +36,18 @@ export function parseRangeHeader(header: string | undefined): RangeSpec[] | unde
 }
 
 function parseSpec(text: string): RangeSpec | undefined {
-  const match = /^(\d{0,15})-(\d{0,15})$/.exec(text)
+  const match = /^(\d*)-(\d*)$/.exec(text)
   if (match === null) return undefined
   const [, first = '', last = ''] = match
-  if (first === '') return last === '' ? undefined : { suffix: Number(last) }
-  if (last === '') return { start: Number(first) }
-  return Number(last) < Number(first) ? undefined : { start: Number(first), end: Number(last) + 1 }
+  const [start, end] = [positionOf(first), positionOf(last)]
+  if (first === '') return last === '' ? undefined : { suffix: end }
+  if (last === '') return { start }
+  return end < start ? undefined : { start, end: end + 1 }
+}
+
+/** Some clients write the largest number that they know for the end: beyond every content all are the same. */
+function positionOf(digits: string): number {
+  return Math.min(Number(digits), Number.MAX_SAFE_INTEGER - 1)
 }
 
 /** @throws RangeNotSatisfiableError where no byte of the content is asked for */

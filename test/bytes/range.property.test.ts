@@ -39,7 +39,7 @@ property('ranges are the bytes that a reader by hand finds, one by one', (random
   const space = (): string => random.text(' ', 0, 1)
   const header = `${random.pick(['bytes', 'Bytes'])}${space()}=${texts.map((text) => space() + text + space()).join(',')}`
   const specs = parseRangeHeader(header)
-  const wanted = texts.map((text) => bytesOf(text, size))
+  const wanted = texts.filter((text) => text !== '').map((text) => bytesOf(text, size))
   if (texts.length > 32) assert.equal(specs, undefined, header)
   else if (wanted.includes(undefined)) assert.deepEqual(specs, [], header)
   else {
