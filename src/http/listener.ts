@@ -116,7 +116,17 @@ async function openServer(tls: TlsFiles | undefined, options: ServerOptions): Pr
   const https = await import('node:https')
   const server = https.createServer({ ...options, ...tls.serverOptions(), handshakeTimeout: options.headersTimeout })
   tls.attach(server)
+  server.on('secureConnection', readAsStream)
   return server
+}
+
+/**
+ * Node's parser takes what comes past the stream, unless somebody listens to that. Where Node pauses it, for all that is to be
+ * sent before, what has been decrypted already still comes, and fails as if it were no request.
+ */
+function readAsStream(socket: Socket): void {
+  const listener = (): void => {}
+  socket.on('data', listener).off('data', listener)
 }
 
 /** Where what a request says of its client is asked for, or somebody is to hear of it, each is looked at. */

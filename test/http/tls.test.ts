@@ -6,13 +6,16 @@ import { rename, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { listen, type Listener } from '../../src/http/listener.ts'
 import { TlsFiles, type TlsFilesOptions } from '../../src/http/tls-files.ts'
 import { makeAuthority, selfSigned, type Certified } from '../support/certificates.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
+import { silentLogger } from '../../src/telemetry/logger.ts'
 import { recordingLogger, type Recording } from '../support/recording-logger.ts'
+import { selfSignedTls } from '../support/tls-files.ts'
 
 const authority = makeAuthority()
 const names = ['registry.test']
@@ -274,6 +277,43 @@ test('a certificate that is renewed is shown from the next connection on, and th
   standing.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
   assert.match(String((await once(standing, 'data'))[0]), /^HTTP\/1\.1 200 /)
   standing.destroy()
+})
+
+test('requests that come at once, each in a record of its own, are answered, also where answers have to wait', async () => {
+  using tls = await selfSignedTls()
+  const body = Buffer.alloc(60_000, 'x') // a few of them are more than Node lets wait on one connection
+  await using listener = await listen(() => ({ status: 200, headers: {}, body }), {
+    host: '127.0.0.1',
+    port: 0,
+    logger: silentLogger,
+    tls,
+  })
+  const held: Buffer[] = []
+  let isHeld = false
+  const plain = createConnection({ port: listener.port, host: '127.0.0.1' })
+  const dam = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      if (isHeld) held.push(chunk)
+      else plain.write(chunk)
+      done()
+    },
+  })
+  plain.on('data', (chunk) => dam.push(chunk)).on('close', () => dam.push(null))
+  const client = connect({ socket: dam, rejectUnauthorized: false })
+  await once(client, 'secureConnect')
+  await once(client.resume(), 'session')
+  let received = ''
+  client.on('data', (chunk) => (received += String(chunk)))
+  isHeld = true
+  for (let time = 0; time < 12; time++) {
+    await new Promise((resolve) => client.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n', resolve))
+  }
+  plain.write(Buffer.concat(held))
+  const answers = (): number => received.split('HTTP/1.1 200 OK').length - 1
+  while (answers() < 12 && !client.readableEnded) await Promise.race([once(client, 'data'), once(client, 'end')])
+  assert.equal(answers(), 12)
+  plain.destroy()
 })
 
 const useless: Readonly<Record<string, Partial<Certified>>> = {
