@@ -1,5 +1,5 @@
 // Listens, hands requests to one handler, writes one log line for each at its end, and closes without cutting answers.
-import { chmod } from 'node:fs/promises'
+import { chmodSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Server as SecureServer } from 'node:https'
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net'
@@ -100,7 +100,8 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
     if (options.socket === undefined) server.listen(options.port, options.host, resolve)
     else server.listen(options.socket, resolve)
   })
-  if (options.socket !== undefined) await chmod(options.socket, 0o660)
+  // Without a wait: who connected meanwhile would find nobody who answers.
+  if (options.socket !== undefined) chmodSync(options.socket, 0o660)
   server.on('error', (error) => logger.error({ error }, 'listener failed'))
   const running = new RunningListener(server, handler, options)
   // Node answers what expects anything but 100-continue by itself, past the handler, the log and the drain.

@@ -5,6 +5,7 @@ import { chmod, stat, writeFile } from 'node:fs/promises'
 import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { listen, type Listener } from '../../src/http/listener.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { startAppUnderTest, temporaryFolder } from '../support/app-under-test.ts'
@@ -34,6 +35,23 @@ test('a unix socket is served by, is for our user and group alone, and is gone a
     assert.equal((await stat(path)).mode & 0o777, 0o660)
   }
   await assert.rejects(stat(path), { code: 'ENOENT' })
+})
+
+test('who asks as soon as there is a unix socket is answered', async () => {
+  await using folder = await temporaryFolder()
+  const asked = async (path: string): Promise<number | undefined> => {
+    for (;;) {
+      const status = await statusAt(path).catch(() => undefined)
+      if (status !== undefined) return status
+      await turn()
+    }
+  }
+  for (let time = 0; time < 20; time++) {
+    const path = join(folder.path, `${time}.sock`)
+    const early = Array.from({ length: 5 }, async () => await asked(path))
+    await using _ = await serve(path)
+    assert.deepEqual(await Promise.all(early), [204, 204, 204, 204, 204])
+  }
 })
 
 test('P9: the socket of a process that died is replaced', async () => {
