@@ -134,7 +134,7 @@ test('a client that waits for us is not cut, though nothing moves; nor does it w
     'PUT / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nsome',
   )
   for (const answer of answers) {
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await slowClient(listener, 'PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nso').cut // by then we are late, too
     answer.resolve()
   }
   await waiting.cut

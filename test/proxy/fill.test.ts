@@ -323,7 +323,7 @@ for (const [what, fault] of [
     while (strange.seen.length === 0) await new Promise(setImmediate)
     const joined = Array.from({ length: 20 }, async () => await pull(`${app.url}/v2/up/app/blobs/${digest}`))
     while (origin.seen.length === 0) await new Promise(setImmediate)
-    await new Promise((resolve) => setTimeout(resolve, 50)) // until its right to the blob is proven
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate) // their right to it is proven meanwhile
     gate.resolve()
     assert.notEqual((await first).status, 200)
     for (const answer of await Promise.all(joined)) assert.deepEqual([answer.status, answer.digest], [200, digest])

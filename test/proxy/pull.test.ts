@@ -5,13 +5,14 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { deferred } from '../../src/async/deferred.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
+import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { ask, pull } from '../support/client.ts'
 import { randomBlob, startOrigin, type Fault, type Image, type Origin } from '../support/origin.ts'
+import { startProxyUnderTest, until } from '../support/proxy-under-test.ts'
 
 async function mirror(origin: Pick<Origin, 'url'>, proxy: Record<string, unknown> = {}): Promise<AppUnderTest> {
   const timeouts = { connect: '2s', firstbyte: '300ms', idle: '300ms' }
@@ -122,12 +123,13 @@ for (const [what, hasHead, asked] of [
       if (method !== 'HEAD') return undefined
       return hasHead ? { wait: gate.promise } : { wait: gate.promise, reply: { status: 405, headers: {} } }
     }
-    await using app = await mirror(origin, { timeouts: { connect: '5s', firstbyte: '5s', idle: '5s' } })
-    const path = `/v2/app/manifests/${manifest}`
-    const answers = Array.from({ length: 100 }, () => fetch(app.url + path, { method: 'HEAD' }))
-    await sleep(500) // until all of them have asked
+    await using app = await startProxyUnderTest(origin)
+    const { manifests } = app.proxy.repository(parseRepositoryName('up/app'))
+    const found = Promise.all(Array.from({ length: 100 }, async () => await manifests.stat(manifest)))
+    await until(() => origin.seen.length > 0) // all of them have asked before this one could be heard
     gate.resolve()
-    for (const answer of await Promise.all(answers)) assert.equal(answer.headers.get('docker-content-digest'), manifest)
+    for (const { digest } of await found) assert.equal(digest, manifest)
+    const path = `/v2/app/manifests/${manifest}`
     assert.deepEqual(
       origin.seen,
       asked.map((method) => `${method} ${path}`),

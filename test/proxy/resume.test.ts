@@ -5,12 +5,12 @@ import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Request } from '../../src/http/exchange.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { open, pull } from '../support/client.ts'
 import { randomBlob, startOrigin, type Fault, type Origin } from '../support/origin.ts'
+import { until } from '../support/proxy-under-test.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -199,8 +199,7 @@ for (const [trouble, fault, status] of [
     assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).status, status)
     origin.dial = () => undefined
     const ranges = watchRanges(origin)
-    if (status === 429) await sleep(1100)
-    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+    await until(async () => (await pull(`${app.url}/v2/app/blobs/${digest}`)).digest === digest) // it may limit us still
     assert.deepEqual(ranges, [`bytes=${2 * mebibyte}-`])
   })
 }
