@@ -108,16 +108,16 @@ export class Fill {
       })
       this.#progress.spool = spool
       await using transfer = await this.#begin(spool).catch(async (error: unknown) => {
-        this.#fail(error)
         if (signal.aborted || saysNothingOfRanges(error)) await keepIfWorth(spool)
+        this.#fail(error) // who hears of it asks again, and is to find what was kept
         throw error
       })
       try {
         return await this.#copy(transfer, spool)
       } catch (error) {
-        this.#fail(error)
         const isUnfinished = error instanceof UpstreamError ? !(error instanceof WrongBytesError) : signal.aborted
         if (isUnfinished) await keepIfWorth(spool)
+        this.#fail(error)
         throw error
       }
     } catch (error) {

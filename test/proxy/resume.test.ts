@@ -182,6 +182,22 @@ test('P5: what a failed fill has brought is kept, proven, and not fetched again'
   assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) - before < 3 * mebibyte)
 })
 
+test('P5: who asks again as soon as a fill has failed goes on where it was', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  await using app = await mirror(origin, { fill: { retries: 0 } }, folder.path)
+  for (let times = 0; times < 5; times += 1) {
+    const { bytes, digest } = randomBlob(3 * mebibyte)
+    await origin.addBlob('app', bytes)
+    origin.dial = () => cutAfter(2 * mebibyte)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).complete, false)
+    origin.dial = () => undefined
+    const ranges = watchRanges(origin)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+    assert.match(String(ranges), /^bytes=[1-9]\d+-$/)
+  }
+})
+
 for (const [trouble, fault, status] of [
   ['is busy', { reply: { status: 503, headers: {} } }, 502],
   ['limits us', { reply: { status: 429, headers: { 'retry-after': '1' } } }, 429],
