@@ -8,6 +8,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { ClientLimits } from './client-limits.ts'
 import { limitConnections } from './connection-limit.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
+import { InTurn } from './in-turn.ts'
 import { IncomingRequest, type Place } from './incoming-request.ts'
 import type { TrustedProxies } from './forwarded.ts'
 import { hasOneHost } from './host-header.ts'
@@ -161,6 +162,7 @@ class RunningListener implements Listener {
   readonly #repeats: Repeats | undefined
   /** All that stand. With TLS also each as it was accepted: until its handshake has ended, Node's own list has it not. */
   readonly #sockets = new Set<Socket>()
+  readonly #inTurn = new InTurn()
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
   /** Of connections whose client waits for us: in a row, and the bytes that had moved. */
@@ -197,8 +199,12 @@ class RunningListener implements Listener {
     }
   }
 
-  /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
   answer(incoming: IncomingMessage, response: ServerResponse): void {
+    this.#inTurn.enter(incoming.socket, () => this.#start(incoming, response))
+  }
+
+  /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
+  #start(incoming: IncomingMessage, response: ServerResponse): void {
     const exchange = this.#begin(incoming, response)
     this.#repeats?.began(exchange)
     const reply = this.#replyTo(exchange)
@@ -207,6 +213,7 @@ class RunningListener implements Listener {
     else this.#answerAtOnce(exchange, reply, body)
     if (response.writableEnded && response.writableLength === 0) return // Node says that it is finished only later
     this.#running.add(response)
+    this.#inTurn.hold(incoming.socket, response)
     response.once('close', () => {
       this.#running.delete(response)
       this.#closeIdle()
@@ -311,9 +318,11 @@ class RunningListener implements Listener {
     logRequest(this.#logger, fields, status, failure)
   }
 
-  /** When it closes. */
+  /** When it closes. To Node a connection is idle whose answer has been written, be it on its way or not. */
   #closeIdle(): void {
-    if (this.#draining) this.#server.closeIdleConnections()
+    if (!this.#draining) return
+    for (const { writableEnded } of this.#running) if (writableEnded) return // once it has left, this is called again
+    this.#server.closeIdleConnections()
   }
 
   #closeSockets(isMeant: (socket: Socket) => boolean): void {
