@@ -7,7 +7,13 @@ import type { Logger } from '../telemetry/logger.ts'
 const betweenReliefs = 1000
 const betweenLines = 60_000
 
-export function limitConnections(server: Server | SecureServer, most: number, logger: Logger): void {
+/** `closeIdle`: closes those that nothing is answered by. */
+export function limitConnections(
+  server: Server | SecureServer,
+  most: number,
+  logger: Logger,
+  closeIdle: () => void,
+): void {
   server.maxConnections = most
   let relieved = -Infinity
   let said = -Infinity
@@ -15,7 +21,7 @@ export function limitConnections(server: Server | SecureServer, most: number, lo
     const now = performance.now()
     if (now - relieved >= betweenReliefs) {
       relieved = now
-      server.closeIdleConnections()
+      closeIdle()
     }
     if (now - said < betweenLines) return
     said = now

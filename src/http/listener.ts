@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
 import type { ClientLimits } from './client-limits.ts'
 import { limitConnections } from './connection-limit.ts'
+import { Connections } from './connections.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
 import { InTurn } from './in-turn.ts'
 import { IncomingRequest, type Place } from './incoming-request.ts'
@@ -84,7 +85,7 @@ export interface Listener extends AsyncDisposable {
 /** @throws Node's listen error (EADDRINUSE, EACCES …) */
 export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
   // A body may take as long as it likes while it moves (paced-body.ts); with no limit on it, Node wants one on headers said.
-  const { headersTimeout = 60_000, keepAliveTimeout = 75_000, connections = 0, tls, logger } = options
+  const { headersTimeout = 60_000, keepAliveTimeout = 75_000, tls, logger } = options
   const server = await openServer(tls, {
     requestTimeout: 0,
     headersTimeout,
@@ -94,7 +95,6 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
     requireHostHeader: false, // Node would refuse it past the log, and go on to what is behind it without an answer
   })
   server.timeout = options.idleTimeout ?? 120_000
-  if (connections > 0) limitConnections(server, connections, logger)
   if (options.socket !== undefined) await removeDeadSocket(options.socket)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -160,8 +160,7 @@ class RunningListener implements Listener {
   readonly #observer: ExchangeObserver | undefined
   readonly #sending: SendOptions
   readonly #repeats: Repeats | undefined
-  /** All that stand. With TLS also each as it was accepted: until its handshake has ended, Node's own list has it not. */
-  readonly #sockets = new Set<Socket>()
+  readonly #connections: Connections
   readonly #inTurn = new InTurn()
   readonly #running = new Set<ServerResponse>()
   readonly #exchanges = new Set<Promise<void>>()
@@ -187,26 +186,24 @@ class RunningListener implements Listener {
           keepAliveTimeout: server.keepAliveTimeout,
           idleTimeout: server.timeout,
           sending: this.#sending,
-          onSent: () => this.#closeIdle(),
+          onSent: () => this.#connections.settled(),
         })
       : undefined
     server.on('timeout', (socket) => this.#onIdle(socket))
-    for (const event of ['connection', 'secureConnection'] as const) {
-      server.on(event, (socket: Socket) => {
-        this.#sockets.add(socket)
-        socket.once('close', () => this.#sockets.delete(socket))
-      })
+    this.#connections = new Connections(server, this.#repeats?.sending ?? new Set())
+    if (options.connections !== undefined && options.connections > 0) {
+      limitConnections(server, options.connections, options.logger, () => this.#connections.closeIdle())
     }
   }
 
   answer(incoming: IncomingMessage, response: ServerResponse): void {
+    this.#repeats?.began({ incoming, response }) // also where it has to wait: what comes behind its head is its body
     this.#inTurn.enter(incoming.socket, () => this.#start(incoming, response))
   }
 
   /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
   #start(incoming: IncomingMessage, response: ServerResponse): void {
     const exchange = this.#begin(incoming, response)
-    this.#repeats?.began(exchange)
     const reply = this.#replyTo(exchange)
     const body = reply instanceof Promise || reply.status >= 400 ? undefined : bytesAtOnce(reply)
     if (reply instanceof Promise || body === undefined) this.#run(this.#answer(exchange, reply))
@@ -216,7 +213,7 @@ class RunningListener implements Listener {
     this.#inTurn.hold(incoming.socket, response)
     response.once('close', () => {
       this.#running.delete(response)
-      this.#closeIdle()
+      this.#connections.settled()
     })
   }
 
@@ -318,30 +315,17 @@ class RunningListener implements Listener {
     logRequest(this.#logger, fields, status, failure)
   }
 
-  /** When it closes. To Node a connection is idle whose answer has been written, be it on its way or not. */
-  #closeIdle(): void {
-    if (!this.#draining) return
-    for (const { writableEnded } of this.#running) if (writableEnded) return // once it has left, this is called again
-    this.#server.closeIdleConnections()
-  }
-
-  #closeSockets(isMeant: (socket: Socket) => boolean): void {
-    for (const socket of this.#sockets) if (isMeant(socket)) socket.destroy()
-  }
-
   async close(drainTimeout: number): Promise<number> {
     this.#draining = true
     this.#repeats?.stop() // each answer says now that it is the last
     const closed = new Promise<void>((resolve) => {
       NetServer.prototype.close.call(this.#server, () => resolve()) // that of http closes what is idle at once
     })
-    this.#closeIdle()
-    this.#closeSockets(({ bytesRead }) => bytesRead === 0) // to Node, a first request is on its way
+    this.#connections.closeGently()
     let cut = 0
     const deadline = setTimeout(() => {
-      cut = this.#running.size + (this.#repeats?.sending ?? 0)
-      this.#server.closeAllConnections()
-      this.#closeSockets(() => true)
+      cut = this.#running.size + (this.#repeats?.sending.size ?? 0)
+      this.#connections.cut()
     }, drainTimeout)
     await closed
     clearTimeout(deadline)

@@ -63,15 +63,15 @@ export class Repeats {
   readonly #options: RepeatsOptions
   readonly #answers = new LRUCache<string, Answer>({ maxSize, sizeCalculation: ({ size }) => size })
   readonly #connections = new WeakMap<Socket, RepeatedConnection>()
-  #sending = 0
+  readonly #sending = new Set<Socket>()
   #isStopped = false
 
   constructor(options: RepeatsOptions) {
     this.#options = options
   }
 
-  /** Answers that are leaving, and that Node does not know of. */
-  get sending(): number {
+  /** By which answers are leaving that Node does not know of. */
+  get sending(): ReadonlySet<Socket> {
     return this.#sending
   }
 
@@ -108,7 +108,7 @@ export class Repeats {
     const connection = new RepeatedConnection(socket, {
       give: (chunk) => this.#give(chunk, socket, client),
       onSent: () => {
-        this.#sending -= 1
+        this.#sending.delete(socket)
         this.#options.onSent()
       },
     })
@@ -158,9 +158,8 @@ export class Repeats {
     const { idleTimeout, sending } = this.#options
     const sent: Sent = { bytes: 0 }
     let failure: unknown
-    this.#sending += 1
+    this.#sending.add(socket)
     try {
-      using _ = answering(socket)
       await using stream = body
       const { timeout = 0 } = socket
       socket.setTimeout(idleTimeout)
@@ -173,14 +172,6 @@ export class Repeats {
     }
     logRequest(logger, { ...sent, client, ms: since(startedAt) }, 200, failure)
   }
-}
-
-/** Until it is disposed Node takes the connection for one that is answered: those that are idle are closed to make room. */
-function answering(socket: Socket): Disposable {
-  const { IncomingMessage: Incoming, ServerResponse } = process.getBuiltinModule('node:http') // which is there by now
-  const response = new ServerResponse(new Incoming(socket))
-  response.assignSocket(socket)
-  return { [Symbol.dispose]: () => response.detachSocket(socket) }
 }
 
 /** A request as it would be sent, if that is how it was; `undefined` where it says more than what it asks for. */

@@ -317,6 +317,18 @@ test('a connection on which requests come again is closed when none comes any mo
   assert.equal(await client.answer(), '') // Node grants a second more
 })
 
+test('P1: a body that reads like a request that is known is none, also where its own request has had to wait', async () => {
+  await using server = await serve()
+  using client = new Conversation(server)
+  for (let time = 0; time < 3; time++) await client.ask(get('/hot'))
+  const body = get('/hot')
+  await client.send(`${get('/gated')}POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n`)
+  while (server.asked.at(-1) !== '/gated') await new Promise(setImmediate)
+  server.gate.resolve()
+  assert.match(await client.answer(), /this is \/gated$/)
+  assert.match(await client.ask(body), new RegExp(`read ${body.length}$`))
+})
+
 /** Some requests as one text, and how their answers end. */
 function conversation(random: Random): { readonly text: string; readonly ends: readonly string[] } {
   const requests = Array.from({ length: 2 + random.int(8) }, () => {
