@@ -45,12 +45,13 @@ export class Connections {
     if (!this.#isClosing) return
     this.closeIdle()
     for (const socket of this.#unsent()) {
-      if (this.#sending.has(socket) || this.#awaited.has(socket)) continue
+      // What has been ended closes by itself.
+      if (!socket.writable || this.#sending.has(socket) || this.#awaited.has(socket)) continue
       this.#awaited.add(socket)
-      // Called when all before it has left.
-      socket.write('', () => {
+      // Called when all before it has left, or when it was broken off.
+      socket.write('', (error) => {
         this.#awaited.delete(socket)
-        this.settled()
+        if (error === null || error === undefined) this.settled()
       })
     }
   }

@@ -84,3 +84,23 @@ test('P1: what was answered when closing began is got whole, however late its cl
   await closed
   assert.ok(got >= answered * body.byteLength, `${answered} answers, ${got} bytes`)
 })
+
+test(
+  'P7: clients that take nothing are cut when the drain time is over, all at once',
+  { timeout: 20_000 },
+  async () => {
+    const { logger } = recordingLogger()
+    async function* endless(): AsyncGenerator<Uint8Array, void> {
+      for (;;) yield Buffer.alloc(256 * 1024)
+    }
+    const listener = await listen(() => ({ status: 200, headers: {}, body: endless() }), { ...place, logger })
+    const sockets = Array.from({ length: 5 }, () => connect(listener.port, place.host).on('error', () => {}))
+    const heads = sockets.map(async (socket) => {
+      socket.write(get('/'))
+      await once(socket, 'readable')
+    })
+    await Promise.all(heads)
+    assert.equal(await listener.close(100), 5)
+    for (const socket of sockets) socket.destroy()
+  },
+)
