@@ -2,7 +2,6 @@
 import { UpstreamError } from '../registry/upstream-error.ts'
 
 const linkValue = /<([^<>]{0,4096})>((?:[^",]|"(?:[^"\\]|\\.)*")*)/g
-const relation = /;\s*rel\s*=\s*"?([^";]*)/gi
 
 /**
  * The next page, `undefined` on the last one.
@@ -21,7 +20,11 @@ export function nextLink(lines: readonly string[], from: URL): URL | undefined {
   return undefined
 }
 
-/** Word by word: whoever sends thousands of spaces is to cost no more than their reading. */
+/** Cut up, and not searched by a pattern: one that goes back over what it has read makes a run of spaces cost its square. */
 function isNext(parameters: string): boolean {
-  return [...parameters.matchAll(relation)].some(([, words = '']) => words.toLowerCase().split(/\s+/).includes('next'))
+  return parameters.split(';').some((parameter) => {
+    const [name = '', ...value] = parameter.split('=')
+    const relations = value.join('=').replaceAll('"', ' ').toLowerCase().split(/\s+/)
+    return name.trim().toLowerCase() === 'rel' && relations.includes('next')
+  })
 }
