@@ -56,24 +56,12 @@ const overrides: readonly Override[] = [
     pick: (config) => config.http.secret,
     expected: '{a: [',
   },
-  {
-    behaviour: 'a password that YAML takes for a comment is taken as it stands',
-    env: { REGISTRY_HTTP_SECRET: '#hush' },
-    pick: (config) => config.http.secret,
-    expected: '#hush',
-  },
-  {
-    behaviour: 'a password that YAML takes for an anchor without a value is taken as it stands',
-    env: { REGISTRY_HTTP_SECRET: '&hush' },
-    pick: (config) => config.http.secret,
-    expected: '&hush',
-  },
-  {
-    behaviour: 'a password that YAML takes for a tag without a value is taken as it stands',
-    env: { REGISTRY_HTTP_SECRET: '!hush' },
-    pick: (config) => config.http.secret,
-    expected: '!hush',
-  },
+  ...['#hush', '&hush', '!hush'].map((password) => ({
+    behaviour: `a password of which YAML leaves nothing is taken as it stands: ${password}`,
+    env: { REGISTRY_HTTP_SECRET: password },
+    pick: (config: Config) => config.http.secret,
+    expected: password,
+  })),
   {
     behaviour: 'an empty variable unsets its key',
     env: { REGISTRY_HTTP_ADDR: '' },
