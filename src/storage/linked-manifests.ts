@@ -3,7 +3,6 @@
 import { LRUCache } from 'lru-cache'
 import { Coalescer } from '../async/coalesce.ts'
 import { recent } from '../cache/recent.ts'
-import { DriverError } from '../drivers/driver.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts'
 import { isAbsence, RegistryError } from '../oci/error.ts'
@@ -163,13 +162,7 @@ export class LinkedManifests implements ManifestStore {
     if (!deleteEnabled) throw new RegistryError('UNSUPPORTED', 'deletion is disabled')
     const subject = await this.#subjectOf(digest)
     if (!(await links.remove(digest))) throw new RegistryError('MANIFEST_UNKNOWN', { digest })
-    try {
-      await referrers.forgetUpstream(digest)
-      if (subject !== undefined) await referrers.remove(subject, digest)
-    } catch (error) {
-      // A full disk takes no new list. The manifest is gone, and an entry alone proves nothing.
-      if (!(error instanceof DriverError)) throw error
-    }
+    await referrers.removed(digest, subject)
     if (subject === undefined) return
     if ((await links.target(digest)) !== undefined) await referrers.add(subject, digest) // it was pushed again meanwhile
   }

@@ -11,6 +11,7 @@ import { ManifestError, parseManifest } from '../oci/manifest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { ManifestSource } from '../registry/source.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import {
   linkPath,
   linksFolder,
@@ -45,6 +46,7 @@ export interface ReferrerEntry {
 export interface ReferrerIndexesOptions {
   readonly driver: StorageDriver
   readonly files: LinkFiles
+  readonly logger: Logger
 }
 
 /** The indexes of all repositories. */
@@ -93,16 +95,21 @@ export class ReferrerIndex {
     await files.write(referrerPath(name, subject, referrer), referrer)
   }
 
-  async remove(subject: Digest, referrer: Digest): Promise<void> {
-    const { name, files } = this.#options
-    await this.#forget(referrer) // first: what is on the list and not in the index is never read again
-    await files.remove(referrerPath(name, subject, referrer))
-  }
-
-  /** Lets go of what an upstream has said of a manifest that is not here any more. */
-  async forgetUpstream(subject: Digest): Promise<void> {
-    const { name, files } = this.#options
-    await files.remove(upstreamReferrersPath(name, subject))
+  /**
+   * Lets go of a manifest that is not here any more, and of what an upstream has said of it. A full disk takes no new list:
+   * then its entry stays, which proves nothing.
+   */
+  async removed(manifest: Digest, subject: Digest | undefined): Promise<void> {
+    const { name, files, logger } = this.#options
+    try {
+      await files.remove(upstreamReferrersPath(name, manifest))
+      if (subject === undefined) return
+      await this.#forget(manifest) // first: what is on the list and not in the index is never read again
+      await files.remove(referrerPath(name, subject, manifest))
+    } catch (error) {
+      if (!(error instanceof DriverError)) throw error
+      logger.warn({ repository: name, digest: manifest, error }, 'a deleted manifest is left in the index of referrers')
+    }
   }
 
   /** In no order. */
@@ -127,16 +134,34 @@ export class ReferrerIndex {
   }
 
   async #build(manifests: ManifestSource): Promise<readonly ReferrerEntry[]> {
-    const { name, complete, unwritten } = this.#options
+    const { name, complete, unwritten, logger } = this.#options
     const linked = await this.#linked()
     const listed = await this.#readList()
     if (linked.length === 0 && listed.size === 0) return [] // whoever asks for names that are none leaves nothing behind
     const unread = linked.filter((digest) => !listed.has(digest))
     const missing: ReferrerEntry[] = []
-    const read = await filterBatches(unread, async (digest) => await this.#read(manifests, digest, missing))
-    const isKept = await isWritten(this.#keepList(linked, read))
-    if (isKept && missing.length === 0) complete.set(name, true)
-    else unwritten.set(name, missing)
+    let failure: DriverError | undefined
+    const isWritten = async (writing: Promise<void>): Promise<boolean> => {
+      const error = await failureOf(writing)
+      failure ??= error
+      return error === undefined
+    }
+    const read = await filterBatches(unread, async (digest) => {
+      const subject = await this.#read(manifests, digest)
+      if (typeof subject === 'boolean') return subject
+      if (await isWritten(this.add(subject, digest))) return true
+      missing.push({ subject, referrer: digest })
+      return false
+    })
+    await isWritten(this.#keepList(linked, read))
+    if (failure === undefined) complete.set(name, true)
+    else {
+      logger.warn(
+        { repository: name, error: failure },
+        'the index of referrers cannot be written, and is kept in memory',
+      )
+      unwritten.set(name, missing)
+    }
     return missing
   }
 
@@ -164,16 +189,13 @@ export class ReferrerIndex {
   }
 
   /**
-   * Whether it need not be read again: it must where it is deleted and its folder is left, where it is damaged and may be
-   * healed, and where it is `missing` in the index.
+   * The subject that it names. Where there is none, whether it need not be read again: it must where it is deleted and its
+   * folder is left, and where it is damaged and may be healed.
    */
-  async #read(manifests: ManifestSource, digest: Digest, missing: ReferrerEntry[]): Promise<boolean> {
+  async #read(manifests: ManifestSource, digest: Digest): Promise<Digest | boolean> {
     try {
       const { bytes } = await manifests.get(digest)
-      const { subject } = parseManifest(bytes, mediaTypes.ociArtifactManifest)
-      if (subject === undefined || (await isWritten(this.add(subject.digest, digest)))) return true
-      missing.push({ subject: subject.digest, referrer: digest })
-      return false
+      return parseManifest(bytes, mediaTypes.ociArtifactManifest).subject?.digest ?? true
     } catch (error) {
       const reason = isAbsence(error) && error instanceof Error ? (error.cause ?? error) : error
       if (reason instanceof ManifestError) return true // of a kind that has no subject
@@ -218,13 +240,13 @@ export class ReferrerIndex {
   }
 }
 
-/** Whether the disk has taken it. */
-async function isWritten(writing: Promise<void>): Promise<boolean> {
+/** Why the disk has not taken it, if it has not. */
+async function failureOf(writing: Promise<void>): Promise<DriverError | undefined> {
   try {
     await writing
-    return true
+    return undefined
   } catch (error) {
-    if (error instanceof DriverError) return false
+    if (error instanceof DriverError) return error
     throw error
   }
 }

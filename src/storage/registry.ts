@@ -89,7 +89,7 @@ class StoredRegistry implements LocalStore {
     this.#options = options
     this.#driver = driver
     this.#files = new LinkFiles({ driver, logger, now: options.now })
-    this.#indexes = new ReferrerIndexes({ driver, files: this.#files })
+    this.#indexes = new ReferrerIndexes({ driver, files: this.#files, logger })
     this.#room = new UploadRoom(driver)
     const links = this.#files
     const room = this.#room

@@ -10,7 +10,7 @@ import type { WritableRepository } from '../../src/registry/store.ts'
 import { trust } from '../../src/storage/link-files.ts'
 import type { ProofPolicy } from '../../src/storage/proofs.ts'
 import { openLocalRegistry, type LocalStore } from '../../src/storage/registry.ts'
-import { silentLogger } from '../../src/telemetry/logger.ts'
+import { silentLogger, type Logger } from '../../src/telemetry/logger.ts'
 import { allDrivers, type DriverUnderTest } from '../support/drivers.ts'
 import { faultyDriver, type FaultyDriver } from '../support/faulty-driver.ts'
 import { recordingLogger, type Recording } from '../support/recording-logger.ts'
@@ -42,9 +42,14 @@ export const name: RepositoryName = parseRepositoryName('library/app')
 export const otherName: RepositoryName = parseRepositoryName('library/other')
 export const latest: Tag = parseTag('latest')
 
-export function openStore(driver: StorageDriver, descriptors?: DescriptorCache, verify?: ProofPolicy): LocalStore {
+export function openStore(
+  driver: StorageDriver,
+  descriptors?: DescriptorCache,
+  verify?: ProofPolicy,
+  logger: Logger = silentLogger,
+): LocalStore {
   const facts = descriptors ?? descriptorCache(openFactStore({ kind: 'memory' }, silentLogger))
-  return openLocalRegistry({ driver, descriptors: facts, deleteEnabled: true, verify, logger: silentLogger })
+  return openLocalRegistry({ driver, descriptors: facts, deleteEnabled: true, verify, logger })
 }
 
 export async function makeFixture(make: () => Promise<DriverUnderTest>): Promise<Fixture> {

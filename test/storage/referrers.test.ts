@@ -7,6 +7,7 @@ import { fallbackTag, type Referrer } from '../../src/oci/referrer.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
 import { blobPath, linkPath, readManifestsPath, referrerPath, upstreamReferrersPath } from '../../src/storage/layout.ts'
 import { watchedDriver } from '../support/faulty-driver.ts'
+import { recordingLogger } from '../support/recording-logger.ts'
 import { bytesOf, listedAs, referrerDocument, sbomType } from '../support/referrers.ts'
 import { absent, listed, manifestOf, name, openStore, otherName, storageSuite } from './fixture.ts'
 
@@ -65,11 +66,16 @@ storageSuite('referrers', (check) => {
       if (isFull && method === 'write') throw new DriverError('EROFS', `${path} cannot be written`)
       if (method === 'read' && path === blobPath(found.digest)) reads++
     })
-    const other = openStore(full).repository(name)
+    const { logger, lines } = recordingLogger()
+    const other = openStore(full, undefined, undefined, logger).repository(name)
     const wanted = inOrder([listedBefore, found])
     for (let round = 0; round < 3; round++) assert.deepEqual(await listed(other.referrers.list(subject)), wanted)
     assert.deepEqual(await digestsOf(other, absent), [])
     assert.equal(reads, 1)
+    assert.deepEqual(
+      lines.map((line) => [line['msg'], line['repository']]),
+      [['the index of referrers cannot be written, and is kept in memory', name]],
+    )
     isFull = false
     assert.deepEqual(await listed(openStore(full).repository(name).referrers.list(subject)), wanted)
     assert.ok(driver.calls.some(({ method, path }) => method === 'write' && path === readManifestsPath(name)))
@@ -82,10 +88,15 @@ storageSuite('referrers', (check) => {
     })
     const bytes = bytesOf(referrerDocument(subject, 'a'))
     await openStore(filling).repository(name).manifests.put(bytes)
-    const repository = openStore(filling).repository(name)
+    const { logger, lines } = recordingLogger()
+    const repository = openStore(filling, undefined, undefined, logger).repository(name)
     assert.equal((await digestsOf(repository)).length, 1)
     isFull = true
     await repository.manifests.delete(digestOf(bytes))
+    assert.deepEqual(
+      lines.map(({ msg, digest }) => [msg, digest]),
+      [['a deleted manifest is left in the index of referrers', digestOf(bytes)]],
+    )
     assert.deepEqual(await digestsOf(repository), [])
     isFull = false
     await openStore(driver).repository(name).manifests.put(bytes)
