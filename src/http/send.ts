@@ -8,8 +8,11 @@ import { sentBySystem, type LateSendfile } from './sendfile.ts'
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
 
-/** What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at most, and least. */
-const inMemory = { all: 16 * 1024 * 1024, most: 256 * 1024, least: 16 * 1024 }
+/**
+ * What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at most, and least.
+ * A thousand get a little less than 64 KiB each: for that Node makes room for four records of TLS, for 64 KiB for five.
+ */
+const inMemory = { all: 64_000_000, most: 256 * 1024, least: 16 * 1024 }
 
 /** The answers of one listener that are on their way encrypted. */
 export class EncryptedAnswers {

@@ -51,7 +51,7 @@ test('P7: what is encrypted for clients that may not take it is little, and the 
   await turn()
   isTaken = true
   const [shared, own] = [largestWrite(answers), largestWrite(new EncryptedAnswers())]
-  assert.equal(await shared, 16 * 1024)
+  assert.equal(await shared, 62_500)
   assert.equal(await own, 256 * 1024, 'another listener shares nothing with them')
   await Promise.all(many)
   assert.equal(await largestWrite(answers), 256 * 1024, 'those that have ended count no more')
