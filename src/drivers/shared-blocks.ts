@@ -60,7 +60,7 @@ export class SharedBlocks {
   readonly #spare: Buffer[] = []
   #allocated = 0
 
-  /** `tiers`: of buffers that are not shared, for small files, and for all that there is no block for. */
+  /** `tiers`: of buffers that are not shared, for small files, for the last bytes of others, and for all that there is no block for. */
   constructor(options: SharedBlocksOptions, tiers: readonly Tier[]) {
     this.#options = options
     this.#pool = new BufferPool(tiers)
@@ -92,18 +92,20 @@ export class SharedBlocks {
   }
 
   #take(file: SharedFile, wanted: FileState & { read: ReadFrom; at: number; end: number }): Lease {
-    const { size: blockSize } = this.#options
+    const { size: blockSize, crowd } = this.#options
     const { version, size, read, at, end } = wanted
     const index = Math.floor(at / blockSize)
     const start = index * blockSize
     const length = Math.min(blockSize, size - start)
-    if (end - at > this.#small && length > 0) {
-      const known = file.blocks.get(index)
-      const holds = known !== undefined && (known.version === version || known.size !== size)
-      const block = holds && known.length >= length ? known : this.#begin(file, index, { version, size, length, read })
-      if (block !== undefined) return this.#lend(file, index, block, { from: at - start, to: end - start })
-    }
-    return this.#read(read, at, end)
+    const known = file.blocks.get(index)
+    const holds = known !== undefined && (known.version === version || known.size !== size)
+    const isHere = holds && known.length >= Math.min(length, end - start)
+    // A little is worth a block where many want it, and the file has more.
+    const isWorthIt = end - at > this.#small || (file.readers >= crowd && size > this.#small)
+    const begin = (): Block | undefined => this.#begin(file, index, { version, size, length, read })
+    const block = isHere ? known : isWorthIt && length > 0 ? begin() : undefined
+    if (block === undefined) return this.#read(read, at, end)
+    return this.#lend(file, index, block, { from: at - start, to: end - start })
   }
 
   #read(read: ReadFrom, at: number, end: number): Lease {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SharedBlocks, type Lease, type ReadFrom } from '../../src/drivers/shared-blocks.ts'
+import { SharedBlocks, type Lease, type ReadFrom, type SharedReader } from '../../src/drivers/shared-blocks.ts'
 import { seeded } from '../support/seeded.ts'
 
 const size = 16
@@ -148,6 +148,36 @@ test('P7: memory is bounded: beyond the budget each reads by itself, a little at
   const again = readers[9]?.take(900, 1000) // a block that rests makes room
   assert.equal((await again?.bytes)?.buffer.byteLength, size)
   again?.end()
+})
+
+test('P7: many who want no more than a few bytes share them too, one who is alone takes them from a block that is here', async () => {
+  const source = new Source(40)
+  const blocks = sharedBlocks()
+  const join = (): SharedReader => blocks.join('file', { version: 'a', size: 40 }, source.read)
+  const first = join()
+  const alone = first.take(14, 16)
+  assert.equal((await alone.bytes).buffer.byteLength, 4, 'a buffer of its own')
+  alone.end()
+  const readers = [first, join(), join()]
+  const leases = readers.map((reader) => reader.take(13, 15))
+  for (const lease of leases) assert.equal(await textOf(lease), source.bytes.subarray(13, 15).toString('hex'))
+  assert.deepEqual(source.reads, [14, 0], 'the block is read once')
+  for (const reader of readers.slice(1)) reader.leave()
+  const last = first.take(15, 16)
+  assert.equal(await textOf(last), source.bytes.subarray(15, 16).toString('hex'))
+  assert.deepEqual(source.reads, [14, 0])
+  for (const lease of [...leases, last]) lease.end()
+})
+
+test('a small file takes up no block, however many read it', async () => {
+  const source = new Source(4)
+  const blocks = sharedBlocks()
+  const readers = [0, 1, 2].map(() => blocks.join('file', { version: 'a', size: 4 }, source.read))
+  const leases = readers.map((reader) => reader.take(0, 4))
+  for (const lease of leases) {
+    assert.equal((await lease.bytes).buffer.byteLength, 4)
+    lease.end()
+  }
 })
 
 test('P1: whoever reads whatever part, together with whomever, gets the bytes of the file', async () => {
