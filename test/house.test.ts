@@ -73,7 +73,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['api', 'auth', 'cache', 'http', 'proxy', 'storage'],
   bcrypt: ['auth'],
   jose: ['auth'],
-  koffi: ['http'],
+  koffi: ['cli', 'http'],
   'p-limit': ['drivers', 'http', 'storage', 'proxy', 'upstream'],
 }
 

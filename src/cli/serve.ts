@@ -8,7 +8,7 @@ import { BatchedLines } from '../telemetry/batched-lines.ts'
 import { openLogger, type AdjustableLogger, type Logger } from '../telemetry/logger.ts'
 import type { LogMail } from '../telemetry/log-mail.ts'
 import { banner } from './banner.ts'
-import { collectWhenIdle } from './idle-heap.ts'
+import { giveBackWhenIdle } from './idle-memory.ts'
 import type { Io } from './io.ts'
 import type { ReloadRequests } from './reload-requests.ts'
 
@@ -58,7 +58,7 @@ async function openMail(
 }
 
 async function runUntilStopped(app: App, config: Config, logger: Logger, signal: AbortSignal): Promise<number> {
-  using _ = collectWhenIdle()
+  using _ = giveBackWhenIdle(logger)
   if (!signal.aborted) await once(signal, 'abort')
   logger.info({ signal: String(signal.reason), draintimeout: config.http.drainTimeout }, 'draining')
   const cut = await app.close()
