@@ -4,7 +4,7 @@
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { Logger } from '../telemetry/logger.ts'
-import { loadMallocTrim, type MallocTrim } from './malloc-trim.ts'
+import type { MallocTrim } from './malloc-trim.ts'
 
 /** The event loop's share of the time since the last look: below it nobody is served who could notice the pause. */
 const idle = 0.02
@@ -82,15 +82,23 @@ export function giveBackWhenIdle(logger: Logger, period: number = 1000): Disposa
       collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
     },
     trim: async () => {
-      trim ??= await loadMallocTrim().catch((error: unknown) => {
-        logger.info({ error }, 'memory that lies free is kept for the clients to come')
-        return () => {}
-      })
+      trim ??= await loadTrim(logger)
       trim()
     },
   })
   const timer = setInterval(() => void memory.look(), period).unref()
   return { [Symbol.dispose]: () => clearInterval(timer) }
+}
+
+/** Loaded where there is something to give back. Where it cannot be, the log says so, and nothing is given back. */
+async function loadTrim(logger: Logger): Promise<MallocTrim> {
+  try {
+    const { loadMallocTrim } = await import('./malloc-trim.ts')
+    return await loadMallocTrim()
+  } catch (error) {
+    logger.info({ error }, 'memory that lies free is kept for the clients to come')
+    return () => {}
+  }
 }
 
 /** What `--expose-gc` gives to contexts that are made after it. */

@@ -47,6 +47,8 @@ interface Block {
 interface SharedFile {
   readonly blocks: Map<number, Block>
   readers: number
+  /** The block that a few bytes were wanted of last. */
+  wanted: number | undefined
 }
 
 export class SharedBlocks {
@@ -73,7 +75,7 @@ export class SharedBlocks {
    * is, and nothing of it is shared with those who opened it before. Whoever joins also leaves.
    */
   join(identity: string, { version, size }: FileState, read: ReadFrom): SharedReader {
-    const file = this.#files.get(identity) ?? { blocks: new Map(), readers: 0 }
+    const file = this.#files.get(identity) ?? { blocks: new Map(), readers: 0, wanted: undefined }
     this.#files.set(identity, file)
     file.readers += 1
     let hasLeft = false
@@ -100,8 +102,10 @@ export class SharedBlocks {
     const known = file.blocks.get(index)
     const holds = known !== undefined && (known.version === version || known.size !== size)
     const isHere = holds && known.length >= Math.min(length, end - start)
-    // A little is worth a block where many want it, and the file has more.
-    const isWorthIt = end - at > this.#small || (file.readers >= crowd && size > this.#small)
+    // A little is worth a block where many read the file, and the last of them who wanted a little wanted it of the same block.
+    const isLittle = end - at <= this.#small
+    const isWorthIt = !isLittle || (file.readers >= crowd && size > this.#small && file.wanted === index)
+    if (isLittle) file.wanted = index
     const begin = (): Block | undefined => this.#begin(file, index, { version, size, length, read })
     const block = isHere ? known : isWorthIt && length > 0 ? begin() : undefined
     if (block === undefined) return this.#read(read, at, end)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SharedBlocks, type Lease, type ReadFrom, type SharedReader } from '../../src/drivers/shared-blocks.ts'
+import { SharedBlocks, type Lease, type ReadFrom } from '../../src/drivers/shared-blocks.ts'
 import { seeded } from '../support/seeded.ts'
 
 const size = 16
@@ -150,23 +150,39 @@ test('P7: memory is bounded: beyond the budget each reads by itself, a little at
   again?.end()
 })
 
-test('P7: many who want no more than a few bytes share them too, one who is alone takes them from a block that is here', async () => {
+test('P7: many who want no more than a few bytes of one block share them too', async () => {
   const source = new Source(40)
   const blocks = sharedBlocks()
-  const join = (): SharedReader => blocks.join('file', { version: 'a', size: 40 }, source.read)
-  const first = join()
-  const alone = first.take(14, 16)
-  assert.equal((await alone.bytes).buffer.byteLength, 4, 'a buffer of its own')
-  alone.end()
-  const readers = [first, join(), join()]
-  const leases = readers.map((reader) => reader.take(13, 15))
-  for (const lease of leases) assert.equal(await textOf(lease), source.bytes.subarray(13, 15).toString('hex'))
-  assert.deepEqual(source.reads, [14, 0], 'the block is read once')
+  const readers = [0, 1, 2, 3].map(() => blocks.join('file', { version: 'a', size: 40 }, source.read))
+  const [first, ...others] = readers.map((reader) => reader.take(13, 15))
+  assert.equal((await first?.bytes)?.buffer.byteLength, 4, 'nobody knows yet that others want them')
+  for (const lease of others) {
+    assert.equal(await textOf(lease), source.bytes.subarray(13, 15).toString('hex'))
+    assert.equal((await lease.bytes).buffer.byteLength, size)
+  }
+  assert.deepEqual(source.reads, [13, 0], 'the block is read once')
+  const [last] = readers
   for (const reader of readers.slice(1)) reader.leave()
-  const last = first.take(15, 16)
-  assert.equal(await textOf(last), source.bytes.subarray(15, 16).toString('hex'))
-  assert.deepEqual(source.reads, [14, 0])
-  for (const lease of [...leases, last]) lease.end()
+  const lent = last?.take(15, 16)
+  assert.equal((await lent?.bytes)?.buffer.byteLength, size, 'one who is alone takes them from the block that is here')
+  for (const lease of [first, ...others, lent]) lease?.end()
+})
+
+test('a few bytes here and there are read by themselves, however many read the file', async () => {
+  const source = new Source(80)
+  const blocks = sharedBlocks()
+  const readers = [0, 1, 2, 3, 4].map(() => blocks.join('file', { version: 'a', size: 80 }, source.read))
+  for (const [index, reader] of readers.entries()) {
+    const at = index * size + 3
+    const lease = reader.take(at, at + 4)
+    assert.equal((await lease.bytes).buffer.byteLength, 4, 'a buffer of its own')
+    assert.equal(await textOf(lease), source.bytes.subarray(at, at + 4).toString('hex'))
+    lease.end()
+  }
+  assert.deepEqual(
+    source.reads,
+    readers.map((_, index) => index * size + 3),
+  )
 })
 
 test('a small file takes up no block, however many read it', async () => {
