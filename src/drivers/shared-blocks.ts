@@ -62,7 +62,7 @@ export class SharedBlocks {
   readonly #spare: Buffer[] = []
   #allocated = 0
 
-  /** `tiers`: of buffers that are not shared, for small files, for the last bytes of others, and for all that there is no block for. */
+  /** `tiers`: of buffers that are not shared, for small files, for a few bytes of others, and for all that there is no block for. */
   constructor(options: SharedBlocksOptions, tiers: readonly Tier[]) {
     this.#options = options
     this.#pool = new BufferPool(tiers)
@@ -106,8 +106,8 @@ export class SharedBlocks {
     const isLittle = end - at <= this.#small
     const isWorthIt = !isLittle || (file.readers >= crowd && size > this.#small && file.wanted === index)
     if (isLittle) file.wanted = index
-    const begin = (): Block | undefined => this.#begin(file, index, { version, size, length, read })
-    const block = isHere ? known : isWorthIt && length > 0 ? begin() : undefined
+    let block = isHere ? known : undefined
+    if (isWorthIt && length > 0) block ??= this.#begin(file, index, { version, size, length, read })
     if (block === undefined) return this.#read(read, at, end)
     return this.#lend(file, index, block, { from: at - start, to: end - start })
   }
