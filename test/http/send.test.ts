@@ -56,3 +56,11 @@ test('P7: what is encrypted for clients that may not take it is little, and the 
   await Promise.all(many)
   assert.equal(await largestWrite(answers), 256 * 1024, 'those that have ended count no more')
 })
+
+test('P7: however many they are, each may hand over a record of TLS at a time, and no more', () => {
+  const answers = new EncryptedAnswers()
+  for (let count = 0; count < 10_000; count += 1) answers.begin()
+  assert.equal(answers.share, 16 * 1024)
+  for (let count = 0; count < 9_900; count += 1) answers.end()
+  assert.equal(answers.share, 256 * 1024)
+})
