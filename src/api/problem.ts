@@ -18,6 +18,7 @@ const table: Readonly<Record<ErrorCode, Row>> = {
   UNAVAILABLE: { status: 503, message: 'service unavailable' },
   UPSTREAM_FAILED: { status: 502, message: 'the upstream registry failed', wire: 'UNAVAILABLE' },
   UPSTREAM_TIMEOUT: { status: 504, message: 'the upstream registry did not answer in time', wire: 'UNAVAILABLE' },
+  STORAGE_FULL: { status: 507, message: 'the registry has no room left to store this', wire: 'UNAVAILABLE' },
   TOOMANYREQUESTS: { status: 429, message: 'too many requests' },
   ROUTE_UNKNOWN: { status: 404, message: 'no such resource in the registry API', wire: 'UNSUPPORTED' },
   EXPECTATION_UNKNOWN: { status: 417, message: 'the expectation cannot be met', wire: 'UNSUPPORTED' },
@@ -38,9 +39,14 @@ const table: Readonly<Record<ErrorCode, Row>> = {
   PAGINATION_NUMBER_INVALID: { status: 400, message: 'invalid number of results requested' },
 }
 
-/** A failure that is none of the contract's is ours: the client learns only that it happened. */
-export function asRegistryError(error: unknown): RegistryError {
-  return error instanceof RegistryError ? error : new RegistryError('UNKNOWN', undefined, { cause: error })
+/** What the system says where there is no room left, or none for this user. */
+const fullCodes: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT'])
+
+/** A failure that is none of the contract's is ours: the client learns only that it happened, and whether it is for want of room. */
+export function asRegistryError(cause: unknown): RegistryError {
+  if (cause instanceof RegistryError) return cause
+  const isFull = cause instanceof Error && 'code' in cause && fullCodes.has(cause.code)
+  return new RegistryError(isFull ? 'STORAGE_FULL' : 'UNKNOWN', undefined, { cause })
 }
 
 export function statusOf(code: ErrorCode): number {

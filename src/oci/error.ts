@@ -2,9 +2,9 @@
 // HTTP status and sentence.
 
 /**
- * The error codes of the OCI distribution specification and of CNCF distribution, and five of ours that travel under one
- * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, a path that names nothing, an
- * expectation that nobody can meet, a manifest that is too large.
+ * The error codes of the OCI distribution specification and of CNCF distribution, and six of ours that travel under one
+ * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, storage without room, a path that
+ * names nothing, an expectation that nobody can meet, a manifest that is too large.
  */
 export type ErrorCode =
   | 'UNKNOWN'
@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'UNAVAILABLE'
   | 'UPSTREAM_FAILED'
   | 'UPSTREAM_TIMEOUT'
+  | 'STORAGE_FULL'
   | 'TOOMANYREQUESTS'
   | 'DIGEST_INVALID'
   | 'SIZE_INVALID'

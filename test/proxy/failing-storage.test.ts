@@ -138,7 +138,7 @@ test('T-31: on a full disk, a large blob of unknown size is an error, not silenc
   origin.dial = () => ({ headers: { 'content-length': undefined } })
   const driver = failing((call) => isFill(call) && call.method === 'append')
   await using mirror = await startProxyUnderTest(origin, { driver })
-  assert.equal((await ask(`${mirror.url}/v2/app/blobs/${digest}`)).status, 500)
+  assert.equal((await ask(`${mirror.url}/v2/app/blobs/${digest}`)).status, 507)
 })
 
 test('T-31: a client that comes while the file of a full disk is being removed gets its bytes too', async () => {
