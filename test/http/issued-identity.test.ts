@@ -36,14 +36,14 @@ class Issued implements IssuedIdentity {
   }
 }
 
-interface Secured extends AsyncDisposable, Pick<Recording, 'until'> {
+interface Secured extends AsyncDisposable, Pick<Recording, 'lines' | 'until'> {
   readonly listener: Listener
   readonly identity: Issued
   readonly requests: string[]
 }
 
 async function serve(current?: Identity): Promise<Secured> {
-  const { logger, until } = recordingLogger()
+  const { logger, lines, until } = recordingLogger()
   const identity = new Issued()
   identity.current = current
   const requests: string[] = []
@@ -65,6 +65,7 @@ async function serve(current?: Identity): Promise<Secured> {
     listener,
     identity,
     requests,
+    lines,
     until,
     async [Symbol.asyncDispose]() {
       files[Symbol.dispose]()
@@ -137,6 +138,7 @@ test('a certificate that comes, or is renewed, is shown from the next connection
   await using secured = await serve()
   await assert.rejects(shake(secured), /alert/)
   for (const names of [['first.test'], ['second.test']]) {
+    secured.lines.length = 0
     secured.identity.take(makeAuthority().issue({ names }))
     await secured.until(({ msg }) => msg === 'new certificate in use')
     assert.equal(await shownTo(secured), `DNS:${names[0]}`)
