@@ -45,6 +45,7 @@ for (const { sendfile, title } of [
     }
     await loadSendfile() // which a server does when its first large answer has left
     await pull() // and what was pushed is proven while it is read for the first time
+    await app.until(({ msg, method }) => msg === 'request' && method === 'GET') // both are done before the line
     const read = await bytesRead(async () => {
       await pull()
       await pull(`1000000-${size - 2}`)

@@ -29,6 +29,7 @@ async function startMirror(origin: Origin, before: (call: DriverCall) => void = 
   const { bytes, digest } = randomBlob(mebibyte)
   await origin.addBlob('first', bytes)
   assert.equal((await pull(`${mirror.url}/v2/first/blobs/${digest}`)).digest, digest)
+  await mirror.until(({ msg }) => msg === 'request') // what it learns from an answer it learns before the line
   const all = opening.move()
   return { ...mirror, [Symbol.asyncDispose]: async () => await all.disposeAsync() }
 }
