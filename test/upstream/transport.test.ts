@@ -256,7 +256,7 @@ test('P4: blobs that come slowly hold up no manifest, no tag and no token', asyn
 
 test('P7: waiting for a free connection ends like any other wait, and a connection that is free again is used', async () => {
   await using server = await slowBlobs()
-  await using upstream = upstreamAt(server.url, { timeouts: { connect: 200, firstByte: 200, idle: 60_000 } })
+  await using upstream = upstreamAt(server.url, { timeouts: { connect: 1000, firstByte: 1000, idle: 60_000 } })
   const { blobs } = upstream.repository(name)
   const slow = await Promise.all(Array.from({ length: 64 }, async () => await blobs.fetch(blobDigest)))
   await failure(blobs.fetch(blobDigest), 'timeout')
