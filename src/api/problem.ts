@@ -42,11 +42,15 @@ const table: Readonly<Record<ErrorCode, Row>> = {
 /** What the system says where there is no room left, or none for this user. */
 const fullCodes: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT'])
 
-/** A failure that is none of the contract's is ours: the client learns only that it happened, and whether it is for want of room. */
+/** Whether it failed for want of room. */
+export function isForRoom(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && fullCodes.has(error.code)
+}
+
+/** A failure that is none of the contract's is ours: the client learns only that it happened, and whether room was lacking. */
 export function asRegistryError(cause: unknown): RegistryError {
   if (cause instanceof RegistryError) return cause
-  const isFull = cause instanceof Error && 'code' in cause && fullCodes.has(cause.code)
-  return new RegistryError(isFull ? 'STORAGE_FULL' : 'UNKNOWN', undefined, { cause })
+  return new RegistryError(isForRoom(cause) ? 'STORAGE_FULL' : 'UNKNOWN', undefined, { cause })
 }
 
 export function statusOf(code: ErrorCode): number {

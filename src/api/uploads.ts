@@ -10,7 +10,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Upload, WritableRepository } from '../registry/store.ts'
 import { parseChunkRange, type Chunk } from './content-range.ts'
 import { locationOf, type LocationOptions } from './location.ts'
-import { loggedProblem } from './problem.ts'
+import { isForRoom, loggedProblem } from './problem.ts'
 import { signUploadState, verifyUploadState } from './upload-state.ts'
 
 export interface UploadOptions extends LocationOptions {
@@ -86,7 +86,10 @@ export async function cancelUpload(ask: UploadRequest, id: string): Promise<Repl
   return { status: 204, headers: { 'docker-upload-uuid': upload.id } }
 }
 
-/** Opens a session, appends the request's body where it belongs, and goes on. Whatever fails, the session's bytes stay. */
+/**
+ * Opens a session, appends the request's body where it belongs, and goes on. Whatever fails, the session's bytes stay, but where
+ * room was lacking: they would keep the disk full for all others, until they are purged.
+ */
 async function withSession(ask: UploadRequest, id: string, next: (upload: Upload) => Promise<Reply>): Promise<Reply> {
   const { request, call } = ask
   const { offset } = checkState(ask, id)
@@ -101,6 +104,7 @@ async function withSession(ask: UploadRequest, id: string, next: (upload: Upload
     await upload.append(chunk === undefined ? request.body : exactly(chunk, request.body), call)
     return await next(upload)
   } catch (error) {
+    if (isForRoom(error)) await upload.abort()
     if (!(error instanceof RegistryError)) throw error
     if (error.code === 'RANGE_INVALID') return rangeReply(ask, upload, error)
     if (error.code !== 'BLOB_UPLOAD_INVALID') throw error

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { api } from '../../src/api/api.ts'
 import { descriptorCache } from '../../src/cache/descriptors.ts'
 import { openFactStore } from '../../src/cache/store.ts'
-import { DriverError } from '../../src/drivers/driver.ts'
+import { DriverError, type StorageDriver } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { listen } from '../../src/http/listener.ts'
 import { openLocalRegistry } from '../../src/storage/registry.ts'
@@ -47,10 +47,16 @@ test('the log line of a request that failed has the code that its client heard',
   }
 })
 
-test('P10: a push that finds no room is told so, and goes through once there is room again', async () => {
-  let fails: string | undefined
+interface FullDisk extends AsyncDisposable {
+  readonly url: string
+  readonly driver: StorageDriver
+  /** What each write fails with; `undefined`: it does not. */
+  code: string | undefined
+}
+
+async function startOnFullDisk(): Promise<FullDisk> {
   const driver = watchedDriver(inMemoryDriver(), ({ method, path }) => {
-    if (fails !== undefined && ['append', 'write'].includes(method)) throw new DriverError(fails, path)
+    if (disk.code !== undefined && ['append', 'write'].includes(method)) throw new DriverError(disk.code, path)
   })
   const store = openLocalRegistry({
     driver,
@@ -58,34 +64,61 @@ test('P10: a push that finds no room is told so, and goes through once there is 
     deleteEnabled: false,
     logger: silentLogger,
   })
-  await using server = await listen(api(store, apiOptions()), { host: '127.0.0.1', port: 0, logger: silentLogger })
+  const server = await listen(api(store, apiOptions()), { host: '127.0.0.1', port: 0, logger: silentLogger })
+  const disk: FullDisk = {
+    url: server.url,
+    driver,
+    code: undefined,
+    [Symbol.asyncDispose]: async () => await server[Symbol.asyncDispose](),
+  }
+  return disk
+}
+
+const noRoom = { code: 'UNAVAILABLE', message: 'the registry has no room left to store this' }
+
+test('P10: a push that finds no room is told so, and goes through once there is room again', async () => {
+  await using disk = await startOnFullDisk()
   const { bytes, digest } = randomBlob(100_000)
-  const manifest = Buffer.from(
-    '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}',
-  )
+  const type = 'application/vnd.oci.image.index.v1+json'
+  const manifest = { schemaVersion: 2, mediaType: type, manifests: [] }
   const push = async (): Promise<Answer[]> => [
-    await ask(`${server.url}/v2/app/blobs/uploads/?digest=${digest}`, { method: 'POST', body: bytes }),
-    await ask(`${server.url}/v2/app/manifests/v1`, {
+    await ask(`${disk.url}/v2/app/blobs/uploads/?digest=${digest}`, { method: 'POST', body: bytes }),
+    await ask(`${disk.url}/v2/app/manifests/v1`, {
       method: 'PUT',
-      body: manifest,
-      headers: { 'content-type': 'application/vnd.oci.image.index.v1+json' },
+      body: JSON.stringify(manifest),
+      headers: { 'content-type': type },
     }),
   ]
-  for (const [code, status, wire, message] of [
-    ['ENOSPC', 507, 'UNAVAILABLE', 'the registry has no room left to store this'],
-    ['EDQUOT', 507, 'UNAVAILABLE', 'the registry has no room left to store this'],
-    ['EIO', 500, 'UNKNOWN', 'unknown error'],
+  for (const [code, status, problem] of [
+    ['ENOSPC', 507, noRoom],
+    ['EDQUOT', 507, noRoom],
+    ['EIO', 500, { code: 'UNKNOWN', message: 'unknown error' }],
   ] as const) {
-    fails = code
+    disk.code = code
     for (const answer of await push()) {
       assert.equal(answer.status, status)
-      assert.deepEqual(JSON.parse(answer.body.toString()), { errors: [{ code: wire, message }] })
+      assert.deepEqual(JSON.parse(answer.body.toString()), { errors: [problem] })
     }
   }
-  fails = undefined
-  assert.deepEqual(
-    (await push()).map(({ status }) => status),
-    [201, 201],
-  )
-  assert.equal((await ask(`${server.url}/v2/app/blobs/${digest}`)).body.equals(bytes), true)
+  disk.code = undefined
+  for (const { status } of await push()) assert.equal(status, 201)
+  assert.ok((await ask(`${disk.url}/v2/app/blobs/${digest}`)).body.equals(bytes))
+})
+
+test('an upload that finds no room keeps none; one that fails otherwise may go on', async () => {
+  await using disk = await startOnFullDisk()
+  for (const [code, status, left] of [
+    ['ENOSPC', 507, 0],
+    ['EIO', 500, 1],
+  ] as const) {
+    disk.code = undefined
+    const session = await ask(`${disk.url}/v2/${code.toLowerCase()}/blobs/uploads/`, { method: 'POST' })
+    const first = await ask(session.headers.location ?? '', { method: 'PATCH', body: 'bytes' })
+    assert.equal(first.status, 202)
+    disk.code = code
+    const second = await ask(first.headers.location ?? '', { method: 'PATCH', body: 'and more' })
+    assert.equal(second.status, status)
+    const uploads = await disk.driver.list(`/docker/registry/v2/repositories/${code.toLowerCase()}/_uploads`)
+    assert.equal(uploads.length, left, code)
+  }
 })
