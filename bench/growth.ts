@@ -122,7 +122,7 @@ interface Evicted {
 
 /** After the survey, which takes its time. @throws Error where nothing is evicted for too long */
 async function evictedLine(log: string): Promise<Evicted> {
-  for (let tries = 0; tries < 6000; tries += 1) {
+  for (let tries = 0; tries < 18_000; tries += 1) {
     const lines = (await readFile(log, 'utf8')).split('\n').filter((line) => line.includes('"evicted"'))
     const [line] = lines.map((text) => JSON.parse(text) as Evicted)
     if (line !== undefined) return line
