@@ -4,35 +4,47 @@ import type { MemoryFile, MemoryFiles } from '../bytes/memory-file.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { sentBySystem, type LateSendfile } from './sendfile.ts'
 
+/** Milliseconds without another try where none could be made: descriptors may be lacking for a moment, or memfd_create for ever. */
+const rest: number = 60_000
+
 /** Makes none before sendfile is loaded. Closes those that are left when it is disposed. */
 export class SentMemoryFiles implements MemoryFiles, Disposable {
   readonly #sendfile: Pick<LateSendfile, 'loaded'>
   readonly #logger: Logger
+  readonly #clock: () => number
   readonly #open = new Set<MemoryFile>()
-  #isAvailable = true
+  #restsUntil = -Infinity
+  #hasFailed = false
 
-  constructor(sendfile: Pick<LateSendfile, 'loaded'>, logger: Logger) {
+  constructor(
+    sendfile: Pick<LateSendfile, 'loaded'>,
+    logger: Logger,
+    clock: () => number = (): number => performance.now(),
+  ) {
     this.#sendfile = sendfile
     this.#logger = logger
+    this.#clock = clock
   }
 
   create(bytes: Uint8Array): MemoryFile | undefined {
     const sendfile = this.#sendfile.loaded
-    if (sendfile === undefined || !this.#isAvailable || bytes.byteLength < sentBySystem) return undefined
+    if (sendfile === undefined || bytes.byteLength < sentBySystem || this.#clock() < this.#restsUntil) return undefined
     try {
       const file = new DescriptorFile(sendfile.createMemoryFile(), () => this.#open.delete(file))
       this.#open.add(file)
       file.write(bytes)
+      this.#hasFailed = false
       return file
     } catch (error) {
-      this.#isAvailable = false // who asks would fail each time, and can do without
-      this.#logger.info({ error }, 'blobs in memory are sent without sendfile')
+      this.#restsUntil = this.#clock() + rest
+      if (!this.#hasFailed) this.#logger.info({ error }, 'blobs in memory are sent without sendfile')
+      this.#hasFailed = true
       return undefined
     }
   }
 
   [Symbol.dispose](): void {
-    this.#isAvailable = false
+    this.#restsUntil = Infinity
     for (const file of this.#open) file[Symbol.dispose]()
   }
 }

@@ -64,7 +64,7 @@ suite('files in memory', { skip: process.platform !== 'linux' && 'only Linux is 
     assert.equal(files.create(content), undefined)
   })
 
-  test('P9: where the system makes none, or takes no bytes, one line says so', async () => {
+  test('P9: where the system makes none, or takes no bytes, one line says so, and it is tried again a minute later', async () => {
     for (const makes of [
       (): number => {
         throw new Error('no file')
@@ -72,15 +72,29 @@ suite('files in memory', { skip: process.platform !== 'linux' && 'only Linux is 
       (): number => openSync('/dev/null', 'r'), // which cannot be written to
     ]) {
       const { logger, lines } = recordingLogger()
+      const sendfile = (await loaded()).loaded ?? assert.fail()
       let asked = 0
+      let now = 0
+      let isFailing = true
       const createMemoryFile = (): number => {
         asked += 1
-        return makes()
+        return isFailing ? makes() : sendfile.createMemoryFile()
       }
-      using files = new SentMemoryFiles({ loaded: { connect: () => undefined, createMemoryFile } }, logger)
-      assert.equal(files.create(content), undefined)
-      assert.equal(files.create(content), undefined)
-      assert.deepEqual([asked, lines.map(({ msg }) => msg)], [1, ['blobs in memory are sent without sendfile']])
+      using files = new SentMemoryFiles({ loaded: { connect: () => undefined, createMemoryFile } }, logger, () => now)
+      const create = (at: number): boolean => {
+        now = at
+        return files.create(content) !== undefined
+      }
+      assert.deepEqual([create(0), create(59_999), asked, lines.length], [false, false, 1, 1])
+      assert.deepEqual([create(60_000), create(60_001), asked, lines.length], [false, false, 2, 1])
+      isFailing = false
+      assert.deepEqual([create(120_000), create(120_001), asked, lines.length], [true, true, 4, 1])
+      isFailing = true
+      assert.deepEqual([create(120_002), asked], [false, 5])
+      assert.deepEqual(
+        lines.map(({ msg }) => msg),
+        Array.from({ length: 2 }, () => 'blobs in memory are sent without sendfile'),
+      )
     }
   })
 
