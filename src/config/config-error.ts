@@ -55,8 +55,14 @@ export function wrongKind(path: KeyPath, value: unknown, expected: string): Conf
   if (value === undefined || value === null) {
     return new ConfigError(`${formatPath(path)}: missing, expected ${expected}`)
   }
-  const found = Array.isArray(value) ? 'a list' : typeof value === 'object' ? 'a map' : 'text'
-  return new ConfigError(`${formatPath(path)}: found ${found}, expected ${expected}`)
+  return new ConfigError(`${formatPath(path)}: found ${kindOf(value)}, expected ${expected}`)
+}
+
+/** A key without a value is read as a map without keys. */
+function kindOf(value: {}): string {
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value !== 'object') return 'text'
+  return Object.keys(value).length === 0 ? 'nothing' : 'a map'
 }
 
 function isSecret(path: KeyPath): boolean {

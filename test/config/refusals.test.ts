@@ -39,6 +39,7 @@ refuses('a value of the wrong kind is refused', [
   ['version: 0.1\nstorage: [inmemory]', 'storage: found a list, expected a map'],
   [`${minimal}http: 5000`, 'http: found text, expected a map'],
   [`${minimal}http: { addr: { host: a } }`, 'http.addr: found a map, expected text'],
+  ['version: 0.1\nstorage: { inmemory: , verify: }', 'storage.verify: found nothing, expected first, always or never'],
   [`${minimal}http: { addr: 5000 }`, `http.addr: found "5000", expected ${listen}`],
   [`${minimal}http: { net: udp }`, 'http.net: found "udp", expected tcp or unix'],
   [

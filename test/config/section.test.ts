@@ -11,7 +11,8 @@ test('what does not fit first, in the order of the schema, is what is told', () 
     [{ second: { a: {}, b: 'x' }, none: '' }, 'second.b: found text, expected a map'],
     [{ second: { a: { iner: '' } } }, 'second.a.iner: unknown key; did you mean second.a.inner?'],
     [{ secnd: {}, first: [] }, 'secnd: unknown key; did you mean second?'],
-    [{ first: {} }, 'first: found a map, expected a list'],
+    [{ first: { a: 'b' } }, 'first: found a map, expected a list'],
+    [{ first: {} }, 'first: found nothing, expected a list'],
     [[], 'at: found a list, expected a map'],
   ] as const
   for (const [value, message] of refusals) {
