@@ -1,6 +1,7 @@
 // How a failure becomes a reply: the one table of codes, and the envelope (distribution-spec, «Error Codes»).
 import { RangeNotSatisfiableError, RegistryError, type ErrorCode } from '../oci/error.ts'
 import type { Reply, Request } from '../http/exchange.ts'
+import { isStorageFull } from '../registry/storage-full.ts'
 
 interface Row {
   readonly status: number
@@ -39,18 +40,10 @@ const table: Readonly<Record<ErrorCode, Row>> = {
   PAGINATION_NUMBER_INVALID: { status: 400, message: 'invalid number of results requested' },
 }
 
-/** What the system says where there is no room left, or none for this user. */
-const fullCodes: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT'])
-
-/** Whether it failed for want of room. */
-export function isForRoom(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && fullCodes.has(error.code)
-}
-
 /** A failure that is none of the contract's is ours: the client learns only that it happened, and whether room was lacking. */
 export function asRegistryError(cause: unknown): RegistryError {
   if (cause instanceof RegistryError) return cause
-  return new RegistryError(isForRoom(cause) ? 'STORAGE_FULL' : 'UNKNOWN', undefined, { cause })
+  return new RegistryError(isStorageFull(cause) ? 'STORAGE_FULL' : 'UNKNOWN', undefined, { cause })
 }
 
 export function statusOf(code: ErrorCode): number {

@@ -7,10 +7,11 @@ import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
 import type { AccessController } from '../registry/access.ts'
 import type { CallOptions } from '../registry/call.ts'
 import type { Registry } from '../registry/registry.ts'
+import { isStorageFull } from '../registry/storage-full.ts'
 import type { Upload, WritableRepository } from '../registry/store.ts'
 import { parseChunkRange, type Chunk } from './content-range.ts'
 import { locationOf, type LocationOptions } from './location.ts'
-import { isForRoom, loggedProblem } from './problem.ts'
+import { loggedProblem } from './problem.ts'
 import { signUploadState, verifyUploadState } from './upload-state.ts'
 
 export interface UploadOptions extends LocationOptions {
@@ -104,7 +105,7 @@ async function withSession(ask: UploadRequest, id: string, next: (upload: Upload
     await upload.append(chunk === undefined ? request.body : exactly(chunk, request.body), call)
     return await next(upload)
   } catch (error) {
-    if (isForRoom(error)) await upload.abort()
+    if (isStorageFull(error)) await upload.abort()
     if (!(error instanceof RegistryError)) throw error
     if (error.code === 'RANGE_INVALID') return rangeReply(ask, upload, error)
     if (error.code !== 'BLOB_UPLOAD_INVALID') throw error

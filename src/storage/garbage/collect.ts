@@ -4,6 +4,7 @@ import pLimit from 'p-limit'
 import type { DescriptorCache } from '../../cache/descriptors.ts'
 import { PathNotFoundError, type StorageDriver } from '../../drivers/driver.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import { isStorageFull } from '../../registry/storage-full.ts'
 import { silentLogger } from '../../telemetry/logger.ts'
 import { repositoriesRoot } from '../layout.ts'
 import { LinkFiles } from '../link-files.ts'
@@ -11,7 +12,7 @@ import { walkRepositoryFolders, type RepositoryFolder } from '../repository-fold
 import { sweepTemporary } from '../sweep.ts'
 import { DigestSet } from './digest-set.ts'
 import { markRepository, type Problem } from './mark.ts'
-import { isFull, recover, SetAside } from './set-aside.ts'
+import { recover, SetAside } from './set-aside.ts'
 import { sweepBlobs, type SeenBlob } from './sweep-blobs.ts'
 import { sweepLinks } from './sweep-links.ts'
 import { sweepReferrers, sweepReferrersOfNobody, type SweepReferrersOptions } from './sweep-referrers.ts'
@@ -166,13 +167,13 @@ class GarbageCollection {
     try {
       return await SetAside.begin(driver)
     } catch (error) {
-      if (!isFull(error)) throw error
+      if (!isStorageFull(error)) throw error
     }
     await sweepTemporary(driver, { age: abandonedAge, open: new Set(), logger: silentLogger })
     try {
       return await SetAside.begin(driver)
     } catch (cause) {
-      if (!isFull(cause)) throw cause
+      if (!isStorageFull(cause)) throw cause
       throw new GarbageError('the disk is so full that not even an empty folder can be made: free one block', { cause })
     }
   }

@@ -111,11 +111,6 @@ export interface Recovery {
   readonly running: number
 }
 
-/** Whether there was no room for something. */
-export function isFull(error: unknown): boolean {
-  return error instanceof DriverError && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
-}
-
 /**
  * Puts back what dead processes have set aside. `own`: the batch of whoever asks.
  * @throws the first failure, when all other batches have been looked at

@@ -9,13 +9,14 @@ import {
   type StorageDriver,
 } from '../../drivers/driver.ts'
 import { isDigest, type Digest } from '../../oci/digest.ts'
+import { isStorageFull } from '../../registry/storage-full.ts'
 import { blobPath, blobsRoot, linkPath, linksFolder, linksRoot, manifestsFolder, type LinkKind } from '../layout.ts'
 import type { LinkFiles } from '../link-files.ts'
 import { namesIn } from '../links.ts'
 import { walkRepositoryFolders, type RepositoryFolder } from '../repository-folders.ts'
 import type { DigestSet } from './digest-set.ts'
 import { each } from './each.ts'
-import { isFull, SetAside } from './set-aside.ts'
+import { SetAside } from './set-aside.ts'
 
 /** Blobs that are out of their place together; the links of every repository are looked at for each batch. */
 const batchSize = 4096
@@ -119,7 +120,7 @@ async function removeBlobs(batch: readonly Candidate[], options: SweepBlobsOptio
       if (stat.modified.getTime() === candidate.modified) gone.add(candidate.digest)
       else await aside.putBack(path) // another file has come to its place: it was pushed again
     } catch (error) {
-      if (!isFull(error)) throw error
+      if (!isStorageFull(error)) throw error
       await aside.putBack(path)
       left.push(candidate)
       if (left.length === batch.length) throw error

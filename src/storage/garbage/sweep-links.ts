@@ -4,6 +4,7 @@ import type { DescriptorCache } from '../../cache/descriptors.ts'
 import { PathNotFoundError, type DriverPath, type StorageDriver } from '../../drivers/driver.ts'
 import { isDigest, type Digest } from '../../oci/digest.ts'
 import { isTag, type RepositoryName, type Tag } from '../../oci/reference.ts'
+import { isStorageFull } from '../../registry/storage-full.ts'
 import {
   linkPath,
   linksFolder,
@@ -18,7 +19,7 @@ import type { LinkFiles } from '../link-files.ts'
 import { namesIn } from '../links.ts'
 import { each } from './each.ts'
 import type { RepositoryMarks } from './mark.ts'
-import { isFull, SetAside } from './set-aside.ts'
+import { SetAside } from './set-aside.ts'
 
 /** Links that are out of their place together, for as long as it takes to look once more. */
 const batchSize = 4096
@@ -77,7 +78,7 @@ class LinkSweep {
         if (!(await this.#remove(batch))) break
         at += batch.length
       } catch (error) {
-        if (!isFull(error)) throw error
+        if (!isStorageFull(error)) throw error
         if (size === smallBatchSize) break // the next run has more room: blobs go meanwhile
         size = smallBatchSize
       }
