@@ -14,18 +14,26 @@ export interface Sent {
 /** A response, or where Node knows of none the socket that its answer leaves by. */
 export type Outgoing = ServerResponse | Socket
 
-/** Of an answer whose head has been written, with a Content-Length. What has been taken is counted in `sent`. */
+export interface TargetOptions {
+  readonly sendfile?: Pick<Sendfile, 'connect'> | undefined
+  /** Whether its head has a Content-Length: what is written then leaves as it is. */
+  readonly isPromised: boolean
+  /** Bytes that the connection is handed in one go; of a chunk all. */
+  readonly most?: (() => number) | undefined
+}
+
+/** Of an answer whose head has been written. What has been taken is counted in `sent`. */
 export class ResponseTarget implements ByteTarget, Disposable {
   readonly #answer: Outgoing
   readonly #sent: Sent
-  readonly #sendfile: Pick<Sendfile, 'connect'> | undefined
+  readonly #options: TargetOptions
   #connection: Connection | undefined
   #fail: ((reason: Error) => void) | undefined
 
-  constructor(answer: Outgoing, sent: Sent, sendfile?: Pick<Sendfile, 'connect'>) {
+  constructor(answer: Outgoing, sent: Sent, options: TargetOptions) {
     this.#answer = answer
     this.#sent = sent
-    this.#sendfile = sendfile
+    this.#options = options
     answer.once('close', this.#onClose)
   }
 
@@ -35,7 +43,7 @@ export class ResponseTarget implements ByteTarget, Disposable {
     const socket = this.#socket()
     // What was written before has to leave before. Where the socket has ended, the head has stayed with the response.
     if (socket === null || socket.writableLength > 0 || !socket.writable) return 0
-    this.#connection ??= this.#sendfile?.connect(socket)
+    this.#connection ??= this.#options.sendfile?.connect(socket)
     if (this.#connection === undefined) return 0
     const taken = await this.#connection.send(file, position, length)
     this.#sent.bytes += taken
@@ -43,25 +51,36 @@ export class ResponseTarget implements ByteTarget, Disposable {
     return taken
   }
 
-  /** Not async: with TLS it is called for each 16 KiB. @throws ClientGoneError */
+  /**
+   * Resolves when the connection has taken all of them. Not async, and past the response where that may be: a crowd calls it
+   * ten thousands of times, and what each call leaves behind adds up.
+   * @throws ClientGoneError
+   */
   write(bytes: Uint8Array): Promise<void> {
     const answer = this.#answer
-    // Past the response, too, what is written leaves as it is: its length was promised.
-    const to = this.#connection === undefined ? answer : (this.#socket() ?? answer)
+    const { isPromised, most } = this.#options
+    const socket = isPromised ? this.#socket() : null
+    const to = socket?.writable === true ? socket : answer // where the socket has ended, the head has stayed with the response
     return new Promise((resolve, reject) => {
-      if (answer.destroyed) {
-        reject(new ClientGoneError())
-        return
-      }
       this.#fail = reject
-      to.write(bytes, (error) => {
+      let at = 0
+      let size = 0
+      const next = (error?: Error | null): void => {
         if (error) {
           reject(new ClientGoneError())
           return
         }
-        this.#sent.bytes += bytes.byteLength
-        resolve()
-      })
+        at += size
+        this.#sent.bytes += size
+        if (at === bytes.byteLength) resolve()
+        else if (answer.destroyed || !to.writable) reject(new ClientGoneError())
+        else {
+          const piece = most === undefined ? bytes : bytes.subarray(at, at + most())
+          size = piece.byteLength
+          to.write(piece, next)
+        }
+      }
+      next()
     })
   }
 

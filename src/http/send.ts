@@ -10,9 +10,9 @@ const atOnce: number = 64 * 1024
 
 /**
  * What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at most, and least.
- * A thousand get a little less than 64 KiB each: for that Node makes room for four records of TLS, for 64 KiB for five.
+ * For the most Node makes room for three records of TLS, and keeps it for as long as the connection lasts.
  */
-const inMemory = { all: 64_000_000, most: 256 * 1024, least: 16 * 1024 }
+const inMemory = { all: 64_000_000, most: 49_000, least: 16 * 1024 }
 
 /** The answers of one listener that are on their way encrypted. */
 export class EncryptedAnswers {
@@ -112,27 +112,17 @@ export async function sendBody(
 ): Promise<void> {
   const isLarge = length !== undefined && length >= sentBySystem
   const loaded = isLarge ? sendfile?.loaded : undefined
-  using target = new ResponseTarget(answer, sent, loaded)
-  if (loaded !== undefined && stream.transferTo !== undefined) await stream.transferTo(target)
-  else await pump(stream, target, encrypted)
+  const most = encrypted === undefined ? undefined : (): number => encrypted.share
+  using target = new ResponseTarget(answer, sent, { sendfile: loaded, isPromised: length !== undefined, most })
+  encrypted?.begin()
+  try {
+    if (loaded !== undefined && stream.transferTo !== undefined) await stream.transferTo(target)
+    else for await (const chunk of stream) await target.write(chunk) // the next when this has left: its buffer is used again
+  } finally {
+    encrypted?.end()
+  }
   if (length !== undefined && length !== sent.bytes) {
     throw new Error(`the body ended after ${sent.bytes} of ${length} bytes`)
   }
   if (isLarge) sendfile?.load() // now nobody waits for a first byte
-}
-
-/** Writes chunk by chunk: the next one is asked for when the last has left, so that a source may reuse its buffer. */
-async function pump(stream: ByteStream, target: ResponseTarget, encrypted?: EncryptedAnswers): Promise<void> {
-  encrypted?.begin()
-  try {
-    for await (const chunk of stream) {
-      for (let at = 0; at < chunk.byteLength;) {
-        const piece = encrypted === undefined ? chunk : chunk.subarray(at, at + encrypted.share)
-        await target.write(piece)
-        at += piece.byteLength
-      }
-    }
-  } finally {
-    encrypted?.end()
-  }
 }

@@ -10,16 +10,29 @@ import { ResponseTarget } from '../../src/http/response-target.ts'
 
 const file: SendableFile = { fd: 1, isInMemory: false }
 
+interface Waiting {
+  readonly response: ServerResponse
+  readonly socket: Socket
+  /** What the socket has been handed, in one go each. */
+  readonly handed: string[]
+  readonly take: () => void
+}
+
 /** A response whose socket takes what is written when `take` is called. */
-function waitingResponse(): { readonly response: ServerResponse; readonly socket: Socket; readonly take: () => void } {
+function waitingResponse(): Waiting {
   const waiting: (() => void)[] = []
+  const handed: string[] = []
   const socket = Object.assign(new Socket(), {
     _writev: null,
-    _write: (_bytes: unknown, _encoding: unknown, done: () => void) => void waiting.push(done),
+    _write(bytes: unknown, _encoding: unknown, done: () => void) {
+      handed.push(String(bytes))
+      waiting.push(done)
+    },
   })
-  const response = new ServerResponse(new IncomingMessage(socket))
+  const request = Object.assign(new IncomingMessage(socket), { httpVersionMajor: 1, httpVersionMinor: 1 })
+  const response = new ServerResponse(request)
   response.assignSocket(socket)
-  return { response, socket, take: () => waiting.splice(0).forEach((done) => done()) }
+  return { response, socket, handed, take: () => waiting.splice(0).forEach((done) => done()) }
 }
 
 test('P1: nothing is sent past bytes that have not left', async () => {
@@ -34,7 +47,7 @@ test('P1: nothing is sent past bytes that have not left', async () => {
     [Symbol.dispose]: () => void (asked = -1),
   }
   {
-    using target = new ResponseTarget(response, sent, { connect: () => connection })
+    using target = new ResponseTarget(response, sent, { sendfile: { connect: () => connection }, isPromised: true })
     response.writeHead(200, { 'content-length': 1000 })
     response.flushHeaders()
     assert.equal(await target.sendFile(file, 0, 1000), 0, 'the head is on its way')
@@ -59,7 +72,11 @@ test('P1: nothing is sent for a response that waits for another one, and all is 
     send: async (_: unknown, _position: number, length: number) => length,
     [Symbol.dispose]: () => {},
   }
-  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  using target = new ResponseTarget(
+    response,
+    { bytes: 0 },
+    { sendfile: { connect: () => connection }, isPromised: true },
+  )
   response.writeHead(200, { 'content-length': 1000 })
   response.flushHeaders()
   assert.equal(await target.sendFile(file, 0, 1000), 0)
@@ -85,7 +102,11 @@ test('what is sent counts as movement of the connection', async () => {
   }
   let taken = 0
   const connection = { send: async () => taken, [Symbol.dispose]: () => {} }
-  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  using target = new ResponseTarget(
+    response,
+    { bytes: 0 },
+    { sendfile: { connect: () => connection }, isPromised: true },
+  )
   await target.sendFile(file, 0, 10)
   assert.equal(moved, 0)
   taken = 10
@@ -99,9 +120,69 @@ test('P1: nothing is sent past a head that the connection takes no more', async 
   response.writeHead(200, { 'content-length': 1000 })
   response.flushHeaders()
   const connection = { send: async () => assert.fail('bytes without a head'), [Symbol.dispose]: () => {} }
-  using target = new ResponseTarget(response, { bytes: 0 }, { connect: () => connection })
+  using target = new ResponseTarget(
+    response,
+    { bytes: 0 },
+    { sendfile: { connect: () => connection }, isPromised: true },
+  )
   assert.equal(await target.sendFile(file, 0, 1000), 0)
   const written = target.write(Buffer.alloc(4))
   response.destroy()
   await assert.rejects(written, ClientGoneError)
+})
+
+test('P1: pieces leave in order, each when the last has been taken, and none when the client has gone', async () => {
+  const { response, handed, take } = waitingResponse()
+  response.writeHead(200, { 'content-length': 1000 })
+  response.flushHeaders()
+  const sent = { bytes: 0 }
+  using target = new ResponseTarget(response, sent, { isPromised: true, most: () => 3 })
+  const written = target.write(Buffer.from('abcdefgh'))
+  take()
+  for (const expected of ['abc', 'def']) {
+    await turn()
+    assert.equal(handed.at(-1), expected)
+    take()
+  }
+  await turn()
+  assert.deepEqual([handed.at(-1), sent.bytes], ['gh', 6])
+  take()
+  await written
+  assert.deepEqual([sent.bytes, handed.length], [8, 4])
+  const last = target.write(Buffer.from('ijklmnop'))
+  await turn()
+  response.destroy()
+  take()
+  await assert.rejects(last, ClientGoneError)
+  await turn()
+  assert.deepEqual([handed.length, handed.at(-1)], [5, 'ijk'])
+})
+
+test('P1: a connection that has ended meanwhile is handed nothing, and fails with nothing of its own', async () => {
+  const { response, socket, handed, take } = waitingResponse()
+  socket.once('error', assert.ifError)
+  response.writeHead(200, { 'content-length': 1000 })
+  response.flushHeaders()
+  using target = new ResponseTarget(response, { bytes: 0 }, { isPromised: true, most: () => 3 })
+  const written = target.write(Buffer.from('abcdef'))
+  socket.end()
+  take()
+  await turn()
+  take()
+  await assert.rejects(written, ClientGoneError)
+  assert.equal(handed.at(-1), 'abc')
+})
+
+test('bytes of an answer whose length was not promised leave as chunks', async () => {
+  const { response, handed, take } = waitingResponse()
+  response.writeHead(200)
+  response.flushHeaders()
+  using target = new ResponseTarget(response, { bytes: 0 }, { isPromised: false })
+  const written = target.write(Buffer.from('abc'))
+  for (let count = 0; count < 5; count += 1) {
+    take()
+    await turn()
+  }
+  await written
+  assert.match(handed.join(''), /\r\n\r\n3\r\nabc\r\n$/)
 })
