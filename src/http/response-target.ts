@@ -65,22 +65,25 @@ export class ResponseTarget implements ByteTarget, Disposable {
       this.#fail = reject
       let at = 0
       let size = 0
-      const next = (error?: Error | null): void => {
+      const goOn = (): void => {
+        if (at === bytes.byteLength) resolve()
+        else if (answer.destroyed || !to.writable) reject(new ClientGoneError())
+        else {
+          const piece = most === undefined ? bytes : bytes.subarray(at, at + most())
+          size = piece.byteLength
+          to.write(piece, onTaken)
+        }
+      }
+      const onTaken = (error?: Error | null): void => {
         if (error) {
           reject(new ClientGoneError())
           return
         }
         at += size
         this.#sent.bytes += size
-        if (at === bytes.byteLength) resolve()
-        else if (answer.destroyed || !to.writable) reject(new ClientGoneError())
-        else {
-          const piece = most === undefined ? bytes : bytes.subarray(at, at + most())
-          size = piece.byteLength
-          to.write(piece, next)
-        }
+        process.nextTick(goOn) // at once, Node would encrypt until the connection takes no more, and hear nobody else
       }
-      next()
+      goOn()
     })
   }
 

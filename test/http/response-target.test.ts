@@ -143,6 +143,7 @@ test('P1: pieces leave in order, each when the last has been taken, and none whe
     await turn()
     assert.equal(handed.at(-1), expected)
     take()
+    assert.equal(handed.at(-1), expected, 'others are heard before the next')
   }
   await turn()
   assert.deepEqual([handed.at(-1), sent.bytes], ['gh', 6])
