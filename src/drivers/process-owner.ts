@@ -1,7 +1,7 @@
 // Who a temporary file belongs to: a name of this process that no other one has, and whether the process of a name is
 // surely dead.
 import { createHash } from 'node:crypto'
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
 /** One machine, or container: process ids mean nothing elsewhere. */
@@ -19,9 +19,20 @@ export function isDead(other: string): boolean {
   if (Number(pid) === process.pid) return when !== startedAt
   try {
     process.kill(Number(pid), 0)
-    return false
+    return isZombie(pid)
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'ESRCH'
+  }
+}
+
+/** Killed, and its parent has not asked for its end yet. As long as one of its threads runs, that one may still write. */
+function isZombie(pid: string): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const state = stat.slice(stat.lastIndexOf(')') + 1).trimStart() // the name before it may hold anything
+    return state.startsWith('Z') && readdirSync(`/proc/${pid}/task`).length === 1
+  } catch {
+    return false // no Linux, or gone just now: the next look will tell
   }
 }
 

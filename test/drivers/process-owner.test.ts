@@ -1,0 +1,35 @@
+// Which process is surely dead, so that the files under its name may be taken.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { isDead, owner } from '../../src/drivers/process-owner.ts'
+import { until } from '../support/proxy-under-test.ts'
+
+const isLinux = process.platform === 'linux'
+
+/** Its child ends when a line comes, and nobody ever asks for its end: `tail` does not know of it. */
+const neglectful = 'exec 3<&0; (read line <&3) & echo $!; exec tail -f /dev/null'
+
+test(
+  'P5: a killed process that its parent has not asked for is dead, though its id stands',
+  { skip: !isLinux },
+  async () => {
+    const parent = spawn('sh', ['-c', neglectful], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const ended = once(parent, 'exit')
+    try {
+      const [line] = await once(parent.stdout.setEncoding('utf8'), 'data')
+      const pid = String(line).trim()
+      const [machine = ''] = owner.split('-')
+      const name = `${machine}-${pid}-k3x`
+      assert.equal(isDead(name), false, 'it runs')
+      parent.stdin.end('\n')
+      await until(() => readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z '))
+      assert.equal(isDead(name), true)
+    } finally {
+      parent.kill('SIGKILL')
+      await ended
+    }
+  },
+)
