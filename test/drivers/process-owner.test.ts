@@ -7,14 +7,12 @@ import { test } from 'node:test'
 import { isDead, owner } from '../../src/drivers/process-owner.ts'
 import { until } from '../support/proxy-under-test.ts'
 
-const isLinux = process.platform === 'linux'
-
 /** Its child ends when a line comes, and nobody ever asks for its end: `tail` does not know of it. */
 const neglectful = 'exec 3<&0; (read line <&3) & echo $!; exec tail -f /dev/null'
 
 test(
   'P5: a killed process that its parent has not asked for is dead, though its id stands',
-  { skip: !isLinux },
+  { skip: process.platform !== 'linux' && 'only Linux says so' },
   async () => {
     const parent = spawn('sh', ['-c', neglectful], { stdio: ['pipe', 'pipe', 'inherit'] })
     const ended = once(parent, 'exit')
