@@ -8,11 +8,14 @@ import { sentBySystem, type LateSendfile } from './sendfile.ts'
 /** Bytes that are handed to the socket in one go: what is not flushed when the server closes, Node cuts. */
 const atOnce: number = 64 * 1024
 
-/**
- * What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at most, and least.
- * For the most Node makes room for three records of TLS, and keeps it for as long as the connection lasts.
- */
-const inMemory = { all: 64_000_000, most: 49_000, least: 16 * 1024 }
+/** What is encrypted stands in memory until its client has taken it: bytes of all clients together, and of one at least. */
+const inMemory = { all: 64_000_000, least: 16 * 1024 }
+
+/** Answers that are few get large pieces each. */
+const few = { answers: 8, bytes: 256 * 1024 }
+
+/** Bytes of a piece of each where they are more: for these Node makes room for three records of TLS, and keeps it. */
+const ofMany = 49_000
 
 /** The answers of one listener that are on their way encrypted. */
 export class EncryptedAnswers {
@@ -28,8 +31,8 @@ export class EncryptedAnswers {
 
   /** Bytes that one of them may hand to its connection in one go. */
   get share(): number {
-    const { all, most, least } = inMemory
-    return Math.max(least, Math.min(most, Math.floor(all / this.#running)))
+    if (this.#running <= few.answers) return few.bytes
+    return Math.max(inMemory.least, Math.min(ofMany, Math.floor(inMemory.all / this.#running)))
   }
 }
 
