@@ -1,7 +1,7 @@
 // The files of blobs that are on their way from an upstream. What is there of one that has not come to its end is bytes that
 // nobody has verified, and that need not be fetched again if the digest of the whole proves them (P5).
 import { randomUUID } from 'node:crypto'
-import { PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
+import { DriverError, PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ReceiveOptions } from '../registry/registry.ts'
 import type { Upload } from '../registry/store.ts'
@@ -13,6 +13,15 @@ import { isUploadId, StoredUpload, type UploadPlace, type UploadRoom } from './u
 /** Stands in a file's name where nobody is filling it. */
 const keptOwner = 'kept'
 
+/**
+ * Whose process may be alive is only copied from, and only what nothing has been written to for so long, in milliseconds: who
+ * still gets bytes is nobody to wait for.
+ */
+const quiet = 5000
+
+/** Fewer bytes are fetched as soon as they are copied. */
+const worthCopying: number = 1024 * 1024
+
 /** As `ContentStore.receive`. */
 export async function receiveFill(
   room: UploadRoom,
@@ -23,7 +32,7 @@ export async function receiveFill(
   const id = randomUUID()
   if (!isUploadId(id)) throw new Error('not a UUID')
   const path = fillPath(digest, owner, id)
-  if (isFresh !== true) await claimLeftovers(room, digest, path)
+  if (isFresh !== true) await claimLeftovers(room, { digest, path, signal })
   const kept = fillPath(digest, keptOwner, id)
   try {
     const place = { ...store, id, path, folder: path, kept, digester, startedAt: new Date() }
@@ -45,28 +54,79 @@ function leftoversAmong(paths: readonly DriverPath[], open: ReadonlySet<DriverPa
   return paths.flatMap((path) => {
     const { digest, whose } = parseFillPath(path) ?? {}
     if (digest === undefined || whose === undefined || open.has(path)) return []
-    return whose === keptOwner || isDead(whose) ? [{ path, digest }] : []
+    return isNobodys(whose) ? [{ path, digest }] : []
   })
 }
 
-/** Moves the largest file that is left of a blob to `path`. */
-async function claimLeftovers({ driver, open }: UploadRoom, digest: Digest, path: DriverPath): Promise<void> {
-  const paths = (await namesIn(driver, fillsFolder)).map((name) => `${fillsFolder}/${name}`)
-  let best: { readonly path: DriverPath; readonly size: number } | undefined
-  for (const { path: candidate, digest: other } of leftoversAmong(paths, open)) {
-    if (other !== digest) continue
-    try {
-      const { kind, size } = await driver.stat(candidate)
-      if (kind === 'file' && size > (best?.size ?? 0)) best = { path: candidate, size }
-    } catch (error) {
-      if (!(error instanceof PathNotFoundError)) throw error // another took it
-    }
-  }
+function isNobodys(whose: string): boolean {
+  return whose === keptOwner || isDead(whose)
+}
+
+interface Claim {
+  readonly digest: Digest
+  /** Where the bytes shall be. */
+  readonly path: DriverPath
+  readonly signal: AbortSignal | undefined
+}
+
+/** Moves the largest file that is left of a blob to `path`, or copies it where its process may be alive. */
+async function claimLeftovers(room: UploadRoom, { digest, path, signal }: Claim): Promise<void> {
+  const { driver } = room
+  const best = await findLargest(room, digest)
   if (best === undefined) return
+  if (!best.isNobodys) {
+    room.copied.set(best.path, true)
+    await copyLeftover(driver, best.path, path, signal)
+    return
+  }
   try {
     await driver.move(best.path, path)
   } catch (error) {
     if (!(error instanceof PathNotFoundError)) throw error
+  }
+}
+
+interface Candidate {
+  readonly path: DriverPath
+  readonly size: number
+  readonly isNobodys: boolean
+}
+
+async function findLargest({ driver, open, copied }: UploadRoom, digest: Digest): Promise<Candidate | undefined> {
+  let best: Candidate | undefined
+  for (const name of await namesIn(driver, fillsFolder)) {
+    const path = `${fillsFolder}/${name}`
+    const found = parseFillPath(path)
+    if (found?.digest !== digest || open.has(path) || copied.has(path)) continue
+    const isFree = isNobodys(found.whose)
+    try {
+      const { kind, size, modified } = await driver.stat(path)
+      if (kind !== 'file' || size <= (best?.size ?? 0)) continue
+      if (!isFree && (size < worthCopying || Date.now() - modified.getTime() < quiet)) continue
+      best = { path, size, isNobodys: isFree }
+    } catch (error) {
+      if (!(error instanceof PathNotFoundError)) throw error // another took it
+    }
+  }
+  return best
+}
+
+/** Where it cannot be read, or there is no room for it, nothing is left of the copy, and the blob comes anew. */
+async function copyLeftover(
+  driver: StorageDriver,
+  from: DriverPath,
+  to: DriverPath,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    await using target = await driver.writer(to)
+    for await (const chunk of await driver.open(from)) {
+      signal?.throwIfAborted()
+      await target.write(chunk)
+    }
+  } catch (error) {
+    await driver.remove(to).catch(() => {}) // not made yet, or left to the sweep
+    if (!(error instanceof PathNotFoundError || error instanceof DriverError)) throw error
   }
 }
 

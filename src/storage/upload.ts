@@ -52,6 +52,8 @@ export class UploadRoom {
   readonly digesters: LRUCache<UploadId, KnownBytes> = new LRUCache<UploadId, KnownBytes>({ max: 1000 })
   /** Files that are open here: no sweep may take them away. */
   readonly open: Set<DriverPath> = new Set<DriverPath>()
+  /** Files of other processes that have been copied from: once is enough, should they be wrong. */
+  readonly copied: LRUCache<DriverPath, true> = new LRUCache<DriverPath, true>({ max: 1000 })
 
   constructor(driver: StorageDriver) {
     this.driver = driver

@@ -1,9 +1,14 @@
 // T-31, T-33, T-38: storage that fails costs the copy, never the answer.
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { utimes } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
+import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
+import { temporaryFolder } from '../support/app-under-test.ts'
 import { ask, open, pull, pullSlowAndFast } from '../support/client.ts'
 import { watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
 import { randomBlob, startOrigin } from '../support/origin.ts'
@@ -12,8 +17,12 @@ import { startProxyUnderTest } from '../support/proxy-under-test.ts'
 const mebibyte = 1024 * 1024
 
 /** A driver whose calls fail where `isFailing` says so. */
-function failing(isFailing: (call: DriverCall) => boolean, code = 'ENOSPC'): ReturnType<typeof watchedDriver> {
-  return watchedDriver(inMemoryDriver(), (call) => {
+function failing(
+  isFailing: (call: DriverCall) => boolean,
+  code = 'ENOSPC',
+  driver = inMemoryDriver(),
+): ReturnType<typeof watchedDriver> {
+  return watchedDriver(driver, (call) => {
     if (isFailing(call)) throw new DriverError(code, `${call.method} of ${call.path} was made to fail`)
   })
 }
@@ -45,6 +54,37 @@ test('T-31: a disk that is full from any write on: every client gets the right b
     }
     assert.deepEqual(await driver.list('/entrepot/fills').catch(() => []), [], 'nothing is left of a fill')
     isOver = seen() < nth
+  }
+})
+
+test('T-31, P5: whatever fails while a leftover is copied, the blob comes', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const files = filesystemDriver({ rootDirectory: folder.path })
+  const theirs = `/entrepot/fills/${digest.replace(':', '-')}.0123456789ab-1-k3x.${randomUUID()}`
+  const then = new Date(Date.now() - 60_000)
+  let isOver = false
+  for (let nth = 1; !isOver; nth++) {
+    await files.write(theirs, bytes.subarray(0, mebibyte))
+    await utimes(join(folder.path, theirs), then, then)
+    let seen = 0
+    let writers = 0 // the first is the copy's, the second the fill's
+    const isFailing = (call: DriverCall): boolean => {
+      if (call.method === 'writer') writers++
+      return writers === 1 && isFill(call) && ++seen === nth
+    }
+    const driver = failing(isFailing, 'EIO', files)
+    await using mirror = await startProxyUnderTest(origin, { driver })
+    assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest, `call ${nth}`)
+    await mirror.until(({ msg }) => msg === 'fill stored')
+    assert.deepEqual(
+      (await files.list('/entrepot/fills')).map((name) => `/entrepot/fills/${name}`),
+      [theirs],
+    )
+    await files.remove('/docker')
+    isOver = seen < nth
   }
 })
 

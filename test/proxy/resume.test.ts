@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Request } from '../../src/http/exchange.ts'
@@ -59,11 +59,22 @@ function watchRanges(origin: Origin): (string | undefined)[] {
   return ranges
 }
 
-/** Leaves bytes of a blob, as a fill does that comes to no end. */
-async function keep(root: string, digest: string, bytes: Uint8Array): Promise<void> {
+/** Leaves bytes of a blob, as a fill does that comes to no end; tells where. */
+async function keep(root: string, digest: string, bytes: Uint8Array, whose = 'kept'): Promise<string> {
   const fills = join(root, 'entrepot/fills')
   await mkdir(fills, { recursive: true })
-  await writeFile(join(fills, `${digest.replace(':', '-')}.kept.${randomUUID()}`), bytes)
+  const path = join(fills, `${digest.replace(':', '-')}.${whose}.${randomUUID()}`)
+  await writeFile(path, bytes)
+  return path
+}
+
+/** A process of another container or machine, of which nobody knows whether it lives. */
+const elsewhere = '0123456789ab-1-k3x'
+
+/** As if nobody had written to it for a minute. */
+async function quieten(path: string): Promise<void> {
+  const then = new Date(Date.now() - 60_000)
+  await utimes(path, then, then)
 }
 
 test('T-10: a transfer that breaks goes on from the byte that it broke at, and its readers see nothing of it', async () => {
@@ -265,6 +276,43 @@ test('P5: more bytes than there are were kept: they are dropped, and the blob is
   await origin.addBlob('app', bytes)
   await keep(folder.path, digest, Buffer.concat([bytes, Buffer.from('more')]))
   await using app = await mirror(origin, {}, folder.path)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('P5: what was fetched by a process of a container that may be gone is copied, and only the rest is fetched', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const theirs = await keep(folder.path, digest, bytes.subarray(0, 3 * mebibyte), elsewhere)
+  await quieten(theirs)
+  await using app = await mirror(origin, {}, folder.path)
+  const ranges = watchRanges(origin)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.deepEqual(ranges, [`bytes=${3 * mebibyte}-`])
+  assert.equal((await stat(theirs)).size, 3 * mebibyte, 'theirs, should they live')
+})
+
+test('P5: what somebody else is fetching now is not waited for', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  await keep(folder.path, digest, bytes.subarray(0, 3 * mebibyte), elsewhere)
+  await using app = await mirror(origin, {}, folder.path)
+  const ranges = watchRanges(origin)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.deepEqual(ranges, [undefined])
+})
+
+test('P5: wrong bytes of a process that may be gone cost one pull', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  await quieten(await keep(folder.path, digest, Buffer.alloc(3 * mebibyte, 1), elsewhere))
+  await using app = await mirror(origin, {}, folder.path)
+  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).complete, false)
   assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
 })
 
