@@ -52,6 +52,7 @@ export interface FillOptions {
   readonly onResume: () => void
   /** Called when the fill takes no more readers: from then on the blob is in its place, or is not. */
   readonly onEnd: () => void
+  /** Says in each line which blob it is, and for which repository. */
   readonly logger: Logger
 }
 
@@ -184,7 +185,7 @@ export class Fill {
     const { logger, signal } = this.#options
     const { transfer, start } = await openBehind(spool, {
       open: async (from) => await this.#open(from),
-      onUnreadable: (error) => logger.warn({ digest: this.digest, error }, 'what was kept of a blob cannot be read'),
+      onUnreadable: (error) => logger.warn({ error }, 'what was kept of a blob cannot be read'),
       signal,
     })
     this.#size = transfer.size

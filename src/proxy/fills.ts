@@ -82,8 +82,10 @@ export class Fills implements AsyncDisposable {
 
   /** Starts a fill; the caller has seen that none runs for this digest. */
   start(digest: Digest, order: FillOrder): Fill {
+    const logger = this.#options.logger.child({ digest, repository: order.repository })
     const fill = new Fill({
       ...this.#options,
+      logger,
       digest,
       from: order.from,
       host: order.host,
@@ -96,25 +98,23 @@ export class Fills implements AsyncDisposable {
     })
     fill.addRepository(order.repository, order.blobs)
     this.#running.set(digest, fill)
-    const end = this.#finish(fill, order).finally(() => this.#ends.delete(end))
+    const end = this.#finish(fill, order, logger).finally(() => this.#ends.delete(end))
     this.#ends.add(end)
     return fill
   }
 
-  async #finish(fill: Fill, order: FillOrder): Promise<void> {
+  async #finish(fill: Fill, { repository, host }: FillOrder, logger: Logger): Promise<void> {
     const startedAt = performance.now()
-    const fields = { digest: fill.digest, repository: order.repository, host: order.host }
     try {
-      const stored = await this.#turns.run(order.host, async () => await fill.run())
+      const stored = await this.#turns.run(host, async () => await fill.run())
       this.#wrong.delete(fill.digest)
       const ms = Math.round(performance.now() - startedAt)
       if (stored === undefined) {
         this.#counts.passedThrough++
-        this.#options.logger.info({ ...fields, ms }, 'blob passed through, not stored')
+        logger.info({ host, ms }, 'blob passed through, not stored')
       } else {
         this.#counts.stored++
-        this.#options.logger.info({ ...fields, bytes: stored.size, ms }, 'fill stored')
-        const { repository, host } = order
+        logger.info({ host, bytes: stored.size, ms }, 'fill stored')
         this.#options.cacheLog?.note({ action: 'fill', repository, descriptor: stored, host })
       }
     } catch (error) {
@@ -123,7 +123,7 @@ export class Fills implements AsyncDisposable {
         this.#counts.wrong++
         this.#wrong.set(fill.digest, (this.#wrong.get(fill.digest) ?? 0) + 1)
       }
-      this.#options.logger.warn({ ...fields, error }, 'fill failed')
+      logger.warn({ host, error }, 'fill failed')
     }
   }
 

@@ -32,6 +32,7 @@ export interface TransferOptions {
   readonly parallel: Places
   /** Called when what broke is about to be asked for again. */
   readonly onResume: () => void
+  /** Says in each line which blob it is. */
   readonly logger: Logger
   readonly signal: AbortSignal
 }
@@ -256,13 +257,13 @@ class Source {
   async #beforeNext(error: unknown, at: number, signal = this.#options.signal): Promise<void> {
     signal.throwIfAborted()
     if (!(error instanceof UpstreamError) || !passing.has(error.failure)) throw error
-    const { digest, logger, settings } = this.#options
+    const { logger, settings } = this.#options
     if (this.#tries === 0 || performance.now() - this.#heardAt > settings.patience) throw error
     if (error.status === 206) this.#isWhole = true
     this.#tries -= 1
     this.#attempt += 1
     this.#options.onResume()
-    logger.info({ digest, host: error.host, at, error }, 'transfer broke, it goes on')
+    logger.info({ host: error.host, at, error }, 'transfer broke, it goes on')
     const longest = 200 * 2 ** (settings.retries - this.#tries - 1)
     await waitFor(sleep(Math.min(2000, longest) * (0.5 + Math.random() / 2)), signal)
   }

@@ -93,6 +93,8 @@ test('T-10: a transfer that breaks goes on from the byte that it broke at, and i
     assert.equal(ranges.length, 2)
     const start = Number(/^bytes=(\d+)-$/.exec(ranges[1] ?? '')?.[1])
     assert.ok(start > 0 && start <= at, `cut at ${at}, asked for ${ranges[1]}`)
+    const told = app.lines.find(({ msg }) => msg === 'transfer broke, it goes on')
+    assert.deepEqual([told?.['repository'], told?.['digest'], told?.['at']], ['up/app', digest, start])
   }
 })
 
