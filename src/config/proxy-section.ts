@@ -185,7 +185,8 @@ function resolveUpstreams(input: ProxyInput, defaults: UpstreamDefaults, context
   const { remoteurl, username, password, passwordfile, authfile, exec, tls, realms } = input
   const { reserve, mirrors, tags, access } = input
   const door = { username, password, passwordfile, authfile, exec, tls, realms }
-  const only = { url: remoteurl, default: true, ...door, reserve, mirrors, tags, access }
+  // containerd names in `ns` the registry that it takes us for: here there is no other.
+  const only = { url: remoteurl, aliases: [remoteurl.host], default: true, ...door, reserve, mirrors, tags, access }
   return withAliases([resolveUpstream(undefined, only, ['proxy', 'remoteurl'], defaults, context)])
 }
 

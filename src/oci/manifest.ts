@@ -58,8 +58,11 @@ export function parsePushedManifest(bytes: Uint8Array, declared?: string): Parse
 }
 
 function readManifest(document: Record<string, unknown>, declared: string | undefined): ParsedManifest {
-  if (document['schemaVersion'] === 1) return parseSchema1(document)
-  if (document['schemaVersion'] !== 2) throw new ManifestError('schemaVersion is not 2')
+  const { schemaVersion, mediaType } = document
+  if (schemaVersion === 1) return parseSchema1(document)
+  // The artifact manifest of image-spec 1.1's release candidates has none.
+  const mayLack = schemaVersion === undefined && mediaType === mediaTypes.ociArtifactManifest
+  if (schemaVersion !== 2 && !mayLack) throw new ManifestError('schemaVersion is not 2')
   const { config, layers, blobs, manifests, subject } = document
   if (manifests !== undefined && (layers !== undefined || config !== undefined)) {
     throw new ManifestError('the document is an image manifest and an index at once')

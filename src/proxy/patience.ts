@@ -71,7 +71,7 @@ export class Patience {
         slow.delete(upstream)
         return answer
       } catch (error) {
-        if (!(error instanceof UpstreamError)) slow.delete(upstream)
+        if (!(error instanceof UpstreamError) || error.failure === 'denied') slow.delete(upstream)
         throw error
       }
     }

@@ -84,12 +84,17 @@ export class Authorizer {
     access: Access,
   ): Promise<Authorization | undefined> {
     shown?.forget()
-    const challenge = choose(parseChallenges(lines)) ?? this.#challenge ?? (await this.#ping(access))
+    const offered = choose(parseChallenges(lines))
+    // Harbor asks whoever has shown anything for a password, be it a token that is good, but not for this.
+    const isOfToken = shown?.isSecret === false && offered?.scheme === 'basic' && this.#challenge?.scheme === 'bearer'
+    const challenge = (isOfToken ? this.#challenge : offered) ?? this.#challenge ?? (await this.#ping(access))
     if (challenge === undefined) return undefined
     try {
       const next = await this.#answer(challenge, access)
+      // Should it not be taken either, the next request shows nothing, and hears what the registry asks of everybody.
+      if (isOfToken) this.#challenge = undefined
       if (next === undefined || next.header === shown?.header) return undefined
-      this.#challenge = challenge
+      if (!isOfToken) this.#challenge = challenge
       return next
     } catch (error) {
       if (isHeldBack(error)) this.#challenge = challenge // the registry need not be asked again to hear the same

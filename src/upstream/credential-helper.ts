@@ -59,7 +59,9 @@ export class CredentialHelper implements CredentialSource {
 
   async get(): Promise<Credentials> {
     const now = this.#clock()
-    if (this.#known !== undefined && now - this.#known.since < this.#lifetime) return this.#known.credentials
+    if (this.#known !== undefined && now - this.#known.since < this.#lifetimeOf(this.#known.credentials)) {
+      return this.#known.credentials
+    }
     if (this.#failed !== undefined && now - this.#failed.since < refusalLifetime) throw this.#failed.error
     return await this.#runs.run('get', async () => {
       try {
@@ -78,6 +80,11 @@ export class CredentialHelper implements CredentialSource {
   refused(credentials: Credentials): void {
     if (this.#known === undefined || !sameCredentials(this.#known.credentials, credentials)) return
     if (this.#clock() - this.#known.since >= refusalLifetime) this.#known = undefined
+  }
+
+  /** Who has none yet may log in at any time, and nobody refuses us then. */
+  #lifetimeOf({ kind }: Credentials): number {
+    return kind === 'anonymous' ? Math.min(this.#lifetime, refusalLifetime) : this.#lifetime
   }
 
   async #run(): Promise<Credentials> {

@@ -78,7 +78,10 @@ async function read(answer: Answer, { credentials }: TokenRequest): Promise<Toke
   const { host, status } = answer
   if (status === 200) return parseToken(await answer.collect(maxAnswer), host)
   const error = await answerError(answer, 'the token server')
-  if (status !== 401 || credentials.kind === 'anonymous') throw error // 403: they are good, but not for this
+  // 403: they are good, but not for this. 400: as refresh tokens are refused that have expired (RFC 6749 §5.2).
+  const isRefused =
+    status === 401 ? credentials.kind !== 'anonymous' : status === 400 && credentials.kind === 'identity-token'
+  if (!isRefused) throw error
   throw new UpstreamError('credentials-refused', host, error.message, { status })
 }
 

@@ -90,6 +90,7 @@ test('what a client pushes is a whole document of its type, what is stored alrea
     [{ schemaVersion: 2, manifests }, undefined],
     [{ schemaVersion: 2, mediaType: mediaTypes.ociArtifactManifest }, undefined],
     [{ schemaVersion: 2, blobs }, mediaTypes.ociArtifactManifest],
+    [{ mediaType: mediaTypes.ociArtifactManifest, blobs }, undefined], // as image-spec 1.1-rc has it
   ]
   for (const [document, declared] of whole) {
     const bytes = Buffer.from(JSON.stringify(document))

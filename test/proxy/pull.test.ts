@@ -275,6 +275,17 @@ test('T-66, P8: two upstreams never mix, and ns chooses between them without bei
   assert.deepEqual([...one.seen, ...two.seen], [])
 })
 
+test('with remoteurl, ns may name that registry, as containerd does, and no other', async () => {
+  await using origin = await startOrigin()
+  const { manifest } = await origin.addImage('app', 'v1', [])
+  await using app = await startAppUnderTest({ proxy: { remoteurl: origin.url } })
+  const { host } = new URL(origin.url)
+  for (const query of ['', `?ns=${host}`, `?ns=${host.toUpperCase()}`]) {
+    assert.equal((await pull(`${app.url}/v2/app/manifests/v1${query}`)).digest, manifest, query)
+  }
+  assert.deepEqual((await ask(`${app.url}/v2/app/manifests/v1?ns=other.test`)).codes, ['NAME_UNKNOWN'])
+})
+
 test('tags are listed as the upstream has them, else as they are here', async () => {
   await using origin = await startOrigin()
   for (const tag of ['v1', 'v2', 'v10']) await origin.addImage('app', tag, [])

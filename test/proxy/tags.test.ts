@@ -264,6 +264,20 @@ test('a tag that the upstream refuses us is refused to clients where that is wan
   assert.equal((await ask(app.url + path)).headers.warning, undefined)
 })
 
+test('a refusal counts again as soon as an upstream that was slow says so', async () => {
+  await using origin = await startOrigin()
+  const options = { upstream: { onDenied: 'deny' } as const, proxy: { patience: 20 } }
+  await using app = await startProxyUnderTest(origin, options)
+  await origin.addImage('app', 'v1', [])
+  await pull(app.url + path)
+  const gate = deferred()
+  origin.dial = () => ({ wait: gate.promise, reply: { status: 403, headers: {} } })
+  assert.equal((await ask(app.url + path)).status, 200)
+  gate.resolve()
+  origin.dial = () => ({ reply: { status: 403, headers: {} } })
+  await until(async () => (await ask(app.url + path)).status === 403)
+})
+
 test('credentials of ours that are refused are trouble, not a refusal of the tag', async () => {
   await using origin = await startOrigin()
   const credentials = fixedCredentials({ kind: 'password', username: 'us', password: 'wrong' })

@@ -194,6 +194,72 @@ test('a challenge that changes is followed', async () => {
   assert.equal(tokenRequests(moved).length, 1)
 })
 
+test('Harbor: a repository that is not ours is denied, and nothing else; a token that died early is had anew', async () => {
+  let key = 1
+  await using server = await scriptedServer((request, response) => {
+    const { authorization, path, query } = request
+    const may = query.get('scope')?.includes(':mine/') === true ? 'mine' : 'none'
+    if (path === '/token') reply(response, 200, {}, { token: `${may}-${key}`, expires_in: 1800 })
+    else if (authorization === `Bearer mine-${key}` && path.startsWith('/v2/mine/')) reply(response, 200, {}, manifest)
+    else {
+      const bearer = `Bearer realm="${server.url.origin}/token",service="harbor-registry"`
+      const challenge = authorization === undefined ? bearer : 'Basic realm="harbor"'
+      reply(response, 401, { 'www-authenticate': challenge }, { errors: [{ code: 'UNAUTHORIZED' }] })
+    }
+  })
+  for (const credentials of [password(), undefined]) {
+    await using upstream = upstreamAt(server.url, credentials === undefined ? {} : { credentials })
+    const mine = upstream.repository(parseRepositoryName('mine/app')).manifests
+    const theirs = upstream.repository(parseRepositoryName('theirs/app')).manifests
+    await mine.get(manifestDigest)
+    await failure(theirs.get(manifestDigest), 'denied')
+    await mine.get(manifestDigest)
+    key += 1
+    await mine.get(manifestDigest)
+  }
+  const shown = server.requests.filter(({ path, authorization }) => path !== '/token' && authorization === basic)
+  assert.deepEqual(shown, [], 'no password goes to the registry')
+})
+
+test('a registry that has moved from tokens to Basic is followed', async () => {
+  let isBasic = false
+  await using server = await scriptedServer(({ authorization, path }, response) => {
+    if (path === '/token') reply(response, 200, {}, { token: 't' })
+    else if (authorization === (isBasic ? basic : 'Bearer t')) reply(response, 200, {}, manifest)
+    else {
+      const challenge = isBasic ? 'Basic realm="r"' : `Bearer realm="${server.url.origin}/token"`
+      reply(response, 401, { 'www-authenticate': challenge })
+    }
+  })
+  await using upstream = upstreamAt(server.url, { credentials: password() })
+  const { manifests } = upstream.repository(name)
+  await manifests.get(manifestDigest)
+  isBasic = true
+  await failure(manifests.get(manifestDigest), 'denied')
+  await manifests.get(manifestDigest)
+})
+
+test('an identity token that has expired is asked for again at its source', async () => {
+  let current = 'old'
+  const refused: Credentials[] = []
+  const source = {
+    get: async (): Promise<Credentials> => ({ kind: 'identity-token', token: current }),
+    refused: (credentials: Credentials) => {
+      refused.push(credentials)
+      current = 'new'
+    },
+  }
+  await using server = await tokenRegistry({
+    token: ({ body }, response) =>
+      new URLSearchParams(body).get('refresh_token') === 'new'
+        ? reply(response, 200, {}, { access_token: 't' })
+        : reply(response, 400, {}, { error: 'invalid_grant' }),
+  })
+  await using upstream = upstreamAt(server.url, { credentials: source })
+  await upstream.repository(name).manifests.get(manifestDigest)
+  assert.deepEqual(refused, [{ kind: 'identity-token', token: 'old' }])
+})
+
 test('a token server that has gone away is forgotten', async () => {
   let realm = ''
   await using server = await tokenRegistry({ realm: () => realm })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -92,6 +92,22 @@ test('an answer is remembered for its lifetime, and forgotten where it was refus
   await never.get()
   await never.get()
   assert.equal(await runs(), 5)
+})
+
+test('who has no credentials yet may log in: the helper is asked again after half a minute', async () => {
+  await using folder = await temporaryFolder()
+  const login = join(folder.path, 'login')
+  const code = `try { console.log(require('fs').readFileSync(${JSON.stringify(login)}, 'utf8')) } catch {
+    console.log('credentials not found in native keychain'); process.exitCode = 1 }`
+  let now = 0
+  const source = helper(code, { clock: () => now })
+  assert.deepEqual(await source.get(), { kind: 'anonymous' })
+  await writeFile(login, '{"Username":"u","Secret":"p"}')
+  now = 29_999
+  assert.deepEqual(await source.get(), { kind: 'anonymous' })
+  for (now of [30_000, 10_000_000]) {
+    assert.deepEqual(await source.get(), { kind: 'password', username: 'u', password: 'p' })
+  }
 })
 
 test('P7: a helper that fails is not started again for half a minute', async () => {
