@@ -67,6 +67,8 @@ export interface RemoveOptions {
 
 export interface WriterOptions {
   readonly append?: boolean | undefined
+  /** The file counts as written to now. */
+  readonly touch?: boolean | undefined
 }
 
 /** A file that is being written. Disposing it closes it and keeps its bytes. */

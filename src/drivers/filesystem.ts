@@ -1,6 +1,6 @@
 // A folder of a local or shared file system. Files come into being under a temporary name in a private folder of the same
 // file system, and show at their place only when they are whole and durable.
-import { closeSync, fstatSync, type Stats } from 'node:fs'
+import { closeSync, fstatSync, futimesSync, type Stats } from 'node:fs'
 import { lstat, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
@@ -146,6 +146,7 @@ class FilesystemDriver implements StorageDriver {
         if (!stats.isFile()) throw notFile(path)
         const writer = new FilesystemWriter(fd, path, stats.size)
         if (options?.append !== true) await writer.truncate()
+        if (options?.touch === true) futimesSync(fd, new Date(), new Date())
         return writer
       } catch (error) {
         await closeFile(fd)

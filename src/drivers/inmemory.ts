@@ -63,20 +63,21 @@ class MemoryFile {
       this.#bytes = grown
     }
     this.#bytes.set(chunk, at)
-    this.#touch(size)
+    this.size = size
+    this.touch()
   }
 
   truncate(): void {
     this.#bytes = Buffer.alloc(0)
-    this.#touch(0)
+    this.size = 0
+    this.touch()
   }
 
   slice(start: number, end: number): Buffer {
     return this.#bytes.subarray(start, Math.min(end, this.size))
   }
 
-  #touch(size: number): void {
-    this.size = size
+  touch(): void {
     this.modified = new Date()
     this.#changes++
   }
@@ -119,6 +120,7 @@ class InMemoryDriver implements StorageDriver {
     const file = folder.get(name) ?? new MemoryFile()
     if (file instanceof Folder) throw notFile(path)
     if (options?.append !== true) file.truncate()
+    else if (options.touch === true) file.touch()
     folder.set(name, file)
     return new MemoryWriter(file, path)
   }

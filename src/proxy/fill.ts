@@ -46,6 +46,8 @@ export interface FillOptions {
   readonly trouble: StorageTrouble
   /** How often the blob came wrong lately. */
   readonly attempt: number
+  /** Whether what earlier fills have left is not to be believed. */
+  readonly isFresh: boolean
   /** Ends the fill, at shutdown. */
   readonly signal: AbortSignal
   /** Called when a transfer that broke is about to be asked for again. */
@@ -93,13 +95,14 @@ export class Fill {
    * has failed; no file of it is open then.
    */
   async run(): Promise<Descriptor | undefined> {
-    const { digest, content, signal, trouble } = this.#options
+    const { digest, content, isFresh, signal, trouble } = this.#options
     const onAbort = (): void => tellAll(this.#progress)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       await using spool = await Spool.open({
         digest,
         content,
+        isFresh,
         signal,
         onFailure: (error) => {
           trouble.failed(error, { digest })

@@ -64,6 +64,8 @@ export class Fills implements AsyncDisposable {
   readonly #parallel = places(maxParallel)
   /** How often a blob came wrong. */
   readonly #wrong = new LRUCache<Digest, number>({ max: rememberedWrong })
+  /** Blobs whose last fill came wrong, maybe by what was left of another one. */
+  readonly #suspicious = new LRUCache<Digest, true>({ max: rememberedWrong })
   readonly #counts = { stored: 0, passedThrough: 0, failed: 0, wrong: 0, resumes: 0 }
 
   constructor(options: FillsOptions) {
@@ -91,6 +93,7 @@ export class Fills implements AsyncDisposable {
       host: order.host,
       parallel: this.#parallel,
       attempt: this.#wrong.get(digest) ?? 0,
+      isFresh: this.#suspicious.delete(digest),
       onResume: () => this.#counts.resumes++,
       onEnd: () => {
         if (this.#running.get(digest) === fill) this.#running.delete(digest)
@@ -122,6 +125,7 @@ export class Fills implements AsyncDisposable {
       if (error instanceof WrongBytesError) {
         this.#counts.wrong++
         this.#wrong.set(fill.digest, (this.#wrong.get(fill.digest) ?? 0) + 1)
+        this.#suspicious.set(fill.digest, true)
       }
       logger.warn({ host, error }, 'fill failed')
     }

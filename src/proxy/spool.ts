@@ -11,6 +11,8 @@ import type { Upload } from '../registry/store.ts'
 export interface SpoolOptions {
   readonly digest: Digest
   readonly content: ContentStore
+  /** Without what earlier fills have left. */
+  readonly isFresh: boolean
   readonly signal: AbortSignal
   readonly onFailure: (error: unknown) => void
   /** Called when more bytes can be read back. */
@@ -32,7 +34,7 @@ export class Spool implements AsyncDisposable {
   /** Begins with what an earlier fill has left. Where storage fails it begins as failed. */
   static async open(options: SpoolOptions): Promise<Spool> {
     const spool = new Spool(options)
-    await spool.#receive()
+    await spool.#receive(options)
     return spool
   }
 
@@ -133,10 +135,10 @@ export class Spool implements AsyncDisposable {
     await this.discard()
   }
 
-  async #receive(options?: Pick<ReceiveOptions, 'isFresh'>): Promise<void> {
+  async #receive({ isFresh }: Pick<ReceiveOptions, 'isFresh'>): Promise<void> {
     const { digest, content, signal } = this.#options
     try {
-      this.#upload = await content.receive({ ...options, digest, digester: this.#digester, signal })
+      this.#upload = await content.receive({ isFresh, digest, digester: this.#digester, signal })
     } catch (error) {
       signal.throwIfAborted()
       this.#fail(error)

@@ -19,8 +19,14 @@ const keptOwner = 'kept'
  */
 const quiet = 5000
 
-/** Fewer bytes are fetched as soon as they are copied. */
+/** Fewer bytes, beyond what can be had without a copy, are fetched as soon as they are copied. */
 const worthCopying: number = 1024 * 1024
+
+/** Milliseconds for which a client may wait for a copy; what has been copied by then is as good. */
+const longestCopy = 2000
+
+/** Files of one blob that may lie there beside a copy: who is killed over it again and again is not to fill the disk. */
+const mostBeside = 2
 
 /** As `ContentStore.receive`. */
 export async function receiveFill(
@@ -32,12 +38,14 @@ export async function receiveFill(
   const id = randomUUID()
   if (!isUploadId(id)) throw new Error('not a UUID')
   const path = fillPath(digest, owner, id)
-  if (isFresh !== true) await claimLeftovers(room, { digest, path, signal })
   const kept = fillPath(digest, keptOwner, id)
+  room.open.add(path) // at once: what is claimed may be old
   try {
+    if (isFresh !== true) await claimLeftovers(room, { digest, path, signal })
     const place = { ...store, id, path, folder: path, kept, digester, startedAt: new Date() }
     return await StoredUpload.open(place, room)
   } catch (error) {
+    room.open.delete(path)
     await room.driver.remove(path).catch(() => {}) // not made yet, or left to the sweep
     throw error
   }
@@ -69,18 +77,21 @@ interface Claim {
   readonly signal: AbortSignal | undefined
 }
 
-/** Moves the largest file that is left of a blob to `path`, or copies it where its process may be alive. */
+/** Moves the largest file that is left of a blob to `path`, or copies one that is larger and whose process may be alive. */
 async function claimLeftovers(room: UploadRoom, { digest, path, signal }: Claim): Promise<void> {
   const { driver } = room
-  const best = await findLargest(room, digest)
-  if (best === undefined) return
-  if (!best.isNobodys) {
+  const found = await findLeftovers(room, digest)
+  const free = largest(found.filter(({ isFree }) => isFree))
+  const theirs = found.filter(({ isFree }) => !isFree)
+  const best = largest(theirs.filter((one) => !room.copied.has(one.path)))
+  const here = free?.size ?? 0
+  if (best !== undefined && best.size >= here + worthCopying && theirs.length <= mostBeside) {
     room.copied.set(best.path, true)
-    await copyLeftover(driver, best.path, path, signal)
-    return
+    if ((await copyLeftover(driver, best.path, path, signal)) > here) return
   }
+  if (free === undefined) return
   try {
-    await driver.move(best.path, path)
+    await driver.move(free.path, path)
   } catch (error) {
     if (!(error instanceof PathNotFoundError)) throw error
   }
@@ -89,44 +100,53 @@ async function claimLeftovers(room: UploadRoom, { digest, path, signal }: Claim)
 interface Candidate {
   readonly path: DriverPath
   readonly size: number
-  readonly isNobodys: boolean
+  /** Whether it may be moved. */
+  readonly isFree: boolean
 }
 
-async function findLargest({ driver, open, copied }: UploadRoom, digest: Digest): Promise<Candidate | undefined> {
-  let best: Candidate | undefined
+function largest(candidates: readonly Candidate[]): Candidate | undefined {
+  return candidates.toSorted((a, b) => b.size - a.size)[0]
+}
+
+/** Files with bytes of a blob, without those that somebody is writing to. */
+async function findLeftovers({ driver, open }: UploadRoom, digest: Digest): Promise<Candidate[]> {
+  const found: Candidate[] = []
   for (const name of await namesIn(driver, fillsFolder)) {
     const path = `${fillsFolder}/${name}`
-    const found = parseFillPath(path)
-    if (found?.digest !== digest || open.has(path) || copied.has(path)) continue
-    const isFree = isNobodys(found.whose)
+    const parsed = parseFillPath(path)
+    if (parsed?.digest !== digest || open.has(path)) continue
+    const isFree = isNobodys(parsed.whose)
     try {
       const { kind, size, modified } = await driver.stat(path)
-      if (kind !== 'file' || size <= (best?.size ?? 0)) continue
-      if (!isFree && (size < worthCopying || Date.now() - modified.getTime() < quiet)) continue
-      best = { path, size, isNobodys: isFree }
+      const isQuiet = isFree || Date.now() - modified.getTime() >= quiet
+      if (kind === 'file' && size > 0 && isQuiet) found.push({ path, size, isFree })
     } catch (error) {
       if (!(error instanceof PathNotFoundError)) throw error // another took it
     }
   }
-  return best
+  return found
 }
 
-/** Where it cannot be read, or there is no room for it, nothing is left of the copy, and the blob comes anew. */
+/** Resolves with the bytes of the copy. Where it cannot be read, or there is no room for it, nothing is left: 0. */
 async function copyLeftover(
   driver: StorageDriver,
   from: DriverPath,
   to: DriverPath,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<number> {
+  const startedAt = performance.now()
   try {
     await using target = await driver.writer(to)
     for await (const chunk of await driver.open(from)) {
       signal?.throwIfAborted()
       await target.write(chunk)
+      if (performance.now() - startedAt >= longestCopy) break
     }
+    return target.size
   } catch (error) {
     await driver.remove(to).catch(() => {}) // not made yet, or left to the sweep
     if (!(error instanceof PathNotFoundError || error instanceof DriverError)) throw error
+    return 0
   }
 }
 

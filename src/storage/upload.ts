@@ -113,7 +113,9 @@ export class StoredUpload implements Upload {
 
   /** Opens the file, and makes it where it is not there. */
   static async open(place: UploadPlace, room: UploadRoom): Promise<StoredUpload> {
-    const writer = await room.driver.writer(place.path, { append: true })
+    // Of a fill: what it takes up may be old, and is not to be swept. Of a push its version would be another.
+    const touch = place.kept !== undefined
+    const writer = await room.driver.writer(place.path, { append: true, touch })
     try {
       const { version } = await room.driver.stat(place.path)
       return new StoredUpload(place, room, writer, version)

@@ -88,6 +88,23 @@ test('T-31, P5: whatever fails while a leftover is copied, the blob comes', asyn
   }
 })
 
+test('T-31, P5: a leftover that cannot be copied leaves the smaller one that is free', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const files = filesystemDriver({ rootDirectory: folder.path })
+  const name = (whose: string): string => `/entrepot/fills/${digest.replace(':', '-')}.${whose}.${randomUUID()}`
+  const theirs = name('0123456789ab-1-k3x')
+  await files.write(theirs, bytes.subarray(0, 3 * mebibyte))
+  await utimes(join(folder.path, theirs), 0, 0)
+  await files.write(name('kept'), bytes.subarray(0, 2 * mebibyte))
+  const driver = failing(({ method, path }) => method === 'open' && path === theirs, 'EACCES', files)
+  await using mirror = await startProxyUnderTest(origin, { driver })
+  assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
+  assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) < 2.5 * mebibyte)
+})
+
 test('T-31: the log says once that storage fails, and once that it works again', async () => {
   await using origin = await startOrigin()
   const blobs = Array.from({ length: 5 }, () => randomBlob(100_000))

@@ -101,7 +101,7 @@ test('a fill whose storage has failed hears of what was sent out of the file bef
   }
   const { body, progress, controller, content, digest } = readerUnderTest(file)
   const { signal } = controller
-  const spool = await Spool.open({ digest, content, signal, onFailure: () => {}, onWritten: () => {} })
+  const spool = await Spool.open({ digest, content, isFresh: true, signal, onFailure: () => {}, onWritten: () => {} })
   progress.spool = spool
   progress.received = 10
   progress.recent = new RecentBytes(10, 5)

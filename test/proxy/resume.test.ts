@@ -5,8 +5,12 @@ import { once } from 'node:events'
 import { mkdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { deferred } from '../../src/async/deferred.ts'
+import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import type { Request } from '../../src/http/exchange.ts'
 import { digestOf } from '../../src/oci/digest.ts'
+import { sweepTemporary } from '../../src/storage/sweep.ts'
+import { silentLogger } from '../../src/telemetry/logger.ts'
 import { startAppUnderTest, temporaryFolder, type AppUnderTest } from '../support/app-under-test.ts'
 import { open, pull } from '../support/client.ts'
 import { randomBlob, startOrigin, type Fault, type Origin } from '../support/origin.ts'
@@ -307,15 +311,66 @@ test('P5: what somebody else is fetching now is not waited for', async () => {
   assert.deepEqual(ranges, [undefined])
 })
 
-test('P5: wrong bytes of a process that may be gone cost one pull', async () => {
+for (const whose of ['kept', elsewhere]) {
+  test(`P5: wrong bytes that were left cost one pull, however many files of them there are (${whose})`, async () => {
+    await using origin = await startOrigin()
+    await using folder = await temporaryFolder()
+    const { bytes, digest } = randomBlob(4 * mebibyte)
+    await origin.addBlob('app', bytes)
+    for (const more of [0, 1]) {
+      await quieten(await keep(folder.path, digest, Buffer.alloc(3 * mebibyte + more, 1), whose))
+    }
+    await using app = await mirror(origin, {}, folder.path)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).complete, false)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  })
+}
+
+test('P5: a copy is made only where it brings more than what is free, and where few files lie beside it', async () => {
+  const free = 2 * mebibyte
+  for (const [theirs, others, wanted] of [
+    [free + mebibyte - 1, 0, free],
+    [free + mebibyte, 1, free + mebibyte],
+    [free + mebibyte, 2, free],
+  ] as const) {
+    await using origin = await startOrigin()
+    await using folder = await temporaryFolder()
+    const { bytes, digest } = randomBlob(4 * mebibyte)
+    await origin.addBlob('app', bytes)
+    await keep(folder.path, digest, bytes.subarray(0, free))
+    for (const size of [theirs, ...Array<number>(others).fill(1)]) {
+      await quieten(await keep(folder.path, digest, bytes.subarray(0, size), elsewhere))
+    }
+    await using app = await mirror(origin, {}, folder.path)
+    const ranges = watchRanges(origin)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+    assert.deepEqual(ranges, [`bytes=${wanted}-`])
+  }
+})
+
+test('P5: no sweep of another server takes an old file that a fill has just taken up', async () => {
   await using origin = await startOrigin()
   await using folder = await temporaryFolder()
   const { bytes, digest } = randomBlob(4 * mebibyte)
   await origin.addBlob('app', bytes)
-  await quieten(await keep(folder.path, digest, Buffer.alloc(3 * mebibyte, 1), elsewhere))
+  await quieten(await keep(folder.path, digest, bytes.subarray(0, 3 * mebibyte)))
   await using app = await mirror(origin, {}, folder.path)
-  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).complete, false)
-  assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).digest, digest)
+  const asked = deferred()
+  const gate = deferred()
+  origin.dial = () => ({
+    async *body(body) {
+      asked.resolve()
+      await gate.promise
+      yield* body
+    },
+  })
+  const pulling = pull(`${app.url}/v2/app/blobs/${digest}`)
+  await asked.promise
+  const driver = filesystemDriver({ rootDirectory: folder.path })
+  const swept = await sweepTemporary(driver, { age: 30_000, open: new Set(), logger: silentLogger })
+  assert.equal(swept.files, 0)
+  gate.resolve()
+  assert.equal((await pulling).digest, digest)
 })
 
 test('P1: of two files that were kept, a wrong one is not followed by the other', async () => {
