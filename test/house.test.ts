@@ -20,7 +20,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   schema1: ['oci'],
   cache: ['oci', 'async', 'telemetry'],
   storage: ['registry', 'drivers', 'cache', 'oci', 'bytes', 'async', 'telemetry'],
-  ledger: ['registry', 'oci', 'async', 'telemetry'],
+  ledger: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
   middleware: ['registry', 'drivers', 'oci', 'bytes', 'telemetry'],
   upstream: ['registry', 'oci', 'bytes', 'async', 'telemetry'],
   auth: ['registry', 'schema1', 'oci', 'bytes', 'async', 'telemetry'],

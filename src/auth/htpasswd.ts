@@ -1,10 +1,11 @@
 // Users and passwords from a file. Every user of it has every right, unless a policy says otherwise.
 import { createHmac, randomBytes, randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, rename, writeFile } from 'node:fs/promises'
+import { rename, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import bcrypt from 'bcrypt'
+import { makeFolder } from '../bytes/folder.ts'
 import type { AccessFacts } from '../registry/access.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { parseBasic } from './basic.ts'
@@ -98,7 +99,7 @@ function decoyOf(user: string, { users }: Htpasswd): string {
 async function createMissing(path: string, logger: Logger): Promise<void> {
   if (existsSync(path)) return
   const password = randomBytes(24).toString('base64url')
-  await mkdir(dirname(path), { recursive: true })
+  await makeFolder(dirname(path))
   const unfinished = `${path}.${randomBytes(8).toString('hex')}`
   await writeFile(unfinished, `docker:${await bcrypt.hash(password, 10)}\n`, { flag: 'wx', mode: 0o600, flush: true })
   await rename(unfinished, path)

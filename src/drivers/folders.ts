@@ -1,6 +1,7 @@
 // Folders of the filesystem driver: made on demand, and durable before anything in them counts.
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { makeFolder } from '../bytes/folder.ts'
 import { codeOf, folderMode, syncFolder } from './file-io.ts'
 import type { Owner } from './owner.ts'
 
@@ -45,7 +46,7 @@ export class Folders {
 
   async #make(folder: string): Promise<void> {
     if (folder.length <= this.#root.length) {
-      await mkdir(folder, { recursive: true, mode: folderMode })
+      await makeFolder(folder, folderMode)
       this.#remember(folder)
       return
     }

@@ -1,9 +1,10 @@
 // Events that wait for their endpoints, in a file of node:sqlite: what was published is there after a kill, what has been
 // delivered goes one by one, and a torn tail is SQLite's care. Segments of our own would need all three written anew. The
 // file may be thrown away: that loses events, nothing else.
-import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { makeFolderSync } from '../bytes/folder.ts'
 
 /** Another one is thrown away. */
 const version = 1
@@ -79,7 +80,7 @@ export class EventQueue implements Disposable {
    * @throws what node:sqlite and the file system throw where no file can be made
    */
   static open(folder: string): EventQueue {
-    mkdirSync(folder, { recursive: true, mode: 0o750 })
+    makeFolderSync(folder, 0o750)
     for (let slot = 0; slot < maxFiles; slot += 1) {
       const opened = openSlot(folder, slot)
       if (opened === undefined) continue

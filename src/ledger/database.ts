@@ -1,9 +1,10 @@
 // Two files of node:sqlite. `ledger.sqlite` holds what cannot be found out again: when things were last used. What is
 // stored and who links it lies in `census.sqlite`, which is made anew by each process: a torn file of an earlier one may
 // cost the order in which things go, never a blob that is needed.
-import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs'
+import { closeSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { makeFolderSync } from '../bytes/folder.ts'
 
 /** Another one is thrown away. */
 const version = 1
@@ -82,7 +83,7 @@ export type LedgerPlace = 'as it is' | 'anew' | 'in memory'
 /** @throws LedgerBusyError; what node:sqlite and the file system throw where no file can be made */
 export function openDatabase(folder: string | undefined, place: LedgerPlace): OpenedDatabase {
   if (folder === undefined || place === 'in memory') return { database: openFiles(undefined), damage: undefined }
-  mkdirSync(folder, { recursive: true, mode: 0o750 })
+  makeFolderSync(folder, 0o750)
   let damage: unknown
   try {
     if (place === 'as it is') return { database: openFiles(folder), damage }
