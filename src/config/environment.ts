@@ -21,13 +21,13 @@ const goNames: ReadonlyMap<string, string> = new Map([
 
 /**
  * Writes what the environment says into `root`, in the order of the variables' names: `REGISTRY_STORAGE` before
- * `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`.
+ * `REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY`, and `…_2` before `…_10`.
  * @returns a line for each variable that names no key
  * @throws ConfigError
  */
 export function applyEnvironment(root: Tree, schema: Schema, env: Environment): string[] {
   const warnings: string[] = []
-  for (const name of Object.keys(env).toSorted()) {
+  for (const name of Object.keys(env).toSorted(byName)) {
     const value = env[name]
     if (!name.startsWith(prefix) || notKeys.has(name) || value === undefined) continue
     const target = find({ schema, value: root, path: [] }, name.slice(prefix.length).split('_'), name)
@@ -39,6 +39,18 @@ export function applyEnvironment(root: Tree, schema: Schema, env: Environment): 
     expandShortForms(root)
   }
   return warnings
+}
+
+function byName(one: string, other: string): number {
+  const [a, b] = [sortable(one), sortable(other)]
+  if (a === b) return 0
+  return a < b ? -1 : 1
+}
+
+/** Whose order as text is that of the segments, numbers among them by their value. */
+function sortable(name: string): string {
+  const segments = name.split('_').map((segment) => (/^\d+$/.test(segment) ? segment.padStart(16, '0') : segment))
+  return segments.join('_')
 }
 
 /** A place in the tree: what may be there, what is there, and the way to it. */

@@ -82,6 +82,25 @@ const overrides: readonly Override[] = [
     expected: { 'X-Content-Type-Options': ['nosniff', 'more'] },
   },
   {
+    behaviour: 'elements of a list come in the order of their numbers, however many there are',
+    yaml: minimal,
+    env: Object.fromEntries(Array.from({ length: 11 }, (_, at) => [`REGISTRY_HTTP_HEADERS_X-A_${at}`, `v${at}`])),
+    pick: (config) => config.http.headers,
+    expected: { 'x-a': ['v0', 'v1', 'v2', 'v3', 'v4', 'v5', 'v6', 'v7', 'v8', 'v9', 'v10'] },
+  },
+  {
+    behaviour: 'elements that are sections come in the order of their numbers, with what belongs to each',
+    yaml: minimal,
+    env: Object.fromEntries(
+      Array.from({ length: 11 }, (_, at) => [
+        [`REGISTRY_HEALTH_FILE_${at}_INTERVAL`, '5s'],
+        [`REGISTRY_HEALTH_FILE_${at}_FILE`, `/f${at}`],
+      ]).flat(),
+    ),
+    pick: ({ health }) => health.files.map(({ path, interval }) => `${path} ${interval}`),
+    expected: Array.from({ length: 11 }, (_, at) => `/f${at} 5000`),
+  },
+  {
     behaviour: 'variables apply in the order of their names: a storage driver first, then its parameters',
     env: { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: '/data', REGISTRY_STORAGE: 'filesystem' },
     yaml: minimal,
