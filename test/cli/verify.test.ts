@@ -6,11 +6,11 @@ import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
-import { blobPath, damagedPath, linkPath, tagCurrentPath } from '../../src/storage/layout.ts'
+import { blobPath, blobsRoot, damagedPath, linkPath, tagCurrentPath } from '../../src/storage/layout.ts'
 import { latest, openStore } from '../storage/fixture.ts'
 import { image, index, layer, pushImage } from '../storage/garbage-fixture.ts'
 import { startAppUnderTest, temporaryFolder } from '../support/app-under-test.ts'
-import { pull } from '../support/client.ts'
+import { ask, pull } from '../support/client.ts'
 import { command } from '../support/command.ts'
 import { randomBlob, startOrigin } from '../support/origin.ts'
 
@@ -158,6 +158,26 @@ for (const [what, make, says] of troubles) {
     assert.deepEqual(again, { code: 1, stdout, stderr: '' })
   })
 }
+
+test('of a registry that was only started nothing is missing; where there are blobs, repositories are', async () => {
+  await using folder = await temporaryFolder()
+  const sections = { storage: { filesystem: { rootdirectory: folder.path } } }
+  const config = join(folder.path, 'config.yml')
+  await writeFile(config, JSON.stringify({ version: 0.1, ...sections }))
+  {
+    await using app = await startAppUnderTest(sections)
+    assert.equal((await ask(`${app.url}/v2/`)).status, 200)
+  }
+  await mkdir(join(folder.path, blobsRoot), { recursive: true })
+  const begun = await command(['verify', config])
+  assert.deepEqual([begun.code, begun.stderr], [0, ''])
+  assert.match(begun.stdout, /^0 blobs \(0 bytes\), 0 repositories, .*: all is right/)
+  const driver = filesystemDriver({ rootDirectory: folder.path })
+  await driver.write(blobPath(digestOf('a')), Buffer.from('a'))
+  const { code, stderr } = await command(['verify', config])
+  assert.equal(code, 1)
+  assert.match(stderr, /^\/docker\/registry\/v2\/repositories cannot be read: .+\n$/)
+})
 
 test('what is left of deletions and of an upload is no problem', async () => {
   await using stored = await prepare()

@@ -10,7 +10,7 @@ import { silentLogger } from '../../telemetry/logger.ts'
 import { moveDamaged } from '../damaged.ts'
 import { DigestSet } from '../garbage/digest-set.ts'
 import { each } from '../garbage/each.ts'
-import { blobPath, blobsRoot } from '../layout.ts'
+import { blobPath, blobsRoot, repositoriesRoot } from '../layout.ts'
 import { LinkFiles } from '../link-files.ts'
 import { walkRepositoryFolders } from '../repository-folders.ts'
 import { walkBlobs } from '../stored-blobs.ts'
@@ -170,7 +170,10 @@ class Verification {
 
   async #readRepositories(): Promise<void> {
     const { driver, signal, isHosted, areChildrenNeeded } = this.#options
-    const onFailure = (path: string, error: unknown): void => this.#problem(`${path} cannot be read: ${String(error)}`)
+    const onFailure = (path: string, error: unknown): void => {
+      const isNew = this.#report.total === 0 && path === repositoriesRoot && error instanceof PathNotFoundError
+      if (!isNew) this.#problem(`${path} cannot be read: ${String(error)}`)
+    }
     const shared = {
       driver,
       files: new LinkFiles({ driver, logger: silentLogger }), // problems are reported
