@@ -1,14 +1,15 @@
 // What large folders hold, remembered: a page of a list costs what is on the page, not what is in the folder.
 import { LRUCache } from 'lru-cache'
-import type {
-  DriverPath,
-  FileRange,
-  FileStat,
-  FileWriter,
-  OpenFile,
-  RemoveOptions,
-  StorageDriver,
-  WriterOptions,
+import {
+  DriverError,
+  type DriverPath,
+  type FileRange,
+  type FileStat,
+  type FileWriter,
+  type OpenFile,
+  type RemoveOptions,
+  type StorageDriver,
+  type WriterOptions,
 } from '../drivers/driver.ts'
 import { manifestsFolder, repositoriesRoot } from './layout.ts'
 
@@ -60,7 +61,9 @@ export class ListingCache implements StorageDriver {
       if (probe !== undefined) await probe.catch(() => {}) // it shows whether the folder is large, no more
     }
     if (!isExpected && !this.#listings.has(path)) return await this.#probe(path)
-    const { version, modified } = await this.#driver.stat(path)
+    const stat = await this.#statFolder(path)
+    if (stat === undefined) return await this.#driver.list(path)
+    const { version, modified } = stat
     const known = this.#listings.get(path)
     if (known?.version === version) return known.names
     return await this.#read(path, version, isSettled(modified))
@@ -119,6 +122,16 @@ export class ListingCache implements StorageDriver {
     if (path === repositoriesRoot || path.endsWith(`/${manifestsFolder}/tags`)) return true
     const isRepository = path.startsWith(`${repositoriesRoot}/`) && !path.includes('/_')
     return isRepository && !this.#listings.has(path.slice(0, path.lastIndexOf('/')))
+  }
+
+  /** `undefined` where there is a link, maybe to a folder: its version says nothing of what is in there. */
+  async #statFolder(path: DriverPath): Promise<FileStat | undefined> {
+    try {
+      return await this.#driver.stat(path)
+    } catch (error) {
+      if (error instanceof DriverError && error.code === 'ENOTFILE') return undefined
+      throw error
+    }
   }
 
   /** Reads a folder of which nothing is known; its names are not remembered, as nobody knows of which version they are. */

@@ -1,5 +1,5 @@
 // The repositories that hold something: a walk over their folders, since nothing else lists them.
-import type { StorageDriver } from '../drivers/driver.ts'
+import { DriverError, type StorageDriver } from '../drivers/driver.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/reference.ts'
 import type { ListOptions } from '../registry/source.ts'
 import { manifestsFolder, repositoriesRoot, repositoryPath } from './layout.ts'
@@ -31,9 +31,19 @@ async function* walk(
     const name = prefix + component
     if (!isRepositoryName(name)) continue
     signal?.throwIfAborted()
-    const inside = await namesIn(driver, repositoryPath(name))
+    const inside = await namesOf(driver, name)
     const isPassed = component === first // it is `after` itself, or leads there
     if (!isPassed && inside[indexOf(inside, manifestsFolder)] === manifestsFolder) yield name
     yield* walk(driver, `${name}/`, inside, isPassed ? rest : [], signal)
+  }
+}
+
+/** None where there is something else than a folder: that is nobody's repository. */
+async function namesOf(driver: StorageDriver, name: RepositoryName): Promise<readonly string[]> {
+  try {
+    return await namesIn(driver, repositoryPath(name))
+  } catch (error) {
+    if (error instanceof DriverError && error.code === 'ENOTFILE') return []
+    throw error
   }
 }

@@ -1,5 +1,5 @@
 // Every folder that a repository keeps something in, also where it holds no manifest: a walk for those who clean up.
-import { PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
+import { DriverError, PathNotFoundError, type DriverPath, type StorageDriver } from '../drivers/driver.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import { repositoriesRoot, repositoryPath } from './layout.ts'
 
@@ -53,15 +53,19 @@ async function namesOf(
   try {
     return await driver.list(path)
   } catch (error) {
-    if (!(error instanceof PathNotFoundError && (await isFile(driver, path)))) onFailure(path, error)
+    if (path === repositoriesRoot || !(await isNobodys(driver, path, error))) onFailure(path, error)
     return []
   }
 }
 
-/** A file among folders is nobody's repository. */
-async function isFile(driver: StorageDriver, path: DriverPath): Promise<boolean> {
+/**
+ * A file among folders is nobody's repository, nor is a link to itself. One that leads nowhere may be somebody's, whose part of
+ * the tree is not mounted now: what is linked there must not be taken for garbage.
+ */
+async function isNobodys(driver: StorageDriver, path: DriverPath, error: unknown): Promise<boolean> {
+  if (error instanceof DriverError) return error.code === 'ENOTFILE'
   try {
-    return (await driver.stat(path)).kind === 'file'
+    return error instanceof PathNotFoundError && (await driver.stat(path)).kind === 'file'
   } catch {
     return false // whatever it is, it counts as a folder that could not be read
   }

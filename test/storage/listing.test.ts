@@ -1,17 +1,18 @@
 // Long lists: a page costs what is on it, and shows what is there now.
 import assert from 'node:assert/strict'
-import { mkdir, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mock, suite, test } from 'node:test'
-import type { StorageDriver } from '../../src/drivers/driver.ts'
+import { DriverError, PathNotFoundError, type StorageDriver } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
-import { manifestsFolder, repositoriesRoot, tagCurrentPath, tagsFolder } from '../../src/storage/layout.ts'
+import { linkPath, manifestsFolder, repositoriesRoot, tagCurrentPath, tagsFolder } from '../../src/storage/layout.ts'
 import { indexOf, ListingCache } from '../../src/storage/listing-cache.ts'
 import type { LocalStore } from '../../src/storage/registry.ts'
-import { faultyDriver, type DriverCall, type FaultyDriver } from '../support/faulty-driver.ts'
-import { temporaryFolder } from '../support/real-parts.ts'
+import { hasCode } from '../drivers/conformance.ts'
+import { faultyDriver, watchedDriver, type DriverCall, type FaultyDriver } from '../support/faulty-driver.ts'
+import { run, temporaryFolder } from '../support/real-parts.ts'
 import { absent, manifestOf, name, openStore } from './fixture.ts'
 
 function numbered(prefix: string, count: number): string[] {
@@ -43,9 +44,9 @@ async function take(items: AsyncIterable<string>, count: number): Promise<string
   return taken
 }
 
-async function callsOf({ driver }: Long, run: () => Promise<unknown>): Promise<readonly DriverCall[]> {
+async function callsOf({ driver }: Long, ask: () => Promise<unknown>): Promise<readonly DriverCall[]> {
   driver.arm(0)
-  await run()
+  await ask()
   return driver.calls
 }
 
@@ -292,4 +293,80 @@ test('a name is found among sorted ones, or where it would be', () => {
   ]
   for (const [text, index] of cases) assert.equal(indexOf(names, text), index, text)
   assert.equal(indexOf([], 'a'), 0)
+})
+
+suite('what else lies among the repositories', () => {
+  interface Tree extends AsyncDisposable {
+    readonly driver: StorageDriver
+    /** Where a path of the driver is. */
+    readonly place: (path: string) => string
+    readonly names: () => Promise<string[]>
+    /** The repositories that the survey finds. */
+    readonly surveyed: () => Promise<string[]>
+  }
+
+  /** A folder with the repositories `a` and `z`. */
+  async function makeTree(): Promise<Tree> {
+    const folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    const store = openStore(driver)
+    for (const text of ['a', 'z']) await store.repository(parseRepositoryName(text)).manifests.put(manifestOf(text))
+    return {
+      driver,
+      place: (path) => join(folder.path, path),
+      names: async () => await take(store.list(), 99),
+      async surveyed() {
+        const found = new Set<string>()
+        for await (const fact of store.survey({ signal: new AbortController().signal })) {
+          if (fact.kind === 'linked') found.add(fact.repository)
+        }
+        return [...found]
+      },
+      [Symbol.asyncDispose]: async () => await folder[Symbol.asyncDispose](),
+    }
+  }
+
+  test('a link that leads nowhere, or to itself, or to a file, and a FIFO are no repositories', async () => {
+    await using tree = await makeTree()
+    const place = (text: string): string => tree.place(`${repositoriesRoot}/${text}`)
+    await writeFile(tree.place('file'), 'x')
+    await symlink('/nope', place('dangling'))
+    await symlink('loop', place('loop'))
+    await symlink(tree.place('file'), place('to-file'))
+    await run('mkfifo', [place('fifo')])
+    assert.deepEqual(await tree.names(), ['a', 'z'])
+  })
+
+  test('a linked folder is one of repositories, however large it is', async () => {
+    await using tree = await makeTree()
+    const linked = `${repositoriesRoot}/m`
+    await mkdir(tree.place('elsewhere'))
+    await symlink(tree.place('elsewhere'), tree.place(linked))
+    const inside = numbered('r', 300).map((text) => `m/${text}`)
+    for (const text of inside)
+      await mkdir(tree.place(`${repositoriesRoot}/${text}/${manifestsFolder}`), { recursive: true })
+    for (let page = 0; page < 3; page++) assert.deepEqual(await tree.names(), ['a', ...inside].slice(0, 99))
+    await tree.driver.write(linkPath(parseRepositoryName('m/r000007'), 'manifests', absent), Buffer.from(absent))
+    assert.deepEqual(await tree.surveyed(), ['a', 'm/r000007', 'z'])
+  })
+
+  test('the survey passes over what can be no repository, not what may be a part that is not mounted', async () => {
+    await using tree = await makeTree()
+    await symlink('loop', tree.place(`${repositoriesRoot}/loop`))
+    assert.deepEqual(await tree.surveyed(), ['a', 'z'])
+    await symlink('/nope', tree.place(`${repositoriesRoot}/dangling`))
+    await assert.rejects(tree.surveyed(), PathNotFoundError)
+  })
+
+  test('repositories that are not what they should be, or fail, are not passed over', async () => {
+    await using tree = await makeTree()
+    const fails = watchedDriver(tree.driver, ({ path }) => {
+      if (path === `${repositoriesRoot}/z`) throw new DriverError('EIO', 'a broken disk')
+    })
+    await assert.rejects(take(openStore(fails).list(), 99), hasCode('EIO'))
+    await rm(tree.place(repositoriesRoot), { recursive: true })
+    await symlink('repositories', tree.place(repositoriesRoot))
+    await assert.rejects(tree.names(), hasCode('ENOTFILE'))
+    await assert.rejects(tree.surveyed(), hasCode('ENOTFILE'))
+  })
 })
