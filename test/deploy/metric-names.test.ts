@@ -78,7 +78,7 @@ test('every metric and label of the dashboard and the alerts is one of a running
 
 test('what is left of an expression without its metrics is words of PromQL', () => {
   const words =
-    /^(?:sum|min|max|rate|increase|histogram_quantile|label_values|by|without|ignoring|and|on|up|prometheus|le|\d[\d.]*[smh]?|__rate_interval)$/
+    /^(?:sum|min|max|rate|increase|histogram_quantile|label_values|by|without|ignoring|and|or|unless|on|up|prometheus|le|\d[\d.]*[smh]?|__rate_interval)$/
   for (const expression of expressions()) {
     const rest = expression
       .replaceAll(/"(?:[^"\\]|\\.)*"/g, '')
