@@ -11,7 +11,7 @@ export async function makeFolder(path: string, mode?: number): Promise<void> {
   try {
     await mkdir(path, mode)
   } catch (error) {
-    if (!isMissing(error)) return passOverThere(error)
+    if (!isMissing(error) || dirname(path) === path) return passOverThere(error)
     await makeFolder(dirname(path), mode)
     await mkdir(path, mode).catch(passOverThere)
   }
@@ -22,7 +22,7 @@ export function makeFolderSync(path: string, mode?: number): void {
   try {
     mkdirSync(path, mode)
   } catch (error) {
-    if (!isMissing(error)) return passOverThere(error)
+    if (!isMissing(error) || dirname(path) === path) return passOverThere(error)
     makeFolderSync(dirname(path), mode)
     try {
       mkdirSync(path, mode)
