@@ -57,11 +57,17 @@ async function takePage(source: AsyncIterable<string>, n: number): Promise<Page>
 }
 
 function parsePage(query: URLSearchParams, limits: PageLimits): { n: number; last: string | undefined } {
-  const last = query.get('last') ?? undefined
-  const raw = query.get('n')
-  if (raw === null) return { n: limits.usual, last }
+  const last = parameterOf(query, 'last')
+  const raw = parameterOf(query, 'n')
+  if (raw === undefined) return { n: limits.usual, last }
   if (!/^\d{1,15}$/.test(raw)) throw new RegistryError('PAGINATION_NUMBER_INVALID', { n: raw.slice(0, 50) })
   return { n: Math.min(Number(raw), limits.most), last }
+}
+
+/** An empty one counts as not given, as with distribution. */
+function parameterOf(query: URLSearchParams, name: string): string | undefined {
+  const value = query.get(name)
+  return value === null || value === '' ? undefined : value
 }
 
 function pageReply(document: Record<string, unknown>, page: Page, n: number, { path, query }: ListTarget): Reply {

@@ -112,7 +112,7 @@ suite('too much', () => {
   })
 })
 
-const refusedNumbers = ['-1', '1e3', '٣', 'NaN', '', '1.5', ' 1', '0x10', '1_000', 'Infinity', '9'.repeat(16), '+1']
+const refusedNumbers = ['-1', '1e3', '٣', 'NaN', '1.5', ' 1', '0x10', '1_000', 'Infinity', '9'.repeat(16), '+1']
 
 suite('lists', () => {
   test('T-91: a number of entries is a number, and never more than the most is sent', async () => {
@@ -125,6 +125,11 @@ suite('lists', () => {
         errorOf(answer)
       }
       assert.equal((await ask(`${app.url}/v2/${list}?n=0`)).headers['link'], undefined)
+      const whole = await ask(`${app.url}/v2/${list}`)
+      for (const empty of ['n=', 'last=', 'n=&last=']) {
+        const { status, body, headers } = await ask(`${app.url}/v2/${list}?${empty}`)
+        assert.deepEqual([status, body, headers['link']], [200, whole.body, whole.headers['link']], empty)
+      }
     }
     for (const n of ['4', '1000000000', '999999999999999']) {
       const page = await ask(`${app.url}/v2/app/tags/list?n=${n}`)
