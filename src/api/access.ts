@@ -34,6 +34,7 @@ const actions: Readonly<Record<string, readonly AccessAction[]>> = {
   PUT: ['pull', 'push'],
   PATCH: ['pull', 'push'],
   DELETE: ['delete'],
+  OPTIONS: [], // whoever may come in
 }
 
 /** Stands before every route. */

@@ -58,6 +58,9 @@ const methods: Readonly<Record<Route['kind'], readonly string[]>> = {
 
 const readingMethods: readonly string[] = ['GET', 'HEAD']
 
+/** Those that change nothing (RFC 9110 §9.2.1). */
+const safeMethods: readonly string[] = [...readingMethods, 'OPTIONS']
+
 export function api(registry: Registry, options: ApiOptions): Handler {
   const common = commonHeaders(options)
   const guard = options.access === undefined ? undefined : new Guard(options.access, registry)
@@ -70,7 +73,7 @@ export function api(registry: Registry, options: ApiOptions): Handler {
       answered = await answer(registry, options, guard, request, trace)
     } finally {
       trace.answered?.(answered?.reply.status)
-      if (!readingMethods.includes(request.method)) hot?.clear() // also where the client did not wait for the answer
+      if (!safeMethods.includes(request.method)) hot?.clear() // also where the client did not wait for the answer
     }
     for (const field of ['from', 'upstream', 'warning', 'user'] as const) {
       if (trace[field] !== undefined) request.log[field] = trace[field]
@@ -170,6 +173,8 @@ async function answerRoute(
   if (route instanceof RegistryError) throw route
   checkExpectation(request.headers.expect)
   const allowed = methods[route.kind].filter((method) => !options.readOnly || readingMethods.includes(method))
+  // What browsers ask first for a page of another site counts only where it is a 2xx (Fetch, «CORS-preflight fetch»).
+  if (request.method === 'OPTIONS') return { status: 200, headers: { allow: allowed.join(', '), 'content-length': 0 } }
   if (!allowed.includes(request.method)) return methodNotAllowed(request, allowed)
   return await dispatch(registry, options, route, request, { signal: request.signal, trace })
 }

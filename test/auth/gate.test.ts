@@ -48,6 +48,18 @@ test('where it may pull, a client hears at /v2/ that it may come in, and how it 
   assert.deepEqual(await base({ authorization: dockerHubs }), [401, 'Basic realm="ours"'])
 })
 
+test('by which methods a resource can be asked hears whoever may come in, wherever he may pull', async () => {
+  await using app = await startGuarded(['admin'], { anonymous: [{ repositories: ['open/**'], networks: here }] })
+  for (const path of ['/v2/', '/v2/open/app/manifests/1', '/v2/team/app/manifests/1']) {
+    for (const authorization of [undefined, admin, dockerHubs]) {
+      const headers = authorization === undefined ? {} : { authorization }
+      const base = await ask(`${app.url}/v2/`, { headers })
+      const { status, headers: got } = await ask(app.url + path, { method: 'OPTIONS', headers })
+      assert.deepEqual([status, got['www-authenticate']], [base.status, base.headers['www-authenticate']], path)
+    }
+  }
+})
+
 test('whoever comes from elsewhere is asked who he is, also where a header says otherwise', async () => {
   const anonymous = [{ repositories: ['**'], networks: ['192.0.2.0/24', '2001:db8::/32'] }]
   await using app = await startGuarded(['admin'], { anonymous })
