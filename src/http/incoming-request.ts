@@ -27,10 +27,12 @@ export class IncomingRequest implements Request {
   readonly #targetHost: string | undefined
   /** Read at once: a socket that is closed does not know it any more. */
   readonly #peer: string
+  #awaitsContinue: boolean
   #sender: Sender | undefined
   #signal: AbortSignal | undefined
 
-  constructor(incoming: IncomingMessage, response: ServerResponse, place: Place) {
+  /** `awaitsContinue`: the client wants to be told before it sends its body. */
+  constructor(incoming: IncomingMessage, response: ServerResponse, place: Place, awaitsContinue: boolean) {
     let target = incoming.url ?? '/'
     if (!target.startsWith('/')) {
       const [whole, host] = absoluteForm.exec(target) ?? []
@@ -45,6 +47,7 @@ export class IncomingRequest implements Request {
     this.#incoming = incoming
     this.#response = response
     this.#place = place
+    this.#awaitsContinue = awaitsContinue
     this.#peer = plainAddress(incoming.socket.remoteAddress ?? '')
   }
 
@@ -79,10 +82,24 @@ export class IncomingRequest implements Request {
     return `${this.#peer.includes(':') ? `[${this.#peer}]` : this.#peer}:${remotePort}`
   }
 
-  /** Whoever stops reading it early leaves the connection as it is: the answer goes out by it. */
+  /**
+   * Whoever stops reading it early leaves the connection as it is: the answer goes out by it. A client that waits to be told
+   * is told when the first byte is asked for: until then it can be refused without its body (RFC 9110 §10.1.1).
+   */
   get body(): AsyncIterable<Uint8Array> {
-    const chunks = this.#incoming.iterator({ destroyOnReturn: false })
+    const chunks = { [Symbol.asyncIterator]: () => this.#read() }
     return pacedBody(chunks, { period: this.#place.patience, cut: async () => await this.#cut() })
+  }
+
+  #read(): AsyncIterator<Uint8Array> {
+    if (this.#awaitsContinue && !this.#response.headersSent) this.#response.writeContinue()
+    this.#awaitsContinue = false
+    return this.#incoming.iterator({ destroyOnReturn: false })
+  }
+
+  /** Whether the client has sent nothing of its body, and was not told that it may. */
+  get isHeldBack(): boolean {
+    return this.#awaitsContinue && this.#incoming.readableLength === 0
   }
 
   /** As a client that leaves, which is what the handler hears of it. */

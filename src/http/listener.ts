@@ -105,9 +105,12 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
   if (options.socket !== undefined) chmodSync(options.socket, 0o660)
   server.on('error', (error) => logger.error({ error }, 'listener failed'))
   const running = new RunningListener(server, handler, options)
-  // Node answers what expects anything but 100-continue by itself, past the handler, the log and the drain.
-  for (const event of ['request', 'checkExpectation'] as const) {
-    server.on(event, (request: IncomingMessage, response: ServerResponse) => running.answer(request, response))
+  // Node answers what expects anything by itself: 100-continue before it is known whether there is to be a body, and all else
+  // past the handler, the log and the drain.
+  for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) {
+    server.on(event, (request: IncomingMessage, response: ServerResponse) => {
+      running.answer(request, response, event === 'checkContinue')
+    })
   }
   return running
 }
@@ -196,14 +199,17 @@ class RunningListener implements Listener {
     }
   }
 
-  answer(incoming: IncomingMessage, response: ServerResponse): void {
+  answer(incoming: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     this.#repeats?.began({ incoming, response }) // also where it has to wait: what comes behind its head is its body
-    this.#inTurn.enter(incoming.socket, () => this.#start(incoming, response))
+    // Node closes the connection of who was not told; who has no body to hold back can be told at once.
+    const awaitsContinue = expectsContinue && hasContent(incoming)
+    if (expectsContinue && !awaitsContinue) response.writeContinue()
+    this.#inTurn.enter(incoming.socket, () => this.#start(incoming, response, awaitsContinue))
   }
 
   /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
-  #start(incoming: IncomingMessage, response: ServerResponse): void {
-    const exchange = this.#begin(incoming, response)
+  #start(incoming: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
+    const exchange = this.#begin(incoming, response, awaitsContinue)
     const reply = this.#replyTo(exchange)
     const body = reply instanceof Promise || reply.status >= 400 ? undefined : bytesAtOnce(reply)
     if (reply instanceof Promise || body === undefined) this.#run(this.#answer(exchange, reply))
@@ -239,9 +245,9 @@ class RunningListener implements Listener {
     return false
   }
 
-  #begin(incoming: IncomingMessage, response: ServerResponse): Running {
+  #begin(incoming: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Running {
     const startedAt = performance.now()
-    const request = new IncomingRequest(incoming, response, this.#place)
+    const request = new IncomingRequest(incoming, response, this.#place, awaitsContinue)
     this.#observer?.begin(request)
     const refusedFor = this.#perClient?.limits.enter(request.address)
     return { incoming, response, request, startedAt, refusedFor, sent: { bytes: 0 } }
@@ -286,18 +292,18 @@ class RunningListener implements Listener {
   }
 
   async #answer(exchange: Running, answer: Reply | Promise<Reply>): Promise<void> {
-    const { incoming, response, sent } = exchange
+    const { incoming, request, response, sent } = exchange
     let status = 500
     let failure: unknown
     try {
       const reply = await answer
       status = reply.status
-      const isRead = reply.status < 400 || (await discardBody(incoming))
+      const isRead = reply.status < 400 || request.isHeldBack || (await discardBody(incoming))
       if (this.#draining || !isRead) response.setHeader('connection', 'close')
       await sendReply(response, reply, sent, this.#sending)
       const { body } = reply
       const isRepeatable = body !== undefined && !(body instanceof Uint8Array) && body.again !== undefined
-      if (isRepeatable) this.#repeats?.remember(exchange, exchange.request, reply, body)
+      if (isRepeatable) this.#repeats?.remember(exchange, request, reply, body)
     } catch (error) {
       failure = error
       if (error instanceof ClientGoneError && !response.headersSent) status = 499
@@ -341,6 +347,10 @@ class RunningListener implements Listener {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close(0)
   }
+}
+
+function hasContent({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 /** What is still read of a refused request's body: a client that is cut while it sends never sees why. */

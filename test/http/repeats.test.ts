@@ -329,6 +329,18 @@ test('P1: a body that reads like a request that is known is none, also where its
   assert.match(await client.ask(body), new RegExp(`read ${body.length}$`))
 })
 
+test('P1: nor is one whose client has waited to be told that it may send it', async () => {
+  await using server = await serve()
+  using client = new Conversation(server)
+  const body = get('/hot')
+  const head = `POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\nexpect: 100-continue\r\n\r\n`
+  for (let time = 0; time < 3; time++) {
+    for (let again = 0; again < 3; again++) assert.match(await client.ask(get('/hot')), /this is \/hot$/)
+    assert.equal(await client.ask(head), 'HTTP/1.1 100 Continue\r\n\r\n')
+    assert.match(await client.ask(body), new RegExp(`read ${body.length}$`))
+  }
+})
+
 /** Some requests as one text, and how their answers end. */
 function conversation(random: Random): { readonly text: string; readonly ends: readonly string[] } {
   const requests = Array.from({ length: 2 + random.int(8) }, () => {
