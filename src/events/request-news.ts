@@ -153,6 +153,8 @@ function referencesOf(bytes: Uint8Array, mediaType: string): object[] | undefine
   }
 }
 
-function referenceOf({ mediaType, size, digest, urls, platform }: ManifestDescriptor): object {
-  return { mediaType, size, digest, urls: urls.length === 0 ? undefined : urls, platform }
+function referenceOf(descriptor: ManifestDescriptor): object {
+  const { mediaType, size, digest, urls, annotations, artifactType, data, platform } = descriptor
+  const given = urls.length === 0 ? undefined : urls
+  return { mediaType, size, digest, urls: given, annotations, artifactType, data, platform }
 }

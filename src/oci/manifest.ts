@@ -16,11 +16,18 @@ export interface ManifestDescriptor extends Descriptor {
   /** Where a foreign layer may be had from; empty otherwise. */
   readonly urls: readonly string[]
   readonly platform: Platform | undefined
+  readonly artifactType?: string | undefined
+  readonly annotations?: Readonly<Record<string, string>> | undefined
+  /** The content itself, as it stands there: in base64, if the document is right. */
+  readonly data?: string | undefined
 }
 
 export interface Platform {
   readonly architecture: string
   readonly os: string
+  readonly variant?: string | undefined
+  readonly 'os.version'?: string | undefined
+  readonly 'os.features'?: readonly string[] | undefined
 }
 
 export interface ParsedManifest {
@@ -182,7 +189,7 @@ function parseDescriptors(value: unknown, where: string): ManifestDescriptor[] {
 
 function parseDescriptor(value: unknown, where: string): ManifestDescriptor {
   if (!isObject(value)) throw new ManifestError(`${where} is not a descriptor`)
-  const { digest, size, mediaType, urls, platform } = value
+  const { digest, size, mediaType, urls, platform, artifactType, annotations, data } = value
   if (!isDigestText(digest)) throw new ManifestError(`${where}.digest is not a digest`)
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw new ManifestError(`${where}.size is not a number of bytes`)
@@ -193,13 +200,27 @@ function parseDescriptor(value: unknown, where: string): ManifestDescriptor {
     mediaType: textOf(mediaType) ?? mediaTypes.octetStream,
     urls: Array.isArray(urls) ? urls.map(String) : [],
     platform: parsePlatform(platform),
+    artifactType: textOf(artifactType),
+    annotations: parseAnnotations(annotations),
+    data: textOf(data),
   }
 }
 
 function parsePlatform(value: unknown): Platform | undefined {
   if (!isObject(value)) return undefined
-  const { architecture, os } = value
-  return typeof architecture === 'string' && typeof os === 'string' ? { architecture, os } : undefined
+  const { architecture, os, variant, 'os.version': version, 'os.features': features } = value
+  if (typeof architecture !== 'string' || typeof os !== 'string') return undefined
+  return {
+    architecture,
+    os,
+    variant: textOf(variant),
+    'os.version': textOf(version),
+    'os.features': isTexts(features) ? features : undefined,
+  }
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string')
 }
 
 function isDigestText(value: unknown): value is Digest {

@@ -10,6 +10,7 @@ import { startSink, startTellingApp, type Sink, type Told } from './sink.ts'
 const uuid = /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/
 const octets = 'application/octet-stream'
 const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
+const ociIndex = 'application/vnd.oci.image.index.v1+json'
 
 /** All that differs from run to run is looked at, and taken away. */
 function plain({ id, timestamp, request, source, ...told }: Told): object {
@@ -206,6 +207,28 @@ test('with includereferences a manifest says what it refers to', async () => {
       ['pull', [config]],
     ],
   )
+})
+
+test('and what is said of that besides', async () => {
+  await using sink = await startSink()
+  await using app = await startTellingApp(sink, { notifications: { events: { includereferences: true } } })
+  await pushBlob(app.url, 'a', emptyBlob)
+  await ask(`${app.url}/v2/a/manifests/v1`, { method: 'PUT', body: empty, headers: ociType })
+  const child = {
+    mediaType: ociManifest,
+    digest: digestOf(empty),
+    size: empty.length,
+    annotations: { of: 'this child' },
+    artifactType: 'application/x',
+    data: 'e30=',
+    platform: { architecture: 'arm', os: 'linux', variant: 'v7', 'os.version': '1', 'os.features': ['a'] },
+  }
+  const index = JSON.stringify({ schemaVersion: 2, mediaType: ociIndex, manifests: [child] })
+  const headers = { 'content-type': ociIndex }
+  const { status } = await ask(`${app.url}/v2/a/manifests/v2`, { method: 'PUT', body: index, headers })
+  assert.equal(status, 201)
+  const told = await sink.until(3)
+  assert.deepEqual(told[2]?.target['references'], [child])
 })
 
 test('URLs are those of http.host and http.prefix', async () => {

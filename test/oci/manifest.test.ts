@@ -101,3 +101,29 @@ test('what a client pushes is a whole document of its type, what is stored alrea
 test('bytes that are not UTF-8 are no manifest', () => {
   assert.throws(() => parseManifest(Buffer.from([0x7b, 0xff, 0x7d])), ManifestError)
 })
+
+test('a descriptor is kept with what it says besides, as far as that is well-formed', () => {
+  const more = { annotations: { a: 'b' }, artifactType: 'application/y', data: 'YWJj' }
+  const platform = {
+    architecture: 'arm',
+    os: 'windows',
+    variant: 'v7',
+    'os.version': '10.0.1',
+    'os.features': ['win32k'],
+  }
+  const childOf = (said: object): unknown =>
+    JSON.parse(JSON.stringify(parse({ schemaVersion: 2, manifests: [{ ...descriptor, ...said }] }).manifests[0]))
+  const plain = { ...descriptor, urls: [] }
+  assert.deepEqual(childOf({ ...more, platform }), { ...plain, ...more, platform })
+  const wrong = { annotations: ['a'], artifactType: 1, data: {} }
+  const wrongPlatform = { architecture: 'arm', os: 'linux', variant: 7, 'os.version': [], 'os.features': ['a', 1] }
+  assert.deepEqual(childOf({ ...wrong, platform: wrongPlatform }), {
+    ...plain,
+    platform: { architecture: 'arm', os: 'linux' },
+  })
+  assert.deepEqual(childOf({ annotations: { a: 1, b: 'c' }, platform: { os: 'linux' } }), {
+    ...plain,
+    annotations: { b: 'c' },
+  })
+  assert.deepEqual(childOf({}), plain)
+})
