@@ -52,6 +52,8 @@ export interface FillOptions {
   readonly signal: AbortSignal
   /** Called when a transfer that broke is about to be asked for again. */
   readonly onResume: () => void
+  /** Called when the bytes that came turn out not to be the blob's, before anybody hears of it. */
+  readonly onWrong: () => void
   /** Called when the fill takes no more readers: from then on the blob is in its place, or is not. */
   readonly onEnd: () => void
   /** Says in each line which blob it is, and for which repository. */
@@ -59,7 +61,7 @@ export interface FillOptions {
 }
 
 /** The bytes that came are not the blob's. */
-export class WrongBytesError extends UpstreamError {}
+class WrongBytesError extends UpstreamError {}
 
 export class Fill {
   readonly digest: Digest
@@ -210,6 +212,7 @@ export class Fill {
       throw new UpstreamError('invalid', host, `${host} sent ${this.#progress.received} of ${this.#size} bytes`)
     }
     if (!spool.isRight()) {
+      this.#options.onWrong()
       throw new WrongBytesError('invalid', host, `${host} sent bytes that do not match ${this.digest}`)
     }
     this.#size = this.#progress.received

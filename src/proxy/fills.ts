@@ -6,7 +6,7 @@ import type { ContentStore } from '../registry/registry.ts'
 import type { BlobStore } from '../registry/store.ts'
 import type { UpstreamBlobs } from '../registry/upstream-source.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { Fill, WrongBytesError } from './fill.ts'
+import { Fill } from './fill.ts'
 import type { StorageTrouble } from './storage-trouble.ts'
 import type { Places, TransferSettings } from './transfer.ts'
 import { Turns } from './turns.ts'
@@ -95,6 +95,11 @@ export class Fills implements AsyncDisposable {
       attempt: this.#wrong.get(digest) ?? 0,
       isFresh: this.#suspicious.delete(digest),
       onResume: () => this.#counts.resumes++,
+      onWrong: () => {
+        this.#counts.wrong++
+        this.#wrong.set(digest, (this.#wrong.get(digest) ?? 0) + 1)
+        this.#suspicious.set(digest, true)
+      },
       onEnd: () => {
         if (this.#running.get(digest) === fill) this.#running.delete(digest)
       },
@@ -122,11 +127,6 @@ export class Fills implements AsyncDisposable {
       }
     } catch (error) {
       this.#counts.failed++
-      if (error instanceof WrongBytesError) {
-        this.#counts.wrong++
-        this.#wrong.set(fill.digest, (this.#wrong.get(fill.digest) ?? 0) + 1)
-        this.#suspicious.set(fill.digest, true)
-      }
       logger.warn({ host, error }, 'fill failed')
     }
   }
