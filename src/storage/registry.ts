@@ -1,7 +1,7 @@
 // A registry on a storage driver: where the parts of this room meet.
 import type { MemoryFiles } from '../bytes/memory-file.ts'
 import type { DescriptorCache } from '../cache/descriptors.ts'
-import type { Redirect, StorageDriver } from '../drivers/driver.ts'
+import type { DriverError, DriverPath, Redirect, StorageDriver } from '../drivers/driver.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions } from '../registry/call.ts'
@@ -69,6 +69,9 @@ export interface LocalStore extends LocalRegistry, EvictableStore {
 
 const summaryLimit = 1000
 
+/** How long it is not told again that repositories may not be read, in milliseconds: pages of them are asked for often. */
+const silence = 60 * 60_000
+
 export function openLocalRegistry(options: LocalRegistryOptions): LocalStore {
   return new StoredRegistry(options)
 }
@@ -82,6 +85,8 @@ class StoredRegistry implements LocalStore {
   readonly #indexes: ReferrerIndexes
   readonly #room: UploadRoom
   readonly #holders = new Holders()
+  /** When it was said last that a folder of repositories may not be read. */
+  #deniedAt = -Infinity
 
   constructor(options: LocalRegistryOptions) {
     const { descriptors, logger, redirect, memoryFiles, usage, verify = 'first' } = options
@@ -144,7 +149,14 @@ class StoredRegistry implements LocalStore {
   }
 
   list(options?: ListOptions): AsyncGenerator<RepositoryName, void> {
-    return walkRepositories(this.#driver, options)
+    return walkRepositories(this.#driver, { ...options, onDenied: this.#noteDenied.bind(this) })
+  }
+
+  #noteDenied(path: DriverPath, error: DriverError): void {
+    const now = this.#files.now()
+    if (now - this.#deniedAt < silence) return
+    this.#deniedAt = now
+    this.#options.logger.warn({ path, error }, 'not all repositories are listed: this user may not read their folder')
   }
 
   survey({ signal }: { readonly signal: AbortSignal }): AsyncIterable<Fact> {

@@ -3,16 +3,19 @@ import assert from 'node:assert/strict'
 import { mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mock, suite, test } from 'node:test'
+import { descriptorCache } from '../../src/cache/descriptors.ts'
+import { openFactStore } from '../../src/cache/store.ts'
 import { DriverError, PathNotFoundError, type StorageDriver } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import { linkPath, manifestsFolder, repositoriesRoot, tagCurrentPath, tagsFolder } from '../../src/storage/layout.ts'
 import { indexOf, ListingCache } from '../../src/storage/listing-cache.ts'
-import type { LocalStore } from '../../src/storage/registry.ts'
+import { openLocalRegistry, type LocalStore } from '../../src/storage/registry.ts'
 import { hasCode } from '../drivers/conformance.ts'
 import { faultyDriver, watchedDriver, type DriverCall, type FaultyDriver } from '../support/faulty-driver.ts'
 import { run, temporaryFolder } from '../support/real-parts.ts'
+import { recordingLogger } from '../support/recording-logger.ts'
 import { absent, manifestOf, name, openStore } from './fixture.ts'
 
 function numbered(prefix: string, count: number): string[] {
@@ -356,6 +359,37 @@ suite('what else lies among the repositories', () => {
     assert.deepEqual(await tree.surveyed(), ['a', 'z'])
     await symlink('/nope', tree.place(`${repositoriesRoot}/dangling`))
     await assert.rejects(tree.surveyed(), PathNotFoundError)
+  })
+
+  test('a folder that may not be read hides no other repository, and is told once an hour', async () => {
+    await using tree = await makeTree()
+    for (const text of ['m/in', 'm']) {
+      await tree.driver.write(linkPath(parseRepositoryName(text), 'manifests', absent), Buffer.from(absent))
+    }
+    let now = 0
+    const log = recordingLogger()
+    const denied = `${repositoriesRoot}/m`
+    const driver = watchedDriver(tree.driver, ({ method, path }) => {
+      if (method === 'list' && path === denied) throw new DriverError('EACCES', `EACCES at ${path}`)
+    })
+    const descriptors = descriptorCache(openFactStore({ kind: 'none' }, log.logger))
+    const store = openLocalRegistry({ driver, descriptors, deleteEnabled: true, logger: log.logger, now: () => now })
+    for (const after of [undefined, 'a', 'm', 'm/in']) {
+      assert.deepEqual(await take(store.list({ after }), 99), after === undefined ? ['a', 'z'] : ['z'], after)
+    }
+    const told = (): unknown[] => log.lines.filter(({ level }) => level === 'warn').map(({ path }) => path)
+    assert.deepEqual(told(), [denied])
+    now += 3_600_000
+    await take(store.list(), 99)
+    assert.deepEqual(told(), [denied, denied])
+  })
+
+  test('where no repository may be read, the list of them fails', async () => {
+    await using tree = await makeTree()
+    const driver = watchedDriver(tree.driver, ({ method, path }) => {
+      if (method === 'list' && path === repositoriesRoot) throw new DriverError('EACCES', `EACCES at ${path}`)
+    })
+    await assert.rejects(take(openStore(driver).list(), 99), hasCode('EACCES'))
   })
 
   test('repositories that are not what they should be, or fail, are not passed over', async () => {
