@@ -38,6 +38,9 @@ const surveyAge = 24 * 60 * 60_000
 /** How often a survey says how far it is: a million blobs take minutes. */
 const progressTime = 60_000
 
+/** Whatever is linked where nobody can look would seem to be nobody's: no blob at all can go without it. */
+const unsurveyed = 'nothing is evicted: a part of the storage cannot be read; let this user read it, or mount it'
+
 /** Facts of a survey that are written down in one go: clients wait that long. */
 const batchSize = 50
 
@@ -134,7 +137,7 @@ export class Evictor implements AsyncDisposable {
           this.#sayOnce('collection', () => logger.info('nothing is evicted while garbage is collected'))
           await this.#pause(busyTime)
         } else if (error instanceof SurveyError) {
-          this.#sayOnce('survey', () => logger.warn({ error }, 'nothing is evicted: the storage cannot be surveyed'))
+          this.#sayOnce('survey', () => logger.warn({ error }, unsurveyed))
           await this.#pause(Math.min(retryTime * 2 ** this.#failedSurveys++, longestRetry))
         } else {
           // A second failure in a row is the disk's, which may be full: then it is eviction that helps.
@@ -342,6 +345,7 @@ async function* translated(facts: AsyncIterable<Fact>): AsyncGenerator<Fact, voi
   try {
     yield* facts
   } catch (cause) {
-    throw new SurveyError('not all of the storage can be read', { cause })
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new SurveyError(`not all of the storage can be read: ${why}`, { cause })
   }
 }

@@ -11,7 +11,18 @@ import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import { blobPath, tagCurrentPath } from '../../src/storage/layout.ts'
 import { faultyDriver, watchedDriver } from '../support/faulty-driver.ts'
 import { seeded } from '../support/seeded.ts'
-import { blobBytes, diskUsage, isHere, keep, layerOf, makeKept, storeImage, storeIndex, type Kept } from './fixture.ts'
+import {
+  blobBytes,
+  diskUsage,
+  isHere,
+  keep,
+  layerOf,
+  makeKept,
+  start,
+  storeImage,
+  storeIndex,
+  type Kept,
+} from './fixture.ts'
 
 const hour = 60 * 60_000
 const day = 24 * hour
@@ -306,6 +317,27 @@ suite('a store that has grown beyond its bound', () => {
     clocks.pass(2 * hour)
     await again.evictor.run()
     assert.ok((await again.repository('local/app').blobs.stat(digestOf(layerOf('hosted')))).size > 0)
+  })
+
+  test('P3: where a folder may not be read nothing is evicted, and the log says which and what to do', async () => {
+    await using made = await makeKept()
+    const { folder, clocks, kept } = made
+    const { digest } = await storeImage(kept.repository('hub/app'), 'v1', [layerOf('shared')])
+    await kept.repository('local/app').blobs.put(layerOf('shared'))
+    await kept[Symbol.asyncDispose]()
+    clocks.pass(hour)
+    const denied = '/docker/registry/v2/repositories/local'
+    const driver = watchedDriver(filesystemDriver({ rootDirectory: folder }), ({ method, path }) => {
+      if (method === 'list' && path === denied) throw new DriverError('EACCES', `EACCES at ${path}`)
+    })
+    await using again = start(folder, clocks, { maxSize: 1000, driver })
+    await again.until(({ level }) => level === 'warn')
+    const { msg, error } = again.lines.find(({ level }) => level === 'warn') ?? assert.fail()
+    assert.match(String(msg), /^nothing is evicted: .* let this user read it, or mount it$/)
+    const { message } = error as { readonly message: string }
+    assert.ok(message.endsWith(`EACCES at ${denied}`), message)
+    assert.ok(await isHere(again.repository('hub/app').manifests.get(digest)))
+    assert.ok(!again.lines.some((line) => line['msg'] === 'evicted'))
   })
 
   test('a disk that fails is told once, and nothing is lost by it', async () => {
