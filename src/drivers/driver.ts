@@ -55,7 +55,7 @@ export interface StorageDriver {
   remove(path: DriverPath, options?: RemoveOptions): Promise<void>
   /**
    * The names in a folder, in byte order; those that no path can hold are left out, and those that are the medium's own.
-   * Of a file: PathNotFoundError.
+   * Of a file: PathNotFoundError. Of a link that leads back to a folder that it lies in: ENOTFILE, so that walks end.
    */
   list(path: DriverPath): Promise<readonly string[]>
 }

@@ -4,6 +4,7 @@ import { closeSync, fstatSync, futimesSync, type Stats } from 'node:fs'
 import { lstat, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import pLimit, { type LimitFunction } from 'p-limit'
+import { leadsBack } from './circles.ts'
 import {
   checkPath,
   checkPathBelowRoot,
@@ -184,6 +185,7 @@ class FilesystemDriver implements StorageDriver {
   async list(path: DriverPath): Promise<string[]> {
     return await this.#look(path, async (place) => {
       const names = (await readdir(place)).filter((name) => isPathComponent(name) && !isOfServer(name))
+      if (await leadsBack(place, this.#root)) throw new DriverError('ENOTFILE', `${path} leads back to where it lies`)
       return names.toSorted()
     })
   }

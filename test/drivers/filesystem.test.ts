@@ -43,6 +43,33 @@ suite('filesystem driver: the file system', () => {
     assert.deepEqual(await filesystemDriver({ rootDirectory: folder.path }).list('/'), ['ok'])
   })
 
+  test('P7: a link back to a folder that it lies in cannot be listed; one that leads elsewhere can', async () => {
+    await using folder = await temporaryFolder()
+    await using outside = await temporaryFolder()
+    const root = join(folder.path, 'root')
+    await mkdir(join(folder.path, 'real'))
+    await symlink('real', root)
+    await mkdir(join(root, 'a/b'), { recursive: true })
+    await mkdir(join(root, 'c'))
+    await symlink('..', join(root, 'a/b/up'))
+    await symlink('.', join(root, 'a/self'))
+    await symlink('../c', join(root, 'a/beside'))
+    await symlink(outside.path, join(root, 'out'))
+    await symlink(join(root, 'a'), join(outside.path, 'in'))
+    await symlink(folder.path, join(root, 'above'))
+    await symlink(root, join(outside.path, 'root'))
+    const driver = filesystemDriver({ rootDirectory: root })
+    for (const path of ['/a/b/up', '/a/self', '/out/root', '/out/in/self', '/out/in/b/up', '/above/real/above']) {
+      await assert.rejects(driver.list(path), hasCode('ENOTFILE'), path)
+    }
+    assert.deepEqual(await driver.list('/'), ['a', 'above', 'c', 'out'])
+    assert.deepEqual(await driver.list('/a'), ['b', 'beside', 'self'])
+    assert.deepEqual(await driver.list('/a/beside'), [])
+    assert.deepEqual(await driver.list('/out'), ['in', 'root'])
+    assert.deepEqual(await driver.list('/out/in'), ['b', 'beside', 'self'])
+    assert.deepEqual(await driver.list('/above'), ['real', 'root'])
+  })
+
   test('files and folders are not for everyone, and what others wrote keeps its mode', async () => {
     await using folder = await temporaryFolder()
     await mkdir(join(folder.path, 'theirs'))

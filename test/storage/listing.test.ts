@@ -353,6 +353,22 @@ suite('what else lies among the repositories', () => {
     assert.deepEqual(await tree.surveyed(), ['a', 'm/r000007', 'z'])
   })
 
+  test('P7: links that lead in a circle are followed no further than to where they began', async () => {
+    await using tree = await makeTree()
+    const place = (text: string): string => tree.place(`${repositoriesRoot}/${text}`)
+    await mkdir(tree.place('elsewhere'))
+    await symlink(tree.place('elsewhere'), place('m'))
+    await symlink('..', place('a/up'))
+    await symlink('.', place('a/self'))
+    await symlink(place('z'), place('a/z'))
+    await symlink('../a', place('z/a'))
+    await symlink(tree.place(repositoriesRoot), place('m/back'))
+    await tree.driver.write(linkPath(parseRepositoryName('m/in'), 'manifests', absent), Buffer.from(absent))
+    const all = ['a', 'a/z', 'm/in', 'z', 'z/a']
+    assert.deepEqual(await tree.names(), all)
+    assert.deepEqual(await tree.surveyed(), all)
+  })
+
   test('the survey passes over what can be no repository, not what may be a part that is not mounted', async () => {
     await using tree = await makeTree()
     await symlink('loop', tree.place(`${repositoriesRoot}/loop`))
