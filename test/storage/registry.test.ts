@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts'
 import { DriverError, PathNotFoundError, type StorageDriver } from '../../src/drivers/driver.ts'
-import { blobPath, fillPath } from '../../src/storage/layout.ts'
+import { blobPath, fillPath, repositoriesRoot } from '../../src/storage/layout.ts'
 import { owner } from '../../src/drivers/process-owner.ts'
 import type { UploadId } from '../../src/registry/store.ts'
 import { isUploadId } from '../../src/storage/upload.ts'
@@ -253,6 +253,37 @@ storageSuite('storage that cannot be written to', (check) => {
     assert.deepEqual(log.lines, [])
     assert.deepEqual(await driver.list('/docker/registry/v2/blobs'), [])
     assert.deepEqual(await driver.list('/entrepot/tmp'), [])
+  })
+
+  check('repositories are tried as blobs are, and nothing is left there', async (fixture) => {
+    const { store, driver, log, repository } = fixture
+    await repository.manifests.put(manifestOf('a'))
+    const before = log.lines.length
+    await store.checkWritable()
+    assert.equal(log.lines.length, before)
+    assert.deepEqual(await driver.list(repositoriesRoot), ['library'])
+    const move = driver.move.bind(driver)
+    driver.move = async (from, to) => {
+      if (to.startsWith(`${repositoriesRoot}/`)) throw new DriverError('EACCES', `EACCES at ${to}`)
+      await move(from, to)
+    }
+    await store.checkWritable()
+    const told = log.lines.slice(before)
+    assert.deepEqual(
+      told.map(({ level, msg }) => [level, msg]),
+      [['error', 'nothing can be stored: this user may not write to the storage folder']],
+    )
+    assert.match(JSON.stringify(told), /EACCES at [^"]*\/repositories\//)
+    assert.deepEqual(await driver.list(repositoriesRoot), ['library'])
+    assert.deepEqual(await driver.list('/docker/registry/v2/blobs'), ['sha256'])
+    assert.deepEqual(await driver.list('/entrepot/tmp'), [])
+  })
+
+  check('P3: repositories that are not there are not made: they may not be mounted', async ({ store, driver, log }) => {
+    await driver.write(blobPath(digestOf('stored')), Buffer.from('stored'))
+    await store.checkWritable()
+    assert.deepEqual(log.lines, [])
+    await assert.rejects(driver.list(repositoriesRoot), PathNotFoundError)
   })
 
   for (const [code, nth, sentence] of [
