@@ -182,7 +182,9 @@ export class Content implements ContentStore {
 
   /** Notes that a stored blob is known by another digest too. */
   async alias(digest: Digest, target: Digest): Promise<void> {
-    if (digest !== target) await this.#options.links.write(aliasPath(digest), target)
+    if (digest === target) return
+    this.#inUse.alias(digest, target)
+    await this.#options.links.write(aliasPath(digest), target)
   }
 
   async forget(target: Digest): Promise<void> {

@@ -4,24 +4,36 @@ import type { Digest } from '../oci/digest.ts'
 export class InUse {
   readonly #holds = new Map<Digest, number>()
   readonly #freeing = new Map<Digest, Promise<unknown>>()
+  /** The holds of the sha256 of what is held by another digest. */
+  readonly #targets = new Map<Digest, Disposable>()
 
   has(target: Digest): boolean {
     return this.#holds.has(target)
   }
 
-  /** Idempotent to dispose. Bytes that are just being taken away may be gone before they can be used. */
-  hold(target: Digest): Disposable {
-    this.#holds.set(target, (this.#holds.get(target) ?? 0) + 1)
+  /**
+   * Idempotent to dispose. Bytes that are just being taken away may be gone before they can be used. By another digest than
+   * its sha256 a blob is held once it is known by that: `alias`.
+   */
+  hold(digest: Digest): Disposable {
+    this.#holds.set(digest, (this.#holds.get(digest) ?? 0) + 1)
     let isHeld = true
     return {
       [Symbol.dispose]: () => {
         if (!isHeld) return
         isHeld = false
-        const left = (this.#holds.get(target) ?? 1) - 1
-        if (left === 0) this.#holds.delete(target)
-        else this.#holds.set(target, left)
+        const left = (this.#holds.get(digest) ?? 1) - 1
+        if (left > 0) return void this.#holds.set(digest, left)
+        this.#holds.delete(digest)
+        this.#targets.get(digest)?.[Symbol.dispose]()
+        this.#targets.delete(digest)
       },
     }
+  }
+
+  /** Whoever holds `digest` holds `target`. */
+  alias(digest: Digest, target: Digest): void {
+    if (this.#holds.has(digest) && !this.#targets.has(digest)) this.#targets.set(digest, this.hold(target))
   }
 
   /** As `hold`, and waits for the end of what takes the bytes away: what is here afterwards stays. */

@@ -12,7 +12,7 @@ import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { pattern } from '../drivers/conformance.ts'
 import { hasError } from '../support/errors.ts'
-import { latest, listed, manifestOf, name, openStore, push, storageSuite } from './fixture.ts'
+import { chunksOf, latest, listed, manifestOf, name, openStore, push, storageSuite } from './fixture.ts'
 
 const unneeded = (): boolean => false
 
@@ -42,6 +42,22 @@ storageSuite('making room', (check) => {
     await assert.rejects(repository.blobs.open(digest, { range: { start: 9_000_000, end: undefined } }))
     assert.equal(store.isInUse(digest), false)
     assert.equal(await store.free(digest, unneeded), 1_000_000)
+  })
+
+  check('a blob that came by its sha512 stays as long as it is held by that', async ({ store }) => {
+    const bytes = pattern(100_000)
+    const digest = digestOf(bytes, 'sha512')
+    const holds = [store.content.hold(digest), store.content.hold(digest)]
+    await using upload = await store.content.receive({ digest })
+    await upload.append(chunksOf(bytes, 64 * 1024))
+    await upload.commit(digest)
+    for (const hold of holds) {
+      assert.equal(store.isInUse(digestOf(bytes)), true)
+      assert.equal(await store.free(digestOf(bytes), unneeded), undefined)
+      hold[Symbol.dispose]()
+    }
+    assert.equal(store.isInUse(digestOf(bytes)), false)
+    assert.equal(await store.free(digestOf(bytes), unneeded), 100_000)
   })
 
   check(
