@@ -47,6 +47,7 @@ const damagedFolder: DriverPath = '/entrepot/damaged'
 export const sweptFolder: DriverPath = '/entrepot/swept'
 export const collectedPath: DriverPath = '/entrepot/collected'
 export const referrersRoot: DriverPath = '/entrepot/referrers'
+export const aliasesRoot: DriverPath = '/entrepot/aliases'
 export const scrubPath: DriverPath = '/entrepot/scrub'
 export const blobsRoot: DriverPath = `${root}/blobs`
 
@@ -145,8 +146,13 @@ export function parseFillPath(path: DriverPath): { readonly digest: Digest; read
   return isDigest(digest) ? { digest, whose } : undefined
 }
 
+/** The folder of one alias, which holds nothing else. */
+export function aliasFolder(digest: Digest): DriverPath {
+  return `${aliasesRoot}/${sharded(digest)}`
+}
+
 export function aliasPath(digest: Digest): DriverPath {
-  return `/entrepot/aliases/${sharded(digest)}/link`
+  return `${aliasFolder(digest)}/link`
 }
 
 export function damagedPath(digest: Digest): DriverPath {

@@ -1,9 +1,11 @@
 // What a collection of garbage keeps, and what it takes.
 import assert from 'node:assert/strict'
-import { digestOf } from '../../src/oci/digest.ts'
+import { dirname } from 'node:path'
+import { PathNotFoundError } from '../../src/drivers/driver.ts'
+import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName, parseTag, type RepositoryName, type Tag } from '../../src/oci/reference.ts'
-import { aliasPath, blobPath, linkPath, tagCurrentPath, tagIndexPath } from '../../src/storage/layout.ts'
+import { aliasPath, blobFolder, blobPath, linkPath, tagCurrentPath, tagIndexPath } from '../../src/storage/layout.ts'
 import { absent, chunksOf, latest, listed, name, otherName, push, storageSuite } from './fixture.ts'
 import {
   assertWhole,
@@ -227,6 +229,33 @@ storageSuite('garbage', (check) => {
     assert.equal((await fresh.manifests.get(byOther)).bytes.byteLength, manifest.byteLength)
     assert.equal((await fresh.blobs.stat(digest)).size, layer('a').byteLength)
     assert.equal((await fresh.blobs.stat(digestOf(layer('a')))).size, layer('a').byteLength)
+  })
+
+  check('by which other digest a blob was known goes with it, or later', async ({ repository, driver, restart }) => {
+    const sha512 = (text: string): Digest => digestOf(layer(text), 'sha512')
+    for (const text of ['config', 'gone', 'taken']) {
+      await using upload = await repository.uploads.create()
+      await upload.append(chunksOf(layer(text), 8))
+      await upload.commit(sha512(text))
+    }
+    await pushImage(repository, ['config', 'taken'])
+    await driver.write(aliasPath(sha512('torn')), Buffer.from('sha2'))
+    await driver.remove(blobFolder(digestOf(layer('taken')))) // as eviction does
+    const texts = ['config', 'gone', 'taken', 'torn']
+    const known = async (): Promise<string[]> => {
+      const found = await Promise.all(
+        texts.map(async (text) => await driver.list(dirname(aliasPath(sha512(text)))).catch(() => [])),
+      )
+      return texts.filter((_, at) => (found[at] ?? []).length > 0)
+    }
+    await collectIn(driver, { dryRun: true })
+    await collectIn(driver, { grace: hour })
+    assert.deepEqual(await known(), texts)
+    const { problems, removed } = await collectIn(driver)
+    assert.deepEqual([problems, removed.blobs], [[], 1])
+    assert.deepEqual(await known(), ['config'])
+    await assert.rejects(driver.stat(dirname(aliasPath(sha512('gone')))), PathNotFoundError)
+    assert.equal((await restart().content.stat(sha512('config'))).size, layer('config').byteLength)
   })
 
   check('the layers of a schema 1 manifest stay', async ({ repository, driver, restart }) => {

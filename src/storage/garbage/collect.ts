@@ -13,6 +13,7 @@ import { sweepTemporary } from '../sweep.ts'
 import { DigestSet } from './digest-set.ts'
 import { markRepository, type Problem } from './mark.ts'
 import { recover, SetAside } from './set-aside.ts'
+import { sweepAliases } from './sweep-aliases.ts'
 import { sweepBlobs, type SeenBlob } from './sweep-blobs.ts'
 import { sweepLinks } from './sweep-links.ts'
 import { sweepReferrers, sweepReferrersOfNobody, type SweepReferrersOptions } from './sweep-referrers.ts'
@@ -109,7 +110,7 @@ class GarbageCollection {
       await lease?.keepAlive()
       await this.#clean(folder, lease)
     }
-    await this.#forget(undefined, sweepReferrersOfNobody)
+    await this.#forget('referrers', undefined, sweepReferrersOfNobody)
     this.#update({ phase: 'blobs' })
     if (this.#report.isComplete) {
       await sweepBlobs({
@@ -120,6 +121,7 @@ class GarbageCollection {
         lease,
         onBlob: (blob) => this.#count(blob),
       })
+      await this.#forget('digests of blobs', undefined, sweepAliases)
     }
     return this.#report
   }
@@ -207,7 +209,7 @@ class GarbageCollection {
       })
       const { name, named } = marks
       if (named !== undefined) {
-        await this.#forget(name, async (options) => await sweepReferrers(name, named, options))
+        await this.#forget('referrers', name, async (options) => await sweepReferrers(name, named, options))
       }
     } catch (error) {
       signal?.throwIfAborted()
@@ -215,8 +217,9 @@ class GarbageCollection {
     }
   }
 
-  /** Nothing depends on what is known of referrers: where that fails, the collection goes on. */
+  /** Nothing depends on what can be found out again: where that fails, the collection goes on. */
   async #forget(
+    what: string,
     repository: RepositoryName | undefined,
     sweep: (options: SweepReferrersOptions) => Promise<void>,
   ): Promise<void> {
@@ -226,7 +229,7 @@ class GarbageCollection {
       await sweep({ ...this.#shared(), driver })
     } catch (error) {
       signal?.throwIfAborted()
-      this.#problem({ repository, text: `referrers cannot be forgotten: ${String(error)}`, isBlinding: false })
+      this.#problem({ repository, text: `${what} cannot be forgotten: ${String(error)}`, isBlinding: false })
     }
   }
 
