@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { EndpointReading } from './metrics/readings.ts'
 import type * as AuthRoom from './auth/open.ts'
 import { HotReplies } from './api/hot-replies.ts'
-import { api, tooManyRequests } from './api/api.ts'
+import { api, malformedRequest, tooManyRequests } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
@@ -219,6 +219,7 @@ function listenerOptions({ http }: Config): Omit<ListenerOptions, 'logger'> {
       requests === 0 && rate === 0
         ? undefined
         : { limits: new ClientLimits({ requests, rate }), refuse: tooManyRequests(http) },
+    refuseUnparsed: malformedRequest(http),
     trustedProxies: trusted.length === 0 ? undefined : new TrustedProxies(trusted),
   }
 }

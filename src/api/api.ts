@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Handler, Reply, Request } from '../http/exchange.ts'
+import type { RefuseUnparsed } from '../http/unparsed.ts'
 import { RegistryError, RegistryErrors } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { CallOptions, Trace } from '../registry/call.ts'
@@ -121,6 +122,17 @@ export function tooManyRequests(options: Pick<ApiOptions, 'headers'>): (request:
     return { ...problem, headers: { ...common, ...problem.headers } }
   }
 }
+
+/** Answers what is no request. */
+export function malformedRequest(options: Pick<ApiOptions, 'headers'>): RefuseUnparsed {
+  const common = commonHeaders(options)
+  return (request, status) => {
+    const problem = loggedProblem(request, new RegistryError(unparsedCodes[status]))
+    return { ...problem, headers: { ...common, ...problem.headers } }
+  }
+}
+
+const unparsedCodes = { 400: 'REQUEST_INVALID', 408: 'REQUEST_TIMEOUT', 431: 'REQUEST_TOO_LARGE' } as const
 
 function commonHeaders({ headers }: Pick<ApiOptions, 'headers'>): OutgoingHttpHeaders {
   return {

@@ -23,6 +23,9 @@ const table: Readonly<Record<ErrorCode, Row>> = {
   TOOMANYREQUESTS: { status: 429, message: 'too many requests' },
   ROUTE_UNKNOWN: { status: 404, message: 'no such resource in the registry API', wire: 'UNSUPPORTED' },
   EXPECTATION_UNKNOWN: { status: 417, message: 'the expectation cannot be met', wire: 'UNSUPPORTED' },
+  REQUEST_INVALID: { status: 400, message: 'the request is malformed', wire: 'UNSUPPORTED' },
+  REQUEST_TIMEOUT: { status: 408, message: 'the request did not come in time', wire: 'UNSUPPORTED' },
+  REQUEST_TOO_LARGE: { status: 431, message: 'the head of the request is too long', wire: 'UNSUPPORTED' },
   DIGEST_INVALID: { status: 400, message: 'invalid digest, or content that does not match it' },
   SIZE_INVALID: { status: 400, message: 'provided length did not match content length' },
   RANGE_INVALID: { status: 416, message: 'invalid content range' },
@@ -54,7 +57,11 @@ export function statusOf(code: ErrorCode): number {
  * The status, and the headers that depend on it, are those of the first error. The request's log line has the code that the
  * client hears: with the status, it tells all that ours does.
  */
-export function loggedProblem({ log }: Request, error: RegistryError, ...others: readonly RegistryError[]): Reply {
+export function loggedProblem(
+  { log }: Pick<Request, 'log'>,
+  error: RegistryError,
+  ...others: readonly RegistryError[]
+): Reply {
   log['code'] = codeOnWire(error.code)
   const errors = [error, ...others].map(({ code, detail }) => {
     return { code: codeOnWire(code), message: table[code].message, detail }

@@ -1,35 +1,71 @@
 // Requests of one connection, one after the other: their answers leave in that order, and what one has changed the next
 // one sees (RFC 9112 §9.3.2). What waits has not begun, so that it holds neither memory nor files.
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 /** Requests that may wait on one connection. No client that we know sends a second one before it has its answer. */
 const mostWaiting = 1000
 
+interface Waiting {
+  /** `undefined` of what is no request. */
+  readonly incoming: IncomingMessage | undefined
+  readonly begin: () => void
+}
+
+interface Line {
+  /** Of the request that is being answered. */
+  readonly response: ServerResponse
+  readonly waiting: Waiting[]
+}
+
 export class InTurn {
-  /** Of connections with a request that is being answered: how to begin those behind it. */
-  readonly #waiting = new WeakMap<Socket, (() => void)[]>()
+  /** Of connections with a request that is being answered. */
+  readonly #lines = new WeakMap<Socket, Line>()
 
   /** Calls `begin` when it is the request's turn, at once where none is before it. A connection with too many is cut. */
-  enter(socket: Socket, begin: () => void): void {
-    const waiting = this.#waiting.get(socket)
-    if (waiting === undefined) begin()
-    else if (waiting.length < mostWaiting) waiting.push(begin)
-    else socket.destroy()
+  enter(incoming: IncomingMessage, begin: () => void): void {
+    const line = this.#lines.get(incoming.socket)
+    if (line === undefined) begin()
+    else if (line.waiting.length < mostWaiting) line.waiting.push({ incoming, begin })
+    else incoming.socket.destroy()
+  }
+
+  /** The request that has come last, where it is being answered, or waits, and has not come whole. */
+  findPartial(socket: Socket): IncomingMessage | undefined {
+    const line = this.#lines.get(socket)
+    const last = line?.waiting.at(-1)?.incoming ?? line?.response.req
+    return last?.complete === false ? last : undefined
+  }
+
+  /**
+   * Calls `begin` behind all requests that have come whole: no more will come. It takes the place of one that has not, unless
+   * the answer to that has begun: then the connection is cut.
+   */
+  enterLast(socket: Socket, begin: () => void): void {
+    const line = this.#lines.get(socket)
+    const partial = this.findPartial(socket)
+    if (line === undefined) begin()
+    else if (line.response.req === partial) {
+      if (line.response.headersSent) socket.destroy()
+      else begin()
+    } else {
+      if (partial !== undefined) line.waiting.pop()
+      line.waiting.push({ incoming: undefined, begin })
+    }
   }
 
   /** Has the others wait until `response`, which has begun and is not through, has left or was broken off. */
   hold(socket: Socket, response: ServerResponse): void {
-    this.#waiting.set(socket, [])
+    this.#lines.set(socket, { response, waiting: [] })
     response.once('close', () => {
-      const waiting = this.#waiting.get(socket) ?? []
-      this.#waiting.delete(socket)
-      for (const [index, begin] of waiting.entries()) {
+      const { waiting = [] } = this.#lines.get(socket) ?? {}
+      this.#lines.delete(socket)
+      for (const [index, { begin }] of waiting.entries()) {
         if (socket.destroyed) return
         begin()
-        const behind = this.#waiting.get(socket)
+        const behind = this.#lines.get(socket)
         if (behind === undefined) continue
-        behind.push(...waiting.slice(index + 1))
+        behind.waiting.push(...waiting.slice(index + 1))
         return
       }
     })

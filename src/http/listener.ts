@@ -8,6 +8,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { ClientLimits } from './client-limits.ts'
 import { limitConnections } from './connection-limit.ts'
 import { Connections } from './connections.ts'
+import { discardBody } from './discard.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
 import { InTurn } from './in-turn.ts'
 import { IncomingRequest, type Place } from './incoming-request.ts'
@@ -21,6 +22,7 @@ import { bytesAtOnce, EncryptedAnswers, sendAtOnce, sendReply, type SendOptions 
 import type { LateSendfile } from './sendfile.ts'
 import type { TlsFiles } from './tls-files.ts'
 import { removeDeadSocket } from './unix-socket.ts'
+import { answerUnparsed, type RefuseUnparsed } from './unparsed.ts'
 
 export interface ListenerOptions {
   readonly host: string
@@ -41,6 +43,8 @@ export interface ListenerOptions {
   readonly perClient?:
     | { readonly limits: ClientLimits; readonly refuse: (request: Request, retryAfter: number) => Reply }
     | undefined
+  /** What is said of what cannot be understood; its status alone without. */
+  readonly refuseUnparsed?: RefuseUnparsed | undefined
   /** Proxies in front whose word on the client counts; none without. */
   readonly trustedProxies?: TrustedProxies | undefined
   /** Plain HTTP without. It stays the caller's to dispose. */
@@ -82,6 +86,9 @@ export interface Listener extends AsyncDisposable {
   close(drainTimeout: number): Promise<number>
 }
 
+/** Bytes of a request's head: proxies in front that know who somebody is add cookies and tokens of 16 KiB and more. */
+const maxHeaderSize = 64 * 1024
+
 /** @throws Node's listen error (EADDRINUSE, EACCES …) */
 export async function listen(handler: Handler, options: ListenerOptions): Promise<Listener> {
   // A body may take as long as it likes while it moves (paced-body.ts); with no limit on it, Node wants one on headers said.
@@ -92,6 +99,7 @@ export async function listen(handler: Handler, options: ListenerOptions): Promis
     connectionsCheckingInterval: Math.min(30_000, headersTimeout),
     keepAliveTimeout,
     highWaterMark: 256 * 1024,
+    maxHeaderSize,
     requireHostHeader: false, // Node would refuse it past the log, and go on to what is behind it without an answer
   })
   server.timeout = options.idleTimeout ?? 120_000
@@ -158,6 +166,7 @@ class RunningListener implements Listener {
   readonly #server: Server | SecureServer
   readonly #place: Place
   readonly #perClient: ListenerOptions['perClient']
+  readonly #refuse: RefuseUnparsed
   readonly #handler: Handler
   readonly #logger: Logger
   readonly #observer: ExchangeObserver | undefined
@@ -176,6 +185,7 @@ class RunningListener implements Listener {
     this.#server = server
     this.#place = { scheme, patience: server.timeout, trustedProxies: options.trustedProxies }
     this.#perClient = options.perClient
+    this.#refuse = options.refuseUnparsed ?? ((_, status) => ({ status, headers: {} }))
     this.#handler = handler
     this.#logger = options.logger
     const place = server.address()
@@ -193,6 +203,7 @@ class RunningListener implements Listener {
         })
       : undefined
     server.on('timeout', (socket) => this.#onIdle(socket))
+    answerUnparsed(server, { logger: this.#logger, refuse: this.#refuse, inTurn: this.#inTurn })
     this.#connections = new Connections(server, this.#repeats?.sending ?? new Set())
     if (options.connections !== undefined && options.connections > 0) {
       limitConnections(server, options.connections, options.logger, () => this.#connections.closeIdle())
@@ -204,7 +215,7 @@ class RunningListener implements Listener {
     // Node closes the connection of who was not told; who has no body to hold back can be told at once.
     const awaitsContinue = expectsContinue && hasContent(incoming)
     if (expectsContinue && !awaitsContinue) response.writeContinue()
-    this.#inTurn.enter(incoming.socket, () => this.#start(incoming, response, awaitsContinue))
+    this.#inTurn.enter(incoming, () => this.#start(incoming, response, awaitsContinue))
   }
 
   /** What is here whole is answered before the next request is looked at; nothing is made for it to wait in. */
@@ -255,7 +266,7 @@ class RunningListener implements Listener {
 
   #replyTo({ incoming, response, request, refusedFor }: Running): Reply | Promise<Reply> {
     if (this.#perClient !== undefined && refusedFor !== undefined) return this.#perClient.refuse(request, refusedFor)
-    if (!hasOneHost(incoming)) return { status: 400, headers: {} }
+    if (!hasOneHost(incoming)) return this.#refuse(request, 400)
     try {
       const reply = this.#handler(request)
       return reply instanceof Promise
@@ -351,31 +362,6 @@ class RunningListener implements Listener {
 
 function hasContent({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-}
-
-/** What is still read of a refused request's body: a client that is cut while it sends never sees why. */
-const discarded = { bytes: 16 * 1024 * 1024, ms: 5000 }
-
-/** Whether the body is read to its end now. */
-async function discardBody(incoming: IncomingMessage): Promise<boolean> {
-  if (incoming.readableEnded || incoming.complete) return true
-  let left = discarded.bytes
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const deadline = setTimeout(resolve, discarded.ms, false)
-  const onData = (chunk: Uint8Array): void => {
-    left -= chunk.byteLength
-    if (left <= 0) resolve(false)
-  }
-  incoming
-    .on('data', onData)
-    .once('end', () => resolve(true))
-    .once('close', () => resolve(true))
-  try {
-    return await promise
-  } finally {
-    clearTimeout(deadline)
-    incoming.off('data', onData).pause()
-  }
 }
 
 function urlOf(scheme: string, place: AddressInfo | string | null): string {

@@ -1,10 +1,11 @@
 // Requests that come again byte for byte, as those of many machines with the same software do. While the answer of a moment
 // ago holds, they get its bytes, and are not parsed: node:http takes more for that than all the rest of an answer.
-import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import type { ByteStream } from '../bytes/stream.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { answerHead } from './answer-head.ts'
 import type { Reply, Request } from './exchange.ts'
 import { plainAddress } from './forwarded.ts'
 import { RepeatedConnection, type Exchange } from './repeated-connection.ts'
@@ -61,6 +62,8 @@ interface Asked {
 
 export class Repeats {
   readonly #options: RepeatsOptions
+  /** Lines of an answer's head. */
+  readonly #connection: readonly string[]
   readonly #answers = new LRUCache<string, Answer>({ maxSize, sizeCalculation: ({ size }) => size })
   readonly #connections = new WeakMap<Socket, RepeatedConnection>()
   readonly #sending = new Set<Socket>()
@@ -68,6 +71,9 @@ export class Repeats {
 
   constructor(options: RepeatsOptions) {
     this.#options = options
+    const { keepAliveTimeout } = options
+    const kept = keepAliveTimeout > 0 ? [`Keep-Alive: timeout=${Math.floor(keepAliveTimeout / 1000)}`] : []
+    this.#connection = ['Connection: keep-alive', ...kept]
   }
 
   /** By which answers are leaving that Node does not know of. */
@@ -90,7 +96,7 @@ export class Repeats {
       if (Object.keys(headers).some((name) => ofNode.test(name))) return
       const isHere = body instanceof Uint8Array
       const bytes = isHere ? body.byteLength : Number(headers['content-length'])
-      const head = Buffer.from(headOf(headers, bytes, this.#options.keepAliveTimeout), 'latin1')
+      const head = Buffer.from(answerHead({ status, headers, length: bytes, connection: this.#connection }), 'latin1')
       const isShort = isHere && bytes <= inOnePiece
       this.#answers.set(text, {
         head: isShort ? Buffer.concat([head, body]) : head,
@@ -183,16 +189,4 @@ function textOf({ method, url, httpVersion, headers, rawHeaders }: IncomingMessa
   for (let at = 0; at < rawHeaders.length; at += 2) text += `${rawHeaders[at]}: ${rawHeaders[at + 1]}\r\n`
   text += '\r\n'
   return text.length > longest ? undefined : text
-}
-
-/** As node:http writes it. */
-function headOf(headers: OutgoingHttpHeaders, length: number, keepAliveTimeout: number): string {
-  const lines = ['HTTP/1.1 200 OK']
-  const all = headers['content-length'] === undefined ? { 'content-length': length, ...headers } : headers
-  for (const [name, value] of Object.entries(all)) {
-    for (const one of Array.isArray(value) ? value : [value]) lines.push(`${name}: ${one}`)
-  }
-  lines.push(`Date: ${new Date().toUTCString()}`, 'Connection: keep-alive')
-  if (keepAliveTimeout > 0) lines.push(`Keep-Alive: timeout=${Math.floor(keepAliveTimeout / 1000)}`)
-  return `${lines.join('\r\n')}\r\n\r\n`
 }

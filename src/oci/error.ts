@@ -2,9 +2,10 @@
 // HTTP status and sentence.
 
 /**
- * The error codes of the OCI distribution specification and of CNCF distribution, and six of ours that travel under one
+ * The error codes of the OCI distribution specification and of CNCF distribution, and nine of ours that travel under one
  * of theirs (`api/problem.ts`): a failing upstream, one that does not answer in time, storage without room, a path that
- * names nothing, an expectation that nobody can meet, a manifest that is too large.
+ * names nothing, an expectation that nobody can meet, a manifest that is too large, and what is no request, comes too late
+ * or has too long a head to be one.
  */
 export type ErrorCode =
   | 'UNKNOWN'
@@ -21,6 +22,9 @@ export type ErrorCode =
   | 'RANGE_INVALID'
   | 'ROUTE_UNKNOWN'
   | 'EXPECTATION_UNKNOWN'
+  | 'REQUEST_INVALID'
+  | 'REQUEST_TIMEOUT'
+  | 'REQUEST_TOO_LARGE'
   | 'NAME_INVALID'
   | 'TAG_INVALID'
   | 'NAME_UNKNOWN'
