@@ -1,27 +1,25 @@
-// What a refused client still sends: who is cut while he sends never sees why.
+// What a refused client still sends is read away: who is cut while he sends never sees why.
 import type { IncomingMessage } from 'node:http'
 
 /** What is still read. */
 export const discarded: { readonly bytes: number; readonly ms: number } = { bytes: 16 * 1024 * 1024, ms: 5000 }
 
-/** Whether the body is read to its end now. */
-export async function discardBody(incoming: IncomingMessage): Promise<boolean> {
-  if (incoming.readableEnded || incoming.complete) return true
+/** Whether the body is not known to be more. */
+export function canDiscard({ headers }: IncomingMessage): boolean {
+  return Number(headers['content-length'] ?? 0) <= discarded.bytes
+}
+
+/** Resolves when the body has ended. Who sends more, or for longer, is cut. */
+export async function discardBody(incoming: IncomingMessage): Promise<void> {
+  if (incoming.complete || incoming.destroyed) return
   let left = discarded.bytes
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const deadline = setTimeout(resolve, discarded.ms, false)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const deadline = setTimeout(() => incoming.destroy(), discarded.ms)
   const onData = (chunk: Uint8Array): void => {
     left -= chunk.byteLength
-    if (left <= 0) resolve(false)
+    if (left <= 0) incoming.destroy()
   }
-  incoming
-    .on('data', onData)
-    .once('end', () => resolve(true))
-    .once('close', () => resolve(true))
-  try {
-    return await promise
-  } finally {
-    clearTimeout(deadline)
-    incoming.off('data', onData).pause()
-  }
+  incoming.on('data', onData).once('end', resolve).once('close', resolve)
+  await promise
+  clearTimeout(deadline)
 }

@@ -8,7 +8,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { ClientLimits } from './client-limits.ts'
 import { limitConnections } from './connection-limit.ts'
 import { Connections } from './connections.ts'
-import { discardBody } from './discard.ts'
+import { canDiscard, discardBody } from './discard.ts'
 import { ClientGoneError, type Handler, type Reply, type Request } from './exchange.ts'
 import { InTurn } from './in-turn.ts'
 import { IncomingRequest, type Place } from './incoming-request.ts'
@@ -309,9 +309,10 @@ class RunningListener implements Listener {
     try {
       const reply = await answer
       status = reply.status
-      const isRead = reply.status < 400 || request.isHeldBack || (await discardBody(incoming))
-      if (this.#draining || !isRead) response.setHeader('connection', 'close')
-      await sendReply(response, reply, sent, this.#sending)
+      const isRead = reply.status < 400 || request.isHeldBack || incoming.complete
+      if (this.#draining || (!isRead && !canDiscard(incoming))) response.setHeader('connection', 'close')
+      const beforeEnd = isRead ? undefined : async (): Promise<void> => await discardBody(incoming)
+      await sendReply(response, reply, sent, { ...this.#sending, beforeEnd })
       const { body } = reply
       const isRepeatable = body !== undefined && !(body instanceof Uint8Array) && body.again !== undefined
       if (isRepeatable) this.#repeats?.remember(exchange, request, reply, body)

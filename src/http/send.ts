@@ -58,6 +58,8 @@ export interface SendOptions {
   readonly encrypted?: EncryptedAnswers | undefined
   /** Not where they are encrypted. */
   readonly sendfile?: LateSendfile | undefined
+  /** Waited for once all of the answer is on its way. To Node it ends only then: who has his last one is cut by it at once. */
+  readonly beforeEnd?: (() => Promise<void>) | undefined
 }
 
 /**
@@ -70,8 +72,9 @@ export async function sendReply(
   sent: Sent,
   options: SendOptions,
 ): Promise<void> {
+  const { beforeEnd } = options
   const whole = bytesAtOnce(reply)
-  if (whole !== undefined) {
+  if (whole !== undefined && beforeEnd === undefined) {
     sendAtOnce(response, reply, whole, sent)
     return
   }
@@ -80,15 +83,17 @@ export async function sendReply(
   await using stream: ByteStream = body instanceof Uint8Array ? new WholeStream(body) : body
   if (response.destroyed) throw new ClientGoneError()
   response.writeHead(status, body instanceof Uint8Array ? { 'content-length': body.byteLength, ...headers } : headers)
+  response.flushHeaders() // the client sees them before the first byte is here
   if (response.req.method === 'HEAD') {
+    await beforeEnd?.()
     response.end()
     return
   }
-  response.flushHeaders() // the client sees them before the first byte is here
   try {
     const promised = headers['content-length']
     const length = promised === undefined ? undefined : Number(promised)
     await sendBody(stream, { answer: response, length }, sent, options)
+    await beforeEnd?.()
     response.end()
   } catch (error) {
     response.destroy()
