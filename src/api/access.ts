@@ -53,7 +53,7 @@ export class Guard {
    */
   async check(route: Route | undefined, request: Request, trace: Trace): Promise<GuardedReply | undefined> {
     const rule = route === undefined ? 'credential' : accessRules[route.kind]
-    if (rule === 'open') return undefined
+    if (rule === 'open' || (route !== undefined && isPreflight(request))) return undefined
     const records = this.#records(rule, route, request)
     const { address, host, headers } = request
     const decision = await this.#controller.authorize({ authorization: headers.authorization, host, address }, records)
@@ -107,6 +107,14 @@ export class Guard {
       throw error
     }
   }
+}
+
+/**
+ * What browsers ask, without credentials, before they let a page of another site ask (Fetch, «CORS-preflight request»). What they
+ * hear depends on the kind of route and on the configuration only.
+ */
+function isPreflight({ method, headers }: Request): boolean {
+  return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
 }
 
 /** Either the whole answer, or a challenge that goes along with it. */

@@ -104,6 +104,12 @@ const table: readonly Row[] = [
   ['OPTIONS /v2/team/app/manifests/1', 401, 401, 401, 200, 200, 200, 200],
   ['OPTIONS /v2/team/none/manifests/1', 401, 401, 401, 200, 200, 200, 200],
   ['OPTIONS /v2/team/app/manifests/1?from=other/app', 401, 401, 401, 200, 401, 401, 200],
+  ['PREFLIGHT /', 200, 200, 200, 200, 200, 200, 200],
+  ['PREFLIGHT /v2/', 200, 200, 200, 200, 200, 200, 200],
+  ['PREFLIGHT /v2/_catalog', 200, 200, 200, 200, 200, 200, 200],
+  ['PREFLIGHT /v2/team/app/manifests/1', 200, 200, 200, 200, 200, 200, 200],
+  ['PREFLIGHT /v2/team/none/manifests/1?from=other/app', 200, 200, 200, 200, 200, 200, 200],
+  ['PREFLIGHT /v2/team/app/nonsense', 401, 401, 401, 404, 404, 404, 404],
   ['PURGE /v2/team/app/manifests/1', 401, 401, 401, 401, 401, 401, 405],
   ['GET /v2/team/app/nonsense', 401, 401, 401, 404, 404, 404, 404],
   ['GET /v2/Team/app/tags/list', 401, 401, 401, 400, 400, 400, 400],
@@ -140,6 +146,12 @@ test('T-80: and silly to whoever sends anything as to the admin, and to the othe
   await askAll(app, anything, challenge, expected)
 })
 
+/** Words of the table that are no methods. */
+const specials: Readonly<Record<string, readonly [method: string, headers: Record<string, string>]>> = {
+  RANGE: ['GET', { range: 'bytes=0-1' }],
+  PREFLIGHT: ['OPTIONS', { origin: 'https://ui.test', 'access-control-request-method': 'GET' }],
+}
+
 async function askAll(
   app: AppUnderTest,
   people: Readonly<Record<keyof typeof clients, string | undefined>>,
@@ -151,11 +163,11 @@ async function askAll(
   const found: Row[] = []
   for (const [request] of expected) {
     const [word = '', path = ''] = request.split(' ')
-    const [method, range] = word === 'RANGE' ? ['GET', { range: 'bytes=0-1' }] : [word, {}]
+    const [method, special] = specials[word] ?? [word, {}]
     const statuses: number[] = []
     const refusals = new Set<string>()
     for (const authorization of Object.values(people)) {
-      const headers = { ...range, ...(authorization === undefined ? {} : { authorization }) }
+      const headers = { ...special, ...(authorization === undefined ? {} : { authorization }) }
       const answer = await ask(`${app.url}${path}`, { method, headers })
       statuses.push(answer.status)
       if (answer.status !== 401) continue
@@ -225,6 +237,29 @@ test('T-83: «not there» and «not yours» are one answer but for the name that
         assert.deepEqual(await answer('team/app'), await answer('team/xyz'), `${method} ${place}`)
       }
     }
+  }
+})
+
+test('T-83: what a browser asks before a page may ask tells it nothing but what the configuration lets pages do', async () => {
+  const headers = { 'Access-Control-Allow-Origin': ['https://ui.test'] }
+  await using app = await startGuarded(['admin'], {}, { http: { addr: '127.0.0.1:0', draintimeout: '0s', headers } })
+  await pushImage(app.url, 'team/app', '1', clients.admin)
+  const answer = async (path: string, asked: Record<string, string>): Promise<unknown> => {
+    const { status, body, headers: got } = await ask(app.url + path, { method: 'OPTIONS', headers: asked })
+    return { status, body: body.toString(), got: { ...got, date: undefined } }
+  }
+  const [, preflight = {}] = specials['PREFLIGHT'] ?? []
+  const said = await ask(`${app.url}/v2/team/app/manifests/1`, { method: 'OPTIONS', headers: preflight })
+  assert.equal(said.headers['access-control-allow-origin'], 'https://ui.test')
+  assert.equal(said.headers['allow'], 'GET, HEAD, PUT, DELETE')
+  const here = await answer('/v2/team/app/manifests/1', preflight)
+  for (const path of ['/v2/team/app/manifests/none', '/v2/none/at/all/manifests/1', '/v2/team/app/manifests/1?ns=x']) {
+    assert.deepEqual(await answer(path, preflight), here, path)
+  }
+  for (const name of Object.keys(preflight)) {
+    const without = Object.fromEntries(Object.entries(preflight).filter(([other]) => other !== name))
+    assert.equal((await ask(`${app.url}/v2/`, { method: 'OPTIONS', headers: without })).status, 401, `no ${name}`)
+    assert.equal((await ask(`${app.url}/v2/`, { headers: preflight })).status, 401, 'nor is GET one')
   }
 })
 
