@@ -25,17 +25,17 @@ export async function* listTags(
   const { after, signal } = options
   const tags = new Set<Tag>()
   const seen = new Set<string>()
-  let target: string | URL | undefined = `tags/list?n=${pageSize}`
-  while (target !== undefined) {
-    const headers = { accept: 'application/json' }
-    const answer: Answer = await session.send({ method: 'GET', kind: 'list', repository, target, headers, signal })
+  let answer = await askFirst(session, repository, pageSize, signal)
+  while (true) {
     if (answer.status !== 200) throw await refusal(answer, repository)
     seen.add(answer.url.href)
     for (const tag of await readPage(answer)) tags.add(tag)
-    target = nextLink(answer.headerLines('link'), answer.url)
-    if (target !== undefined && (seen.has(target.href) || seen.size >= maxPages || tags.size > maxTags)) {
+    const next = nextLink(answer.headerLines('link'), answer.url)
+    if (next === undefined) break
+    if (seen.has(next.href) || seen.size >= maxPages || tags.size > maxTags) {
       throw new UpstreamError('invalid', answer.host, `${answer.host} lists the tags of ${repository} without end`)
     }
+    answer = await ask(session, repository, next, signal)
   }
   for (const tag of [...tags].toSorted(inByteOrder)) {
     if (after === undefined || tag > after) yield tag
@@ -44,10 +44,32 @@ export async function* listTags(
 
 /** Some tag of the repository; `undefined` where it has none. @throws as `listTags` */
 export async function someTag(session: Session, repository: RepositoryName): Promise<Tag | undefined> {
-  const headers = { accept: 'application/json' }
-  const answer = await session.send({ method: 'GET', kind: 'list', repository, target: 'tags/list?n=1', headers })
+  const answer = await askFirst(session, repository, 1, undefined)
   if (answer.status !== 200) throw await refusal(answer, repository)
   return (await readPage(answer))[0]
+}
+
+/** A registry may know no such page size (`PAGINATION_NUMBER_INVALID`): then it is left to choose its own. */
+async function askFirst(
+  session: Session,
+  repository: RepositoryName,
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<Answer> {
+  const answer = await ask(session, repository, `tags/list?n=${size}`, signal)
+  if (answer.status !== 400) return answer
+  await answer.discard()
+  return await ask(session, repository, 'tags/list', signal)
+}
+
+async function ask(
+  session: Session,
+  repository: RepositoryName,
+  target: string | URL,
+  signal: AbortSignal | undefined,
+): Promise<Answer> {
+  const headers = { accept: 'application/json' }
+  return await session.send({ method: 'GET', kind: 'list', repository, target, headers, signal })
 }
 
 function inByteOrder(a: Tag, b: Tag): number {

@@ -44,6 +44,30 @@ test('a list that a redirect has led to another registry goes on there, with a t
   assert.deepEqual(scopes, [scope])
 })
 
+test('an upstream that refuses the size of a page is asked once more for one of its own size', async () => {
+  await using server = await scriptedServer((request, response) => {
+    if (request.query.has('n')) reply(response, 400, {}, { errors: [{ code: 'PAGINATION_NUMBER_INVALID' }] })
+    else {
+      const link = { link: `</v2/${name}/tags/list?page=1>; rel="next"` }
+      reply(response, 200, page(request) === 0 ? link : {}, { name, tags: [`v${page(request)}`] })
+    }
+  })
+  await using upstream = upstreamAt(server.url)
+  assert.deepEqual(await Array.fromAsync(upstream.repository(name).tags.list()), ['v0', 'v1'])
+  const asked = ['?n=1000', '', '?page=1'].map((query) => `/v2/library/alpine/tags/list${query}`)
+  assert.deepEqual(
+    server.requests.map(({ url }) => url),
+    asked,
+  )
+})
+
+test('an upstream that refuses its list is asked no more than twice', async () => {
+  await using server = await scriptedServer((_request, response) => reply(response, 400, {}, { errors: [] }))
+  await using upstream = upstreamAt(server.url)
+  await failure(Array.fromAsync(upstream.repository(name).tags.list()), 'invalid')
+  assert.equal(server.requests.length, 2)
+})
+
 test('a repository without tags has an empty list', async () => {
   await using server = await scriptedServer((_request, response) => reply(response, 200, {}, { name, tags: null }))
   await using upstream = upstreamAt(server.url)
