@@ -7,7 +7,7 @@ import type { HttpProxyConfig } from './proxy-url.ts'
 import { list, section, type ResolveContext, type Schema } from './section.ts'
 import { resolveTagRules, tagRulesSchema, type TagRule, type TagRuleInput } from './tag-rules.ts'
 import { resolveTls, upstreamTlsSchema, type UpstreamTls, type UpstreamTlsInput } from './upstream-tls.ts'
-import { findRealm, isDockerHub } from './well-known.ts'
+import { dialledUrl, findRealm, isDockerHub } from './well-known.ts'
 
 export interface UpstreamConfig {
   /** The name clients know it by, and the first component of its repositories; `undefined` for `remoteurl` only. */
@@ -200,12 +200,13 @@ function resolveAccess(
       `${formatPath(at)}: holds a user name or password; write them as username and password or passwordfile`,
     )
   }
+  const dialled = dialledUrl(input.url)
   return {
-    url: input.url,
+    url: dialled,
     credentials: resolveCredentials(input, at.slice(0, -1), context),
-    tls: resolveTls(input.tls ?? {}, input.url, [...at.slice(0, -1), 'tls'], context),
+    tls: resolveTls(input.tls ?? {}, dialled, [...at.slice(0, -1), 'tls'], context),
     httpProxy: resolveHttpProxy(input, at.slice(0, -1), httpProxy, context),
-    realms: uniqueUrls([...(input.realms ?? []), findRealm(input.url)]),
+    realms: uniqueUrls([...(input.realms ?? []), findRealm(dialled)]),
   }
 }
 

@@ -5,13 +5,13 @@ export function isDockerHub(name: string | undefined, url: URL): boolean {
   return name === 'docker.io' || isDockerHubName(url.host)
 }
 
-/** Host of a registry → its token server, where that is another host. */
-const realms: Readonly<Record<string, string>> = {
-  'registry-1.docker.io': 'https://auth.docker.io',
-  'registry.gitlab.com': 'https://gitlab.com',
+/** Where a registry answers that people know by this URL: at `docker.io` there is a web site. */
+export function dialledUrl(url: URL): URL {
+  return url.host === 'docker.io' ? new URL(`${url.protocol}//registry-1.docker.io${url.pathname}`) : url
 }
 
-export function findRealm(url: URL): URL | undefined {
-  const realm = Object.hasOwn(realms, url.host) ? realms[url.host] : undefined
-  return realm === undefined ? undefined : new URL(realm)
+/** The token server of a registry, where that is another host. */
+export function findRealm({ host }: URL): URL | undefined {
+  if (isDockerHubName(host)) return new URL('https://auth.docker.io')
+  return host === 'registry.gitlab.com' ? new URL('https://gitlab.com') : undefined
 }

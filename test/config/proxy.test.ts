@@ -152,6 +152,28 @@ test('Docker Hub is known by its names, its token server and its library', () =>
   assert.deepEqual([mirrored.realms, mirrored.library], [[], false])
 })
 
+test('Docker Hub is reached, and trusted with credentials, by whichever of its names', () => {
+  const login = 'username: me, password: p'
+  for (const [host, dialled] of [
+    ['docker.io', 'registry-1.docker.io'],
+    ['index.docker.io', 'index.docker.io'],
+    ['registry.hub.docker.com', 'registry.hub.docker.com'],
+  ]) {
+    for (const yaml of [
+      `{ remoteurl: 'https://${host}', ${login} }`,
+      `{ upstreams: { hub: { url: 'https://${host}', ${login} } } }`,
+      `{ upstreams: { docker.io: { url: 'https://${host}', ${login} } } }`,
+    ]) {
+      const [hub] = load(`${minimal}proxy: ${yaml}`).config.proxy?.upstreams ?? []
+      assert.equal(hub?.url.href, `https://${dialled}/`)
+      assert.deepEqual(hub.realms.map(String), ['https://auth.docker.io/'])
+      assert.equal(hub.library, true)
+    }
+  }
+  const [other] = proxyOf('remoteurl: https://docker.io:5000/hub').upstreams
+  assert.deepEqual([other?.url.href, other?.realms], ['https://docker.io:5000/hub', []])
+})
+
 test('where several upstreams are Docker Hub, its names mean one of them, and never another upstream', () => {
   const { upstreams } = proxyOf(`upstreams:
     team: { url: https://registry-1.docker.io }
