@@ -156,19 +156,28 @@ test('a list without an image for linux on amd64 is unknown to those who cannot 
   assert.deepEqual(answer.codes, ['MANIFEST_UNKNOWN'])
 })
 
-test('an OCI image is not served by tag to a client that names other types only', async () => {
+test('an OCI image or index is not served by tag to a client that names other types only', async () => {
   await using app = await registry(false)
   await pushBlob(app, Buffer.from('{}'))
   const config = { mediaType: mediaTypes.ociImageConfig, digest: digestOf('{}'), size: 2 }
   const image = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: [] })
-  await put(app, 'v1', mediaTypes.ociManifest, image)
-  assert.equal((await get(app, 'v1')).status, 200)
-  assert.equal((await get(app, 'v1', 'application/*')).status, 200)
-  assert.equal((await get(app, 'v1', `text/html, ${mediaTypes.ociManifest};q=0.5`)).status, 200)
-  assert.equal((await get(app, digestOf(image), mediaTypes.dockerManifest)).status, 200)
-  const refused = await get(app, 'v1', mediaTypes.dockerManifest)
-  assert.equal(refused.status, 404)
-  assert.match(refused.body.toString(), /accept header does not support OCI manifests/)
+  const child = { mediaType: mediaTypes.ociManifest, digest: digestOf(image), size: image.length }
+  const index = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [child] })
+  for (const [type, document, refusal] of [
+    [mediaTypes.ociManifest, image, /accept header does not support OCI manifests/],
+    [mediaTypes.ociIndex, index, /accept header does not support OCI indexes/],
+  ] as const) {
+    await put(app, 'v1', type, document)
+    for (const accept of [undefined, '*/*', 'application/*', 'application/json, */*', `text/html, ${type};q=0.5`]) {
+      assert.equal((await get(app, 'v1', accept)).headers['docker-content-digest'], digestOf(document))
+    }
+    for (const accept of [`${mediaTypes.dockerManifest}, ${mediaTypes.dockerManifestList}`, 'application/json']) {
+      assert.equal((await get(app, digestOf(document), accept)).status, 200)
+      const refused = await get(app, 'v1', accept)
+      assert.equal(refused.status, 404)
+      assert.match(refused.body.toString(), refusal)
+    }
+  }
 })
 
 test('a signed manifest is proved and stored on push, and comes back signed by us', async () => {
