@@ -189,7 +189,7 @@ export class Fill {
   async #begin(spool: Spool): Promise<Transfer> {
     const { logger, signal } = this.#options
     const { transfer, start } = await openBehind(spool, {
-      open: async (from) => await this.#open(from),
+      open: async (from) => await this.#open(from, spool),
       onUnreadable: (error) => logger.warn({ error }, 'what was kept of a blob cannot be read'),
       signal,
     })
@@ -200,9 +200,10 @@ export class Fill {
     return transfer
   }
 
-  async #open(start: number): Promise<Transfer> {
+  async #open(start: number, spool: Spool): Promise<Transfer> {
     const { digest, from, attempt, settings, parallel, onResume, logger, signal } = this.#options
-    return await openTransfer({ digest, from, start, attempt, settings, parallel, onResume, logger, signal })
+    const isWhole = (): boolean => spool.isRight()
+    return await openTransfer({ digest, from, start, attempt, settings, parallel, isWhole, onResume, logger, signal })
   }
 
   async #copy(transfer: Transfer, spool: Spool): Promise<Descriptor | undefined> {

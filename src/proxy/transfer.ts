@@ -30,6 +30,8 @@ export interface TransferOptions {
   readonly settings: TransferSettings
   /** Places for transfers with several connections, which keep bytes in memory. */
   readonly parallel: Places
+  /** Whether the bytes that were taken until now are the blob. */
+  readonly isWhole: () => boolean
   /** Called when what broke is about to be asked for again. */
   readonly onResume: () => void
   /** Says in each line which blob it is. */
@@ -208,6 +210,8 @@ class Source {
         } catch (error) {
           answer = undefined
           limit?.[Symbol.dispose]()
+          // Where the upstream named no length, only the digest knows that nothing is missing.
+          if (error instanceof UpstreamError && this.#size === undefined && this.#options.isWhole()) return
           await this.#beforeNext(error, at, signal)
           limit = this.#limit(error)
         }

@@ -102,6 +102,30 @@ test('T-10: a transfer that breaks goes on from the byte that it broke at, and i
   }
 })
 
+test('a transfer without a length that breaks behind its last byte is complete where the digest says so', async () => {
+  await using origin = await startOrigin()
+  for (const size of [1000, 2 * mebibyte]) {
+    const { bytes, digest } = randomBlob(size)
+    await origin.addBlob('app', bytes)
+    const cutAtEnd = (): Fault => ({
+      headers: { 'content-length': undefined },
+      async *body(body) {
+        yield* body
+        throw new Error('cut')
+      },
+    })
+    origin.dial = cutAtEnd
+    const ranges = watchRanges(origin)
+    await using app = await mirror(origin)
+    for (const from of ['fill', 'local']) {
+      const answer = await pull(`${app.url}/v2/app/blobs/${digest}`)
+      assert.deepEqual([answer.status, answer.digest, answer.complete], [200, digest, true])
+      assert.equal(app.lines.findLast(({ msg }) => msg === 'request')?.['from'], from)
+    }
+    assert.deepEqual(ranges, [undefined])
+  }
+})
+
 test('T-12: a transfer that stalls goes on too', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(mebibyte)
