@@ -25,9 +25,8 @@ type Action = Extract<Event, { kind: 'registry' }>['action']
 interface Pull {
   readonly target: Target
   readonly isBlob: boolean
-  /** What it still waits for: that all bytes are taken, and the status. */
+  /** Whether all its bytes are. */
   isTaken: boolean
-  status?: number | undefined
 }
 
 export class RequestNews {
@@ -39,7 +38,8 @@ export class RequestNews {
   readonly #tags: Tag[] = []
   readonly #deeds: { readonly action: Action; readonly target: Target }[] = []
   #pushed: Target | undefined
-  #pull: Pull | undefined
+  readonly #pulls: Pull[] = []
+  #status: number | undefined
 
   constructor(
     options: NewsOptions,
@@ -64,22 +64,24 @@ export class RequestNews {
     this.#tags.push(tag)
   }
 
-  /** The first counts: what is looked at besides is not what was asked for. */
+  /** The first, which was asked for by its tag, and the image of a list that a client gets that knows no lists. */
   manifestPulled(descriptor: Descriptor, bytes?: Uint8Array): void {
-    if (this.#pull !== undefined) return
-    const target = { ...this.#manifestTarget(descriptor, bytes), tag: this.#tags[0] }
-    this.#pull = { target, isBlob: false, isTaken: true }
+    if (this.#pulls.some(({ target }) => target.digest === descriptor.digest)) return
+    const tag = this.#pulls.length === 0 ? this.#tags[0] : undefined
+    this.#pulls.push({ target: { ...this.#manifestTarget(descriptor, bytes), tag }, isBlob: false, isTaken: true })
   }
 
+  /** What is looked at besides a manifest is not what was asked for. */
   blobPulled(descriptor: Descriptor): void {
-    this.#pull ??= { target: this.#blobTarget(descriptor), isBlob: true, isTaken: true }
+    if (this.#pulls.length > 0) return
+    this.#pulls.push({ target: this.#blobTarget(descriptor), isBlob: true, isTaken: true })
   }
 
   /** A pull when the last byte was taken, and none before. */
   blobOpened(descriptor: Descriptor, body: ByteStream): ByteStream {
-    if (this.#pull !== undefined) return body
+    if (this.#pulls.length > 0) return body
     const pull: Pull = { target: this.#blobTarget(descriptor), isBlob: true, isTaken: false }
-    this.#pull = pull
+    this.#pulls.push(pull)
     return new ToldStream(body, () => {
       pull.isTaken = true
       this.#tellPull(pull)
@@ -114,13 +116,12 @@ export class RequestNews {
     if (pushed !== undefined) {
       for (const tag of this.#tags.length === 0 ? [undefined] : this.#tags) this.#tell('push', { ...pushed, tag })
     }
-    if (this.#pull === undefined) return
-    this.#pull.status = status
-    this.#tellPull(this.#pull)
+    this.#status = status
+    for (const pull of this.#pulls) this.#tellPull(pull)
   }
 
-  #tellPull({ target, isBlob, isTaken, status }: Pull): void {
-    if (isTaken && (isBlob ? pullsOfBlobs : pullsOfManifests).includes(status)) this.#tell('pull', target)
+  #tellPull({ target, isBlob, isTaken }: Pull): void {
+    if (isTaken && (isBlob ? pullsOfBlobs : pullsOfManifests).includes(this.#status)) this.#tell('pull', target)
   }
 
   #tell(action: Action, target: Target): void {

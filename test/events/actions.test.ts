@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { hostname } from 'node:os'
 import { test } from 'node:test'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { mediaTypes } from '../../src/oci/media-type.ts'
 import { ask, open, type AskOptions } from '../support/client.ts'
 import { randomBlob, startOrigin } from '../support/origin.ts'
 import { startSink, startTellingApp, type Sink, type Told } from './sink.ts'
@@ -229,6 +230,45 @@ test('and what is said of that besides', async () => {
   assert.equal(status, 201)
   const told = await sink.until(3)
   assert.deepEqual(told[2]?.target['references'], [child])
+})
+
+test('a client that gets an image of a list, as it knows no lists, has pulled both, in the order of distribution', async () => {
+  await using sink = await startSink()
+  await using app = await startTellingApp(sink)
+  const { url } = app
+  await pushBlob(url, 'a', emptyBlob)
+  const image = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.dockerManifest, config, layers: [config] })
+  const child = { mediaType: mediaTypes.dockerManifest, digest: digestOf(image), size: image.length }
+  const platform = { os: 'linux', architecture: 'amd64' }
+  const list = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: mediaTypes.dockerManifestList,
+    manifests: [{ ...child, platform }],
+  })
+  await pushBlob(url, 'marker', emptyBlob)
+  for (const [reference, body, type] of [
+    [child.digest, image, mediaTypes.dockerManifest],
+    ['v1', list, mediaTypes.dockerManifestList],
+  ] as const) {
+    const headers = { 'content-type': type }
+    assert.equal((await ask(`${url}/v2/a/manifests/${reference}`, { method: 'PUT', body, headers })).status, 201)
+  }
+  await sink.until(4)
+  const client = await clientOf(url, sink)
+  const pulled = (mediaType: string, bytes: string): object => {
+    const [digest, size] = [digestOf(bytes), bytes.length]
+    return { mediaType, size, digest, length: size, repository: 'a', url: `${url}/v2/a/manifests/${digest}` }
+  }
+  for (const method of ['GET', 'HEAD']) {
+    const common = { action: 'pull', request: { method, useragent: 'a client' }, actor: {} }
+    const pullOfList = { ...common, target: { ...pulled(mediaTypes.dockerManifestList, list), tag: 'v1' } }
+    const pullOfImage = { ...common, target: pulled(mediaTypes.dockerManifest, image) }
+    const headers = { accept: mediaTypes.dockerManifest }
+    assert.deepEqual(await client.told(200, 'a/manifests/v1', { method, headers }), [pullOfList, pullOfImage])
+    assert.deepEqual(await client.told(200, 'a/manifests/v1', { method }), [pullOfList])
+    const known = { ...headers, 'if-none-match': `"${child.digest}"` }
+    assert.deepEqual(await client.told(304, 'a/manifests/v1', { method, headers: known }), [])
+  }
 })
 
 test('URLs are those of http.host and http.prefix', async () => {
