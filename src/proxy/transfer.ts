@@ -65,6 +65,9 @@ const partSize = 4 * 1024 * 1024
 /** A first request that fails later than this is not repeated: clients wait for its answer. In milliseconds. */
 const openingPatience = 5000
 
+/** For how long an upstream that is left alone after its failures is waited for: until it is asked, no try is spent. In milliseconds. */
+const absence = 10_000
+
 /** Bytes that show that a transfer gets on. */
 const worthHearing = 16 * 1024
 
@@ -145,6 +148,8 @@ class Source {
   readonly #options: TransferOptions
   readonly #validators = new Map<string, string>()
   #tries: number
+  /** Whether an upstream is waited for that is left alone: said once, however often it is asked for. */
+  #isWaiting = false
   #attempt: number
   #size: number | undefined
   /** Ranges have come wrong: the blob is asked for from its beginning, and what is here is skipped. */
@@ -262,15 +267,31 @@ class Source {
     signal.throwIfAborted()
     if (!(error instanceof UpstreamError) || !passing.has(error.failure)) throw error
     const { logger, settings } = this.#options
-    if (this.#tries === 0 || performance.now() - this.#heardAt > settings.patience) throw error
+    const silence = performance.now() - this.#heardAt
+    const isFree = isLeftAlone(error) && settings.retries > 0 && silence < absence
+    if ((this.#tries === 0 && !isFree) || silence > settings.patience) throw error
     if (error.status === 206) this.#isWhole = true
-    this.#tries -= 1
+    if (!isFree) this.#tries -= 1
     this.#attempt += 1
-    this.#options.onResume()
-    logger.info({ host: error.host, at, error }, 'transfer broke, it goes on')
-    const longest = 200 * 2 ** (settings.retries - this.#tries - 1)
-    await waitFor(sleep(Math.min(2000, longest) * (0.5 + Math.random() / 2)), signal)
+    if (!isFree || !this.#isWaiting) {
+      this.#options.onResume()
+      logger.info({ host: error.host, at, error }, 'transfer broke, it goes on')
+    }
+    this.#isWaiting = isFree
+    const longest = isFree ? 500 : waitBefore(settings.retries - this.#tries, error)
+    await waitFor(sleep(longest * (0.5 + Math.random() / 2)), signal)
   }
+}
+
+/** The most that is waited before a try, the first being 1: an upstream that starts anew needs some seconds. In milliseconds. */
+function waitBefore(nth: number, { failure, status = 0 }: UpstreamError): number {
+  const isAway = failure === 'unreachable' || (status >= 502 && status <= 504)
+  return isAway ? Math.min(5000, 200 * 5 ** (nth - 1)) : Math.min(2000, 200 * 2 ** (nth - 1))
+}
+
+/** Whether it was not asked, as it has failed lately. */
+function isLeftAlone({ status, retryAfter }: UpstreamError): boolean {
+  return status === undefined && retryAfter !== undefined
 }
 
 /** The bytes from `start` to `end` of an answer that may begin earlier and go on longer. */

@@ -4,6 +4,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
@@ -191,6 +192,30 @@ test('T-28: what comes instead of the wanted part is never spliced', async () =>
     const answer = await pull(`${app.url}/v2/app/blobs/${digest}`)
     assert.deepEqual([answer.status, answer.digest], [200, digest], what)
   }
+})
+
+test('P5: transfers that an upstream breaks off, as it starts anew, go on when it is back', async () => {
+  await using origin = await startOrigin()
+  const blobs = Array.from({ length: 4 }, () => randomBlob(mebibyte))
+  for (const { bytes } of blobs) await origin.addBlob('app', bytes)
+  const down = deferred()
+  const cutWhenDown: Fault = {
+    async *body(body) {
+      for await (const chunk of body) {
+        yield chunk.subarray(0, 100_000)
+        await down.promise
+        throw new Error('cut')
+      }
+    },
+  }
+  origin.dial = () => cutWhenDown
+  await using app = await mirror(origin, { timeouts: {} })
+  const pulls = await Promise.all(blobs.map(async ({ digest }) => await open(`${app.url}/v2/app/blobs/${digest}`)))
+  let left = 3 // failures in a row, from which on an upstream is left alone
+  origin.dial = () => (left-- > 0 ? { reply: { status: 503, headers: {} } } : undefined)
+  down.resolve()
+  for (const [nth, body] of pulls.entries()) assert.equal(digestOf(await buffer(body)), blobs[nth]?.digest)
+  assert.ok(app.lines.some(({ msg }) => msg === 'upstream does not answer: it is asked only now and then'))
 })
 
 test('T-23: an upstream that is busy for a moment is asked again', async () => {
