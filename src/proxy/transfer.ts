@@ -65,7 +65,7 @@ const partSize = 4 * 1024 * 1024
 /** A first request that fails later than this is not repeated: clients wait for its answer. In milliseconds. */
 const openingPatience = 5000
 
-/** For how long an upstream that is left alone after its failures is waited for: until it is asked, no try is spent. In milliseconds. */
+/** For how long an upstream is waited for that is left alone after its failures: no try is spent then. In milliseconds. */
 const absence = 10_000
 
 /** Bytes that show that a transfer gets on. */
@@ -185,7 +185,7 @@ class Source {
       return await this.#fetch(start, end)
     } catch (error) {
       const isBrief = error instanceof UpstreamError && error.failure === 'unavailable'
-      if (!isBrief || performance.now() - began > openingPatience) throw error
+      if (!isBrief || isLeftAlone(error) || performance.now() - began > openingPatience) throw error
       await this.#beforeNext(error, start)
     }
     return await this.#fetch(start, end)
@@ -283,7 +283,7 @@ class Source {
   }
 }
 
-/** The most that is waited before a try, the first being 1: an upstream that starts anew needs some seconds. In milliseconds. */
+/** The most that is waited before a try, the first being 1: who starts anew needs some seconds. In milliseconds. */
 function waitBefore(nth: number, { failure, status = 0 }: UpstreamError): number {
   const isAway = failure === 'unreachable' || (status >= 502 && status <= 504)
   return isAway ? Math.min(5000, 200 * 5 ** (nth - 1)) : Math.min(2000, 200 * 2 ** (nth - 1))

@@ -86,6 +86,17 @@ test('P10: whoever is refused because the upstream is left alone hears when to c
   assert.match(refused.body.toString(), /answered 503.*has not answered lately, and is asked again in \d+ s/)
 })
 
+test('who asks for a blob while the upstream is left alone is refused at once, not after a second try', async () => {
+  await using origin = await startOrigin()
+  origin.dial = () => dead
+  await using app = await proxyOf(origin)
+  for (let time = 0; time < 3; time += 1) await ask(`${app.url}/v2/app/manifests/v1`)
+  const refused = await ask(`${app.url}/v2/app/blobs/${randomBlob(1000).digest}`)
+  assert.equal(refused.status, 502)
+  assert.match(refused.body.toString(), /has not answered lately/)
+  assert.ok(!app.lines.some(({ msg }) => msg === 'transfer broke, it goes on'))
+})
+
 test('P3, P5: pulls by digest go on from a mirror when the upstream dies', async () => {
   await using origin = await startOrigin()
   await using mirror = await startOrigin()
