@@ -1,7 +1,7 @@
 // The Dockerfile, as far as it can be known without an engine: what it copies is there, and what it runs does its work.
 import assert from 'node:assert/strict'
 import { access, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { makeAuthority } from '../support/certificates.ts'
 import { checkout, entrepotAt, run, startProcess, temporaryFolder } from '../support/real-parts.ts'
@@ -57,8 +57,44 @@ test('the container does not run as root', () => {
 
 test('what is stored by default lies in the volume', () => {
   assert.equal(last('VOLUME'), '/var/lib/registry')
-  assert.match(last('RUN'), / && ln -s \/var\/lib\/registry data$/)
+  assert.ok(instructions.some(({ rest }) => rest.endsWith(' && ln -s /var/lib/registry data')))
 })
+
+/** What `ENV` sets, one word each. */
+function imageEnvironment(): Record<string, string> {
+  const pairs = instructions.filter(({ keyword }) => keyword === 'ENV').flatMap(({ rest }) => rest.split(' '))
+  return Object.fromEntries(pairs.map((pair) => [pair.split('=')[0] ?? '', pair.slice(pair.indexOf('=') + 1)]))
+}
+
+test(
+  'a container starts with what was compiled when its image was made, by the same user',
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder()
+    const keywords = instructions.map(({ keyword }) => keyword)
+    assert.ok(
+      keywords.lastIndexOf('RUN') > keywords.lastIndexOf('USER'),
+      'another user compiles than the one who runs it',
+    )
+    const env = {
+      ...imageEnvironment(),
+      NODE_COMPILE_CACHE: join(folder.path, 'compiled'),
+      REGISTRY_HTTP_ADDR: '127.0.0.1:0',
+      PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
+    }
+    const script = last('RUN').replaceAll('/tmp/once', join(folder.path, 'once'))
+    await run('sh', ['-c', script], { env, cwd: checkout })
+
+    await using entrepot = await startProcess('sh', ['-c', `exec ${words(last('ENTRYPOINT')).join(' ')}`], {
+      env: { ...env, REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: folder.path, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' },
+      cwd: checkout,
+    })
+    await entrepot.waitFor(/"listening"/)
+    const said = entrepot.output()
+    assert.match(said, / for ESM \S+\/src\/app\.ts was accepted/)
+    assert.doesNotMatch(said, /was rejected/)
+  },
+)
 
 test(
   'the container serves without arguments, and its health check tells whether it does',
