@@ -208,8 +208,9 @@ function resolveNamed(
   const path = ['proxy', 'upstreams', name]
   // Cached repositories live under it: `docker.io/library/alpine`.
   if (!isRepositoryName(name) || name.includes('/')) {
+    const hint = name.includes(':') ? '; with a port it is one of its aliases' : ''
     throw new ConfigError(
-      `proxy.upstreams: found ${JSON.stringify(name)}, expected a name of lower-case letters and digits joined by . _ or -`,
+      `proxy.upstreams: found ${JSON.stringify(name)}, expected a name of lower-case letters and digits joined by . _ or -${hint}`,
     )
   }
   const { url: target } = input

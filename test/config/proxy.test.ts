@@ -317,7 +317,7 @@ test('upstreams that contradict themselves or each other are refused', () => {
     ],
     [
       'upstreams: { "a:5000": { url: https://a } }',
-      'proxy.upstreams: found "a:5000", expected a name of lower-case letters and digits joined by . _ or -',
+      'proxy.upstreams: found "a:5000", expected a name of lower-case letters and digits joined by . _ or -; with a port it is one of its aliases',
     ],
     [
       one('username: me'),
