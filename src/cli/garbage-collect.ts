@@ -16,6 +16,7 @@ export interface GarbageCollectOptions {
 }
 
 type Report = Awaited<ReturnType<typeof collectGarbage>>
+type Doomed = Parameters<NonNullable<Parameters<typeof collectGarbage>[1]['onDoomed']>>[0]
 
 /** 0: all was looked at. 1: something could not be read, and is left as it was. */
 export async function garbageCollect(
@@ -40,6 +41,9 @@ export async function garbageCollect(
         onProblem: ({ repository, text }) => {
           if (!quiet) line.say(`warning: ${repository === undefined ? '' : `${repository}: `}${text}`)
         },
+        onDoomed: (doomed) => {
+          if (!quiet) line.say(`${nameOf(doomed)} would be deleted`)
+        },
       },
       logger,
     )
@@ -55,6 +59,12 @@ export async function garbageCollect(
     )
     return 1
   }
+}
+
+function nameOf(doomed: Doomed): string {
+  return doomed.kind === 'blob'
+    ? `blob ${doomed.digest} (${counted(doomed.size, 'byte')})`
+    : `${doomed.repository}: manifest ${doomed.digest}`
 }
 
 function summary({ repositories, manifests, blobs, removed }: Report, dryRun: boolean): string {

@@ -39,7 +39,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     .command('garbage-collect')
     .argument('[config]', 'the config.yml of the registry')
     .description('remove what nothing needs any more; the registry may go on serving and taking pushes')
-    .option('-d, --dry-run', 'only say what would be removed', false)
+    .option('-d, --dry-run', 'remove nothing, name what would be removed', false)
     .option('-m, --delete-untagged', 'remove manifests that neither have a tag nor belong to one that has', false)
     .option('-q, --quiet', 'print the summary only', false)
     .addOption(

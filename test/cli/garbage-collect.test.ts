@@ -11,26 +11,37 @@ import { temporaryFolder } from '../support/app-under-test.ts'
 import { command } from '../support/command.ts'
 import { startDockerRegistry, temporaryFolder as folderForRegistry, without } from '../support/real-parts.ts'
 
+interface Prepared {
+  readonly config: string
+  readonly root: string
+  /** The manifest of the untagged image. */
+  readonly untagged: Buffer
+}
+
 /** A folder with a tagged image, an untagged one and an unnamed blob; and its config.yml. */
-async function prepare(folder: string): Promise<{ readonly config: string; readonly root: string }> {
+async function prepare(folder: string): Promise<Prepared> {
   const root = join(folder, 'data')
   const config = join(folder, 'config.yml')
   await writeFile(config, `version: 0.1\nstorage: { filesystem: { rootdirectory: ${root} } }\n`)
   const repository = openStore(filesystemDriver({ rootDirectory: root })).repository(name)
   await repository.tags.put(latest, digestOf(await pushImage(repository, ['config', 'a'])))
-  await pushImage(repository, ['config', 'b'])
+  const untagged = await pushImage(repository, ['config', 'b'])
   await repository.blobs.put(layer('c'))
-  return { config, root }
+  return { config, root, untagged }
 }
 
 test('it says what would go, then removes it, and what is tagged stays', async () => {
   await using folder = await temporaryFolder()
-  const { config, root } = await prepare(folder.path)
+  const { config, root, untagged } = await prepare(folder.path)
   const driver = filesystemDriver({ rootDirectory: root })
   const counts = /^1 repository, 1 manifest, 3 blobs marked; 1 manifest, 3 blobs \(\d+ bytes\) /
   const dry = await command(['garbage-collect', config, '--dry-run', '--delete-untagged', '--grace', '0s'])
-  assert.deepEqual([dry.code, dry.stderr], [0, ''])
+  assert.equal(dry.code, 0)
   assert.match(dry.stdout, new RegExp(`${counts.source}would be deleted\n$`))
+  const blobs = [layer('b'), layer('c'), untagged].map((bytes) => `blob ${digestOf(bytes)} (${bytes.length} bytes)`)
+  const doomed = [`${name}: manifest ${digestOf(untagged)}`, ...blobs].map((one) => `${one} would be deleted`)
+  assert.deepEqual(dry.stderr.trimEnd().split('\n').toSorted(), doomed.toSorted())
+  assert.equal((await command(['garbage-collect', config, '-dmq', '--grace', '0s'])).stderr, '')
   await driver.stat(blobPath(digestOf(layer('c'))))
   const done = await command(['garbage-collect', '-m', '-q', '--grace=0s', config])
   assert.deepEqual([done.code, done.stderr], [0, ''])

@@ -3,6 +3,7 @@
 import pLimit from 'p-limit'
 import type { DescriptorCache } from '../../cache/descriptors.ts'
 import { PathNotFoundError, type StorageDriver } from '../../drivers/driver.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import { isStorageFull } from '../../registry/storage-full.ts'
 import { silentLogger } from '../../telemetry/logger.ts'
@@ -36,8 +37,15 @@ export interface GarbageOptions {
   readonly deleteUntagged: boolean
   readonly onProgress?: ((report: GarbageReport) => void) | undefined
   readonly onProblem?: ((problem: Problem) => void) | undefined
+  /** Takes, in a dry run, each manifest and blob that would go. */
+  readonly onDoomed?: ((doomed: Doomed) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
+
+/** A manifest of a repository, or a blob, that nothing needs. */
+export type Doomed =
+  | { readonly kind: 'manifest'; readonly repository: RepositoryName; readonly digest: Digest }
+  | { readonly kind: 'blob'; readonly digest: Digest; readonly size: number }
 
 export interface GarbageReport {
   readonly phase: 'repositories' | 'blobs'
@@ -181,7 +189,7 @@ class GarbageCollection {
   }
 
   async #clean(folder: RepositoryFolder, lease: SetAside | undefined): Promise<void> {
-    const { driver, deleteUntagged, signal } = this.#options
+    const { driver, deleteUntagged, signal, onDoomed } = this.#options
     try {
       const marks = await markRepository(folder, {
         driver,
@@ -196,6 +204,9 @@ class GarbageCollection {
         lease === undefined
           ? { manifests: marks.manifests.size, blobs: marks.blobs.size, spared: [] }
           : await sweepLinks(marks, { ...this.#shared(), driver, lease })
+      if (lease === undefined) {
+        for (const digest of marks.manifests.keys()) onDoomed?.({ kind: 'manifest', repository: marks.name, digest })
+      }
       for (const digest of swept.spared) this.#live.add(digest)
       const { removed, repositories, manifests } = this.#report
       this.#update({
@@ -238,10 +249,11 @@ class GarbageCollection {
     return { files: this.#files, descriptors, limit: this.#limit, cutoff: this.#cutoff, signal }
   }
 
-  #count({ size, fate }: SeenBlob): void {
+  #count({ digest, size, fate }: SeenBlob): void {
     const { blobs, removed } = this.#report
-    if (fate !== 'removed') this.#update({ blobs: blobs + 1 })
-    else this.#update({ removed: { ...removed, blobs: removed.blobs + 1, bytes: removed.bytes + size } })
+    if (fate !== 'removed') return this.#update({ blobs: blobs + 1 })
+    if (this.#options.dryRun) this.#options.onDoomed?.({ kind: 'blob', digest, size })
+    this.#update({ removed: { ...removed, blobs: removed.blobs + 1, bytes: removed.bytes + size } })
   }
 
   #problem(problem: Problem): void {

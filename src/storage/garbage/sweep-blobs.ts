@@ -38,6 +38,7 @@ export interface SweepBlobsOptions {
 }
 
 export interface SeenBlob {
+  readonly digest: Digest
   readonly size: number
   readonly fate: 'needed' | 'young' | 'removed' | 'spared'
 }
@@ -53,7 +54,7 @@ export async function sweepBlobs(options: SweepBlobsOptions): Promise<void> {
   const { driver, dryRun, onBlob, signal } = options
   let batch: Candidate[] = []
   const flush = async (): Promise<void> => {
-    if (dryRun) for (const { size } of batch) onBlob({ size, fate: 'removed' })
+    if (dryRun) for (const { digest, size } of batch) onBlob({ digest, size, fate: 'removed' })
     else if (batch.length > 0) await removeUnlinked(batch, options)
     batch = []
   }
@@ -77,7 +78,7 @@ async function findCandidate(digest: Digest, options: SweepBlobsOptions): Promis
   const modified = stat.modified.getTime()
   const isNeeded = live.has(digest)
   if (!isNeeded && modified < cutoff) return { digest, size, modified }
-  onBlob({ size, fate: isNeeded ? 'needed' : 'young' })
+  onBlob({ digest, size, fate: isNeeded ? 'needed' : 'young' })
   return undefined
 }
 
@@ -97,7 +98,7 @@ async function removeUnlinked(batch: readonly Candidate[], options: SweepBlobsOp
   const linked = new Set<Digest>()
   const digests = new Set(batch.map(({ digest }) => digest))
   await findLinked(digests, options, async (digest) => void linked.add(digest))
-  for (const { size } of batch.filter(({ digest }) => linked.has(digest))) options.onBlob({ size, fate: 'spared' })
+  for (const { digest, size } of batch) if (linked.has(digest)) options.onBlob({ digest, size, fate: 'spared' })
   let waiting: readonly Candidate[] = batch.filter(({ digest }) => !linked.has(digest))
   while (waiting.length > 0) waiting = await removeBlobs(waiting, options)
 }
@@ -140,7 +141,7 @@ async function removeBlobs(batch: readonly Candidate[], options: SweepBlobsOptio
   for (const candidate of batch.filter((one) => !waiting.has(one))) {
     const { digest, size } = candidate
     if (gone.has(digest)) await descriptors.clear('content', digest)
-    onBlob({ size, fate: gone.has(digest) ? 'removed' : 'spared' })
+    onBlob({ digest, size, fate: gone.has(digest) ? 'removed' : 'spared' })
   }
   return left
 }
