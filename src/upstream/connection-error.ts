@@ -38,26 +38,33 @@ export function isStaleConnection(error: unknown): boolean {
 
 /**
  * Throws what the caller is to see: the reason of a signal that has fired as it is, an UpstreamError for all else.
+ * `isProxied`: the connection is one to a proxy, whose failure would else be taken for the host's.
  * @throws UpstreamError; the signal's reason
  */
-export function failConnection(error: unknown, host: string, signal: AbortSignal | undefined): never {
+export function failConnection(
+  error: unknown,
+  host: string,
+  signal: AbortSignal | undefined,
+  isProxied: boolean = false,
+): never {
   signal?.throwIfAborted()
   if (error instanceof UpstreamError) throw error
   if (error instanceof TooLargeError) {
     throw new UpstreamError('invalid', host, `${host} sent more than ${error.limit} bytes`, { cause: error })
   }
   const code = codeOf(error)
+  const way = isProxied ? ' through its proxy' : ''
   if (timeouts.has(code)) {
     throw new UpstreamError('timeout', host, `${host} sent nothing for too long`, { cause: error })
   }
   if (breaks.has(code)) {
-    throw new UpstreamError('unavailable', host, `the connection to ${host} broke (${code})`, { cause: error })
+    throw new UpstreamError('unavailable', host, `the connection to ${host}${way} broke (${code})`, { cause: error })
   }
   if (/^HPE_|^HTTPParserError$|^UND_ERR_HEADERS_OVERFLOW$/.test(code)) {
     throw new UpstreamError('invalid', host, `${host} does not speak HTTP as it should (${code})`, { cause: error })
   }
   const insecurity = insecurities.get(code)
-  const why = insecurity === undefined ? '' : `: ${insecurity}`
+  const why = insecurity === undefined ? way : `: ${insecurity}`
   throw new UpstreamError('unreachable', host, `${host} cannot be reached${why} (${code})`, { cause: error })
 }
 

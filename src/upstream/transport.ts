@@ -8,7 +8,7 @@ import { Answer } from './answer.ts'
 import type { Bounds } from './bounds.ts'
 import { failConnection, isStaleConnection } from './connection-error.ts'
 import { Dispatchers, type DispatchersOptions } from './dispatchers.ts'
-import type { HttpProxies } from './http-proxy.ts'
+import { proxyFor, type HttpProxies } from './http-proxy.ts'
 import { Tls, type TlsOptions } from './tls.ts'
 
 export interface Timeouts {
@@ -70,6 +70,7 @@ export class Transport implements AsyncDisposable {
   readonly #userAgent: string
   readonly #logger: Logger
   readonly #tracer: RequestTracer | undefined
+  readonly #proxies: HttpProxies | undefined
   /**
    * A blob may take its connection for minutes, and slow ones may take all that there are: neither a tag nor a manifest
    * nor a token is to wait for that.
@@ -84,6 +85,7 @@ export class Transport implements AsyncDisposable {
     this.#userAgent = userAgent
     this.#logger = logger
     this.#tracer = tracer
+    this.#proxies = proxies
     const tls = new Tls(tlsOptions ?? {}, (origin) => bounds.isNamed(origin))
     const options: DispatchersOptions['pool'] = {
       allowH2: false,
@@ -160,15 +162,21 @@ export class Transport implements AsyncDisposable {
       countUntilClosed(answer, reading)
       return answer
     } catch (error) {
-      if (request.method === 'POST' || !isStaleConnection(error)) failConnection(error, url.host, signal)
+      if (request.method === 'POST' || !isStaleConnection(error)) {
+        failConnection(error, url.host, signal, this.#isProxied(url))
+      }
       signal?.throwIfAborted()
     }
     this.#logger.debug({ host: url.host }, 'a connection was reset before it answered: asking once more')
     try {
       return await this.#dispatch(fresh, request, late, true)
     } catch (error) {
-      return failConnection(error, url.host, signal)
+      return failConnection(error, url.host, signal, this.#isProxied(url))
     }
+  }
+
+  #isProxied(url: URL): boolean {
+    return proxyFor(url, this.#proxies) !== undefined
   }
 
   async #dispatch(agent: Dispatchers, request: OutgoingRequest, late: AbortSignal, isLast = false): Promise<Answer> {

@@ -138,8 +138,16 @@ test('P10: a proxy that refuses, or is not there, is a failure that gives nothin
     }
     const nobody = new URL(`http://me:${canary}@127.0.0.1:1`)
     await using upstream = upstreamAt(new URL(url), { proxies: { http: nobody, https: nobody, except: [] } })
-    await failure(upstream.repository(name).manifests.get(manifestDigest), 'unreachable')
+    const { message } = await failure(upstream.repository(name).manifests.get(manifestDigest), 'unreachable')
+    assert.equal(message, 'registry.test cannot be reached through its proxy (ECONNREFUSED)')
   }
+})
+
+test('P10: a proxy that makes no tunnel is not taken for an upstream that breaks off', async () => {
+  await using proxy = await startProxy(403)
+  await using upstream = upstreamAt(new URL('https://registry.test'), { proxies: through(proxy) })
+  const { message } = await failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
+  assert.equal(message, 'the connection to registry.test through its proxy broke (UND_ERR_ABORTED)')
 })
 
 test('what is excepted is reached without the proxy', async () => {
