@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EndpointReading } from './metrics/readings.ts'
-import type * as AuthRoom from './auth/open.ts'
 import { HotReplies } from './api/hot-replies.ts'
 import { api, malformedRequest, tooManyRequests } from './api/api.ts'
 import { manifestRules } from './api/manifest-rules.ts'
@@ -24,19 +23,18 @@ import { LateSendfile } from './http/sendfile.ts'
 import type { Evictor, EvictionCounts } from './ledger/evictor.ts'
 import { UsageRecorder } from './ledger/recorder.ts'
 import type { ProxyCounts } from './proxy/counts.ts'
-import type { ProxyRegistry } from './proxy/registry.ts'
 import { copyTest } from './proxy/selection.ts'
+import { asksUpstreams, checkGuard, openGuard } from './guard.ts'
 import { openInstruments } from './instruments.ts'
 import { openRegistry } from './pull-through.ts'
 import { changedSections } from './reload.ts'
-import type { AccessController } from './registry/access.ts'
 import type { Registry } from './registry/registry.ts'
 import type { CacheLog } from './registry/cache-log.ts'
 import { UploadPurger } from './storage/purge.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { openDriver, openFacts } from './stores.ts'
 import { generateSigningKey, loadSigningKey, type SigningKey } from './schema1/signing-key.ts'
-import { openTls } from './tls.ts'
+import { checkTls, openTls } from './tls.ts'
 import { silentLogger, type Logger } from './telemetry/logger.ts'
 
 export const version: string = readVersion()
@@ -90,8 +88,8 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
   const parts = { store, facts, usage, instruments, cacheLog: publisher, userAgent: `entrepot/${version}` }
   const opened = openRegistry(config, parts, opening, logger)
   const { proxy, places, reload } = opened
-  const asked = await withMiddleware(config, opened.registry, logger)
-  const registry = await tellingRegistry(asked, config, publisher)
+  const middleware = await openMiddleware(config, logger)
+  const registry = await tellingRegistry(middleware(opened.registry), config, publisher)
   const access = await openGuard(config, proxy, logger)
   const tls = await openTls(config.http, opening, `entrepot/${version}`, logger)
   const hotReplies = isAskedEachTime(config) ? undefined : new HotReplies()
@@ -155,6 +153,14 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
       await resources.disposeAsync()
     },
   }
+}
+
+/** Reads the files that a start reads, in the same order, and loads modules; nothing is opened or made. @throws ConfigError as a start does */
+export async function checkFiles(config: Config): Promise<void> {
+  await openMiddleware(config, silentLogger)
+  await checkGuard(config)
+  await checkTls(config.http)
+  await openSchema1(config)
 }
 
 /** Says in the log what nobody can mend but an operator; clients that come before are told by what fails. */
@@ -235,11 +241,11 @@ async function openRedirect({ middleware }: Config): Promise<Redirect | undefine
 }
 
 /** @throws ConfigError where a module cannot be used */
-async function withMiddleware({ middleware }: Config, registry: Registry, logger: Logger): Promise<Registry> {
-  if (middleware.registry.length + middleware.repository.length === 0) return registry
-  const { ModuleError, withModules } = await import('./middleware/modules.ts')
+async function openMiddleware({ middleware }: Config, logger: Logger): Promise<(registry: Registry) => Registry> {
+  if (middleware.registry.length + middleware.repository.length === 0) return (registry) => registry
+  const { ModuleError, loadModules } = await import('./middleware/modules.ts')
   try {
-    return await withModules(registry, middleware, logger)
+    return await loadModules(middleware, logger)
   } catch (cause) {
     throw cause instanceof ModuleError ? new ConfigError(cause.message, { cause }) : cause
   }
@@ -250,11 +256,6 @@ function isAskedEachTime(config: Config): boolean {
   const { middleware, notifications } = config
   const { registry, repository } = middleware
   return asksUpstreams(config) || notifications.endpoints.length + registry.length + repository.length > 0
-}
-
-/** Whether some upstream decides itself who may have what is copied from it. */
-function asksUpstreams({ proxy }: Config): boolean {
-  return proxy?.upstreams.some(({ access }) => access === 'client') ?? false
 }
 
 /** @throws ConfigError where the key cannot be read */
@@ -274,39 +275,6 @@ async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new ConfigError(`compatibility.schema1.trustkey: ${reason}`, { cause })
-  }
-}
-
-/** Loaded only where it is asked for. @throws ConfigError where it cannot stand: without it the doors would be open */
-async function openGuard(
-  config: Config,
-  proxy: ProxyRegistry | undefined,
-  logger: Logger,
-): Promise<AccessController | undefined> {
-  const { auth, http } = config
-  if (proxy !== undefined && asksUpstreams(config)) {
-    const { UpstreamGate } = await import('./auth/upstream-gate.ts')
-    const isForAll = config.proxy?.upstreams.every(({ access }) => access === 'client') ?? false
-    return new UpstreamGate({ find: (name, namespace) => proxy.findClaimed(name, namespace), isForAll })
-  }
-  if (auth === undefined) return undefined
-  const options = { ...auth, externalUrl: http.externalUrl, logger }
-  return await inAuth(async ({ openAccess }) => await openAccess(options))
-}
-
-/** Looks into the files that `auth` names, as a start would; nothing is made. @throws ConfigError */
-export async function checkAuthFiles({ auth, http }: Config): Promise<void> {
-  if (auth === undefined) return
-  const options = { ...auth, externalUrl: http.externalUrl, logger: silentLogger }
-  await inAuth(async ({ checkAccess }) => await checkAccess(options))
-}
-
-async function inAuth<T>(task: (room: typeof AuthRoom) => Promise<T>): Promise<T> {
-  const room = await import('./auth/open.ts')
-  try {
-    return await task(room)
-  } catch (error) {
-    throw error instanceof room.AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
   }
 }
 

@@ -45,6 +45,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
     'telemetry',
     'upstream',
   ],
+  'guard.ts': ['auth', 'config', 'proxy', 'registry', 'telemetry'],
   'reload.ts': ['config', 'proxy', 'upstream'],
   'stores.ts': ['cache', 'config', 'drivers', 'telemetry'],
   'maintenance.ts': ['cache', 'config', 'proxy', 'storage', 'stores.ts', 'telemetry'],

@@ -1,7 +1,7 @@
 // `cachefile`: who we are to an authority, and the certificate that it has given us, so that a restart asks for neither
 // again. What cannot be read is never written over: an account and a certificate are not to be had any number of times.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { access, constants, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Identity } from '../http/issued-identity.ts'
 
@@ -41,6 +41,16 @@ export async function readCacheFile(path: string): Promise<Kept | undefined> {
   }
 }
 
+/** Says what a start would of the file, or of a place where there is none yet; nothing is written. @throws CacheFileError */
+export async function checkCacheFile(path: string): Promise<void> {
+  if ((await readCacheFile(path)) !== undefined) return
+  try {
+    await access(dirname(path), constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw unwritable(path, cause)
+  }
+}
+
 /** @throws CacheFileError; the file is as it was then */
 export async function writeCacheFile(path: string, { directory, account, identity }: Kept): Promise<void> {
   const beside = `${path}.new`
@@ -50,8 +60,12 @@ export async function writeCacheFile(path: string, { directory, account, identit
     await rename(beside, path)
     await syncFolder(dirname(path))
   } catch (cause) {
-    throw new CacheFileError(`${path} cannot be written: ${String(codeOf(cause))}`, { cause })
+    throw unwritable(path, cause)
   }
+}
+
+function unwritable(path: string, cause: unknown): CacheFileError {
+  return new CacheFileError(`${path} cannot be written: ${String(codeOf(cause))}`, { cause })
 }
 
 async function writeDurably(path: string, text: string): Promise<void> {

@@ -1,5 +1,5 @@
 // `entrepot check CONFIG`: says what is wrong with a configuration, without starting anything.
-import { checkAuthFiles } from '../app.ts'
+import { checkFiles } from '../app.ts'
 import { ConfigError } from '../config/config-error.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Io } from './io.ts'
@@ -9,7 +9,7 @@ export async function check(path: string | undefined, io: Io): Promise<number> {
   const name = path ?? 'the default configuration'
   try {
     const { config, warnings } = loadConfig({ path, env: io.env, cwd: io.cwd })
-    await checkAuthFiles(config)
+    await checkFiles(config)
     for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`)
     io.stdout.write(`${name} is valid\n`)
     return 0

@@ -33,13 +33,15 @@ const atRepository = ['allow', 'freshness', 'onPull']
 /** Milliseconds that a module may take until it has loaded, with what it waits for itself. */
 const loadTimeout = 30_000
 
-/** Modules are asked in the order of their lists, those of the registry first. @throws ModuleError */
-export async function withModules(
-  registry: Registry,
+/**
+ * Modules as one middleware. They are asked in the order of their lists, those of the registry first.
+ * @throws ModuleError
+ */
+export async function loadModules(
   modules: { readonly registry: readonly ModuleOptions[]; readonly repository: readonly RepositoryModuleOptions[] },
   logger: Logger,
   patience: number = loadTimeout,
-): Promise<Registry> {
+): Promise<(registry: Registry) => Registry> {
   const loaded: HookedModule[] = []
   for (const module of modules.registry) {
     loaded.push({ ...contain(await load(module, atRegistry, patience), module, logger), isAsked: () => true })
@@ -48,7 +50,7 @@ export async function withModules(
     const hooks = contain(await load(module, atRepository, patience), module, logger)
     loaded.push({ ...hooks, isAsked: nameTest(module.repositories) })
   }
-  return new HookedRegistry(registry, loaded)
+  return (registry) => new HookedRegistry(registry, loaded)
 }
 
 function nameTest(globs: readonly string[] | undefined): (repository: string) => boolean {

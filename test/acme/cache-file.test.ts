@@ -4,7 +4,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { CacheFileError, readCacheFile, writeCacheFile, type Kept } from '../../src/acme/cache-file.ts'
+import { CacheFileError, checkCacheFile, readCacheFile, writeCacheFile, type Kept } from '../../src/acme/cache-file.ts'
 import { selfSigned } from '../support/certificates.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
 
@@ -76,4 +76,16 @@ test('a place where nothing can be written is said, and what was there stays', a
   await chmod(path, 0o400)
   await assert.rejects(writeCacheFile(path, { ...whole, directory: 'other' }), /cache\.json cannot be written: \w+$/)
   assert.deepEqual(await readCacheFile(path), whole)
+})
+
+test('a check says what a start would, and writes nothing', async () => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'cache.json')
+  await checkCacheFile(path)
+  assert.deepEqual(await readdir(folder.path), [])
+  await assert.rejects(checkCacheFile(join(folder.path, 'gone/cache.json')), /cache\.json cannot be written: ENOENT$/)
+  await writeCacheFile(path, whole)
+  await checkCacheFile(path)
+  await writeFile(path, 'words')
+  await assert.rejects(checkCacheFile(path), CacheFileError)
 })

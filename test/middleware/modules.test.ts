@@ -3,14 +3,10 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { descriptorCache } from '../../src/cache/descriptors.ts'
-import { openFactStore } from '../../src/cache/store.ts'
-import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { ConfigError } from '../../src/config/config-error.ts'
 import { ContainedHook, HookError, type Hook } from '../../src/middleware/contained.ts'
-import { ModuleError, withModules } from '../../src/middleware/modules.ts'
+import { ModuleError, loadModules } from '../../src/middleware/modules.ts'
 import { digestOf } from '../../src/oci/digest.ts'
-import { openLocalRegistry } from '../../src/storage/registry.ts'
 import { silentLogger } from '../../src/telemetry/logger.ts'
 import { basic, htpasswdOf } from '../auth/fixture.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
@@ -366,13 +362,7 @@ test('P7: a module that does not finish loading is refused', async () => {
   const path = join(folder.path, 'module.ts')
   await writeFile(path, 'await new Promise(() => {})\nexport const allow = () => ({ allow: true })')
   const registry = [{ key: 'middleware.registry[0]', path, timeout: 1000 }]
-  const local = openLocalRegistry({
-    driver: inMemoryDriver(),
-    descriptors: descriptorCache(openFactStore({ kind: 'none' }, silentLogger)),
-    deleteEnabled: false,
-    logger: silentLogger,
-  })
-  await assert.rejects(withModules(local, { registry, repository: [] }, silentLogger, 5), (error: unknown) => {
+  await assert.rejects(loadModules({ registry, repository: [] }, silentLogger, 5), (error: unknown) => {
     assert.ok(error instanceof ModuleError)
     assert.match(error.message, /^middleware\.registry\[0\]: .* cannot be loaded: it is not done after 5 ms$/)
     return true

@@ -23,6 +23,8 @@ export interface CertificateOptions {
   readonly validTo?: number
   /** Whether it may issue others. */
   readonly isAuthority?: boolean
+  /** Of its key, in OpenSSL's words. */
+  readonly curve?: string
 }
 
 interface Signer {
@@ -55,7 +57,7 @@ export function issuedBy(by: Certified, options: CertificateOptions = {}): Certi
 }
 
 function issue(options: CertificateOptions, signer: Signer | undefined): Certified {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: options.curve ?? 'P-256' })
   const subject = nameOf('server')
   const names = sequence(...(options.names ?? []).map(alternativeName))
   const by = signer ?? { name: subject, key: privateKey }
