@@ -1,7 +1,6 @@
 // The one room that knows everybody: configuration → drivers → storage → proxy → API → listener.
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EndpointReading } from './metrics/readings.ts'
 import { HotReplies } from './api/hot-replies.ts'
@@ -10,6 +9,7 @@ import { manifestRules } from './api/manifest-rules.ts'
 import type { Schema1Options } from './api/schema1.ts'
 import { ConfigError } from './config/config-error.ts'
 import type { Config } from './config/config.ts'
+import { readText } from './config/named-file.ts'
 import type { DebugListener, DebugParts } from './debug-listener.ts'
 import { descriptorCache } from './cache/descriptors.ts'
 import { openFactStore } from './cache/store.ts'
@@ -33,7 +33,7 @@ import type { CacheLog } from './registry/cache-log.ts'
 import { UploadPurger } from './storage/purge.ts'
 import { openLocalRegistry, type LocalStore } from './storage/registry.ts'
 import { openDriver, openFacts } from './stores.ts'
-import { generateSigningKey, loadSigningKey, type SigningKey } from './schema1/signing-key.ts'
+import { generateSigningKey, loadSigningKey, SigningKeyError, type SigningKey } from './schema1/signing-key.ts'
 import { checkTls, openTls } from './tls.ts'
 import { silentLogger, type Logger } from './telemetry/logger.ts'
 
@@ -106,7 +106,7 @@ export async function startApp(config: Config, logger: Logger): Promise<App> {
           describesRequests: publisher !== undefined,
           hotReplies,
           access,
-          schema1: await openSchema1(config),
+          schema1: openSchema1(config),
           rules: manifestRules(config.validation, config.policy),
           catalog: { usual: Math.min(100, config.catalog.maxEntries), most: config.catalog.maxEntries },
           tags: { usual: Infinity, most: config.tags.maxTags },
@@ -160,7 +160,7 @@ export async function checkFiles(config: Config): Promise<void> {
   await openMiddleware(config, silentLogger)
   await checkGuard(config)
   await checkTls(config.http)
-  await openSchema1(config)
+  openSchema1(config)
 }
 
 /** Says in the log what nobody can mend but an operator; clients that come before are told by what fails. */
@@ -259,7 +259,7 @@ function isAskedEachTime(config: Config): boolean {
 }
 
 /** @throws ConfigError where the key cannot be read */
-async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
+function openSchema1({ schema1 }: Config): Schema1Options {
   const { enabled, keyFile } = schema1
   if (keyFile === undefined) {
     let made: SigningKey | undefined
@@ -270,11 +270,13 @@ async function openSchema1({ schema1 }: Config): Promise<Schema1Options> {
       },
     }
   }
+  const { key: name, path } = keyFile
+  const text = readText(path, name)
   try {
-    return { enabled, key: loadSigningKey(await readFile(keyFile, 'utf8')) }
+    return { enabled, key: loadSigningKey(text) }
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new ConfigError(`compatibility.schema1.trustkey: ${reason}`, { cause })
+    if (!(cause instanceof SigningKeyError)) throw cause
+    throw new ConfigError(`${name}: ${path} cannot be used: ${cause.message}`, { cause })
   }
 }
 

@@ -32,11 +32,11 @@ export async function checkGuard({ auth, http }: Config): Promise<void> {
 }
 
 async function inAuth<T>(task: (room: typeof AuthRoom) => Promise<T>): Promise<T> {
-  const room = await import('./auth/open.ts')
+  const [room, { AccessSetupError }] = await Promise.all([import('./auth/open.ts'), import('./auth/setup-error.ts')])
   try {
     return await task(room)
   } catch (error) {
-    throw error instanceof room.AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
+    throw error instanceof AccessSetupError ? new ConfigError(error.message, { cause: error }) : error
   }
 }
 

@@ -1,7 +1,7 @@
 // Users and passwords from a file. Every user of it has every right, unless a policy says otherwise.
 import { createHmac, randomBytes, randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { rename, writeFile } from 'node:fs/promises'
+import { access, constants, rename, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import bcrypt from 'bcrypt'
@@ -11,8 +11,9 @@ import type { Logger } from '../telemetry/logger.ts'
 import { parseBasic } from './basic.ts'
 import { basicChallenge } from './challenge.ts'
 import type { Controller, Unverified, Verified } from './controller.ts'
-import { HtpasswdError, parseHtpasswd, type Htpasswd } from './htpasswd-file.ts'
+import { parseHtpasswd, type Htpasswd } from './htpasswd-file.ts'
 import { PasswordChecks, type Compare } from './password-checks.ts'
+import { AccessSetupError, reasonOf } from './setup-error.ts'
 import { WatchedFile } from './watched-file.ts'
 
 export interface HtpasswdOptions {
@@ -32,6 +33,8 @@ const maxPassword = 72
 const running = Math.min(4, Math.max(1, availableParallelism() - 1))
 const waiting = 100
 
+const key = 'auth.htpasswd.path'
+
 export class HtpasswdController implements Controller {
   readonly #realm: string
   readonly #file: WatchedFile<Htpasswd>
@@ -43,12 +46,16 @@ export class HtpasswdController implements Controller {
     this.#checks = checks
   }
 
-  /** Where there is no file one is made, with a user of its own. @throws where it cannot be read, or would let nobody in */
+  /**
+   * Where there is no file one is made, with a user of its own.
+   * @throws AccessSetupError where it cannot be read or made, or would let nobody in
+   */
   static async open({ realm, path, logger, compare = bcryptCompare, clock }: HtpasswdOptions): Promise<Controller> {
-    await createMissing(path, logger)
-    const file = await WatchedFile.open({ path, parse: parseHtpasswd, logger, clock })
+    const named = { key, path }
+    if (!existsSync(path)) await orUnmakable(path, createMissing(path, logger))
+    const file = await WatchedFile.open({ ...named, parse: parseHtpasswd, logger, clock })
     const { users, ignored } = await file.content()
-    if (users.size === 0) throw new HtpasswdError('it holds no password that is hashed by bcrypt (htpasswd -B)')
+    if (users.size === 0) throw new AccessSetupError(named, 'holds no password that is hashed by bcrypt (htpasswd -B)')
     if (ignored > 0) logger.warn({ lines: ignored }, 'passwords that are not hashed by bcrypt never match')
     return new HtpasswdController(realm, file, new PasswordChecks({ compare, running, waiting }))
   }
@@ -95,9 +102,23 @@ function decoyOf(user: string, { users }: Htpasswd): string {
   return `${hashes[pick]?.slice(0, 7) ?? '$2b$10$'}${decoySalt}`
 }
 
+/** Looks at where `open` would make a file; none is made. @throws AccessSetupError as that does */
+export async function checkMissing(path: string): Promise<void> {
+  let folder = dirname(path)
+  while (!existsSync(folder) && folder !== dirname(folder)) folder = dirname(folder)
+  await orUnmakable(path, access(`${folder}/.`, constants.W_OK | constants.X_OK))
+}
+
+async function orUnmakable(path: string, made: Promise<void>): Promise<void> {
+  try {
+    await made
+  } catch (cause) {
+    throw new AccessSetupError({ key, path }, `cannot be made: ${reasonOf(cause)}`, cause)
+  }
+}
+
 /** As distribution does: a user `docker`, whose password is shown this once. Whoever is killed on the way leaves no half of it. */
 async function createMissing(path: string, logger: Logger): Promise<void> {
-  if (existsSync(path)) return
   const password = randomBytes(24).toString('base64url')
   await makeFolder(dirname(path))
   const unfinished = `${path}.${randomBytes(8).toString('hex')}`

@@ -21,11 +21,6 @@ export interface AccessOptions {
   readonly logger: Logger
 }
 
-/** A guard that was asked for and cannot stand. */
-export class AccessSetupError extends Error {
-  override readonly name = 'AccessSetupError'
-}
-
 /** @throws AccessSetupError where a file that it needs cannot be read, or would let nobody in */
 export async function openAccess(options: AccessOptions): Promise<AccessController> {
   const { anonymous, policy } = options
@@ -38,28 +33,26 @@ export async function openAccess(options: AccessOptions): Promise<AccessControll
  */
 export async function checkAccess(options: AccessOptions): Promise<void> {
   const { controller } = options
-  if (controller.kind === 'htpasswd' && !existsSync(controller.path)) return // one is made at start
+  if (controller.kind === 'htpasswd' && !existsSync(controller.path)) {
+    const { checkMissing } = await import('./htpasswd.ts')
+    return await checkMissing(controller.path)
+  }
   const isFetched = controller.kind === 'token' && controller.jwks instanceof URL
   await openController({ ...options, controller: isFetched ? { ...controller, jwks: undefined } : controller })
 }
 
 /** What one way does not need is not loaded for it. */
 async function openController({ controller, externalUrl, logger }: AccessOptions): Promise<Controller> {
-  try {
-    switch (controller.kind) {
-      case 'silly':
-        return new SillyController(controller)
-      case 'htpasswd': {
-        const { HtpasswdController } = await import('./htpasswd.ts')
-        return await HtpasswdController.open({ ...controller, logger })
-      }
-      case 'token': {
-        const { TokenController } = await import('./token.ts')
-        return await TokenController.open({ ...controller, externalUrl, logger })
-      }
+  switch (controller.kind) {
+    case 'silly':
+      return new SillyController(controller)
+    case 'htpasswd': {
+      const { HtpasswdController } = await import('./htpasswd.ts')
+      return await HtpasswdController.open({ ...controller, logger })
     }
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new AccessSetupError(`auth.${controller.kind}: ${reason}`, { cause })
+    case 'token': {
+      const { TokenController } = await import('./token.ts')
+      return await TokenController.open({ ...controller, externalUrl, logger })
+    }
   }
 }

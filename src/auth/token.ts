@@ -68,16 +68,14 @@ export class TokenController implements Controller {
     this.#sources = sources
   }
 
-  /** Keys that are fetched may come later. @throws where a file cannot be read, or has no keys */
+  /** Keys that are fetched may come later. @throws AccessSetupError where a file cannot be read, or has no keys */
   static async open(options: TokenOptions): Promise<TokenController> {
     const { rootCertBundle, jwks, logger, clock } = options
-    const file = { logger, clock }
+    const open = async <T>(name: string, path: string, parse: (text: string) => T): Promise<WatchedFile<T>> =>
+      await WatchedFile.open({ key: `auth.token.${name}`, path, parse, logger, clock })
     const sources = {
-      bundle:
-        rootCertBundle === undefined
-          ? undefined
-          : await WatchedFile.open({ ...file, path: rootCertBundle, parse: parseTrust }),
-      set: typeof jwks === 'string' ? await WatchedFile.open({ ...file, path: jwks, parse: parseOwnSet }) : undefined,
+      bundle: rootCertBundle === undefined ? undefined : await open('rootcertbundle', rootCertBundle, parseTrust),
+      set: typeof jwks === 'string' ? await open('jwks', jwks, parseOwnSet) : undefined,
       remote: jwks instanceof URL ? new RemoteKeys({ url: jwks, logger }) : undefined,
     }
     void sources.remote?.refresh()

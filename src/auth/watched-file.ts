@@ -3,8 +3,11 @@ import { open } from 'node:fs/promises'
 import { Coalescer } from '../async/coalesce.ts'
 import { collect } from '../bytes/stream.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { AccessSetupError, reasonOf } from './setup-error.ts'
 
 export interface WatchedFileOptions<T> {
+  /** Whose value the path is in the configuration. */
+  readonly key: string
   readonly path: string
   /** @throws where the text is not what it should be; nothing of the text is in the error */
   readonly parse: (text: string) => T
@@ -38,10 +41,16 @@ export class WatchedFile<T> {
     this.#lookedAt = this.#clock()
   }
 
-  /** @throws where it cannot be read or parsed */
+  /** @throws AccessSetupError where it cannot be read or parsed */
   static async open<T>(options: WatchedFileOptions<T>): Promise<WatchedFile<T>> {
-    const { text, version } = await read(options.path)
-    return new WatchedFile(options, options.parse(text), version)
+    const { text, version } = await read(options.path).catch((cause: unknown) => {
+      throw new AccessSetupError(options, `cannot be read: ${reasonOf(cause)}`, cause)
+    })
+    try {
+      return new WatchedFile(options, options.parse(text), version)
+    } catch (cause) {
+      throw new AccessSetupError(options, `cannot be used: ${reasonOf(cause)}`, cause)
+    }
   }
 
   /** What it says now, at most a second ago. A file that has become unreadable is told of once; what it said last counts. */

@@ -28,10 +28,16 @@ export function resolveHttpProxy(
     throw new ConfigError(`${key}: found beside httpproxy, expected one of them`)
   }
   if (httpproxy === 'none') return undefined
-  const text = httpproxyfile === undefined ? httpproxy : readText(resolvePath(httpproxyfile, context), key).trim()
+  const path = httpproxyfile === undefined ? undefined : resolvePath(httpproxyfile, context)
+  const text = path === undefined ? httpproxy : readText(path, key).trim()
   if (text === undefined) return inherited
   const proxy = findProxyUrl(text)
   if (proxy !== undefined) return { http: proxy, https: proxy, except: [] }
+  if (path !== undefined) {
+    throw new ConfigError(
+      `${key}: ${path} does not hold the http or https URL of a proxy, such as http://proxy.example:3128`,
+    )
+  }
   throw new ConfigError(`${key}: expected the http or https URL of a proxy, such as http://proxy.example:3128, or none`)
 }
 

@@ -1,7 +1,7 @@
 // `validation`, `policy` and `compatibility`: which manifests may be pushed.
-import { resolve } from 'node:path'
 import { misfit } from './config-error.ts'
 import { flag, leaf, oneOf, text } from './leaf.ts'
+import { resolvePath, type NamedFile } from './named-file.ts'
 import { list, section, type ResolveContext, type Schema } from './section.ts'
 
 /** What a pushed manifest is looked at for. */
@@ -25,8 +25,8 @@ export interface PolicyConfig {
 export interface Schema1Config {
   /** Whether schema 1 manifests may be pushed. */
   readonly enabled: boolean
-  /** The private key that they are signed with, absolute; `undefined`: a new one in each process. */
-  readonly keyFile: string | undefined
+  /** The private key that they are signed with; `undefined`: a new one in each process. */
+  readonly keyFile: NamedFile | undefined
 }
 
 interface PlatformInput {
@@ -137,6 +137,7 @@ export function resolveSchema1(input: CompatibilityInput, context: ResolveContex
   if (trustkey !== undefined && signingkeyfile !== undefined) {
     context.warn('compatibility.schema1.signingkeyfile has no effect beside trustkey')
   }
-  const keyFile = trustkey ?? signingkeyfile
-  return { enabled, keyFile: keyFile === undefined ? undefined : resolve(context.cwd, keyFile) }
+  const [name, path] = trustkey === undefined ? ['signingkeyfile', signingkeyfile] : ['trustkey', trustkey]
+  if (path === undefined) return { enabled, keyFile: undefined }
+  return { enabled, keyFile: { key: `compatibility.schema1.${name}`, path: resolvePath(path, context) } }
 }

@@ -4,6 +4,13 @@ import { resolve } from 'node:path'
 import { ConfigError, reasonOf } from './config-error.ts'
 import type { ResolveContext } from './section.ts'
 
+export interface NamedFile {
+  /** Whose value the path is. */
+  readonly key: string
+  /** Absolute. */
+  readonly path: string
+}
+
 export function resolvePath(path: string, context: ResolveContext): string {
   return resolve(
     context.cwd,

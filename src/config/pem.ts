@@ -2,13 +2,10 @@
 import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
 import { certificatesIn } from '../bytes/certificates.ts'
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import { readText, resolvePath } from './named-file.ts'
+import { readText, resolvePath, type NamedFile } from './named-file.ts'
 import type { ResolveContext } from './section.ts'
 
-export interface PemFile {
-  /** Whose value the path is. */
-  readonly key: string
-  readonly path: string
+export interface PemFile extends NamedFile {
   readonly content: string
 }
 

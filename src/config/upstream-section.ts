@@ -2,7 +2,7 @@
 import { ConfigError, formatPath, misfit, type KeyPath } from './config-error.ts'
 import { resolveHttpProxy, type HttpProxyInput } from './http-proxy.ts'
 import { count, duration, flag, goDuration, hasUserinfo, leaf, oneOf, plainUrl, text, url } from './leaf.ts'
-import { readPassword, resolvePath } from './named-file.ts'
+import { readPassword, readText, resolvePath } from './named-file.ts'
 import type { HttpProxyConfig } from './proxy-url.ts'
 import { list, section, type ResolveContext, type Schema } from './section.ts'
 import { resolveTagRules, tagRulesSchema, type TagRule, type TagRuleInput } from './tag-rules.ts'
@@ -239,8 +239,22 @@ function resolveForeign(
   key: (name: string) => string,
   context: ResolveContext,
 ): UpstreamCredentials {
-  if (form === 'authfile') return { kind: 'authfile', path: resolvePath(input.authfile ?? '', context) }
+  if (form === 'authfile') {
+    const path = resolvePath(input.authfile ?? '', context)
+    warnOfAuthFile(path, key('authfile'), context)
+    return { kind: 'authfile', path }
+  }
   const command = input.exec?.command
   if (command === undefined) throw new ConfigError(`${key('exec.command')}: missing, expected a credential helper`)
   return { kind: 'exec', command, lifetime: input.exec?.lifetime }
+}
+
+/** Whoever logs in later is heard: what cannot be read is no reason not to start. */
+function warnOfAuthFile(path: string, key: string, context: ResolveContext): void {
+  try {
+    JSON.parse(readText(path, key))
+  } catch (error) {
+    const what = error instanceof ConfigError ? error.message : `${key}: ${path} is not JSON`
+    context.warn(`${what}; it is read again at each pull`)
+  }
 }

@@ -68,12 +68,14 @@ async function load(
   const hooks = new Map<string, Hook>()
   for (const [name, value] of Object.entries(exported)) {
     if (!names.includes(name)) {
-      throw new ModuleError(`${key}: ${path} exports ${name}, expected hooks: ${names.join(', ')}`)
+      throw new ModuleError(`${key}.options.path: ${path} exports ${name}, expected hooks: ${names.join(', ')}`)
     }
-    if (!isHook(value)) throw new ModuleError(`${key}: ${path} exports ${name} as something else than a function`)
+    if (!isHook(value))
+      throw new ModuleError(`${key}.options.path: ${path} exports ${name} as something else than a function`)
     hooks.set(name, value)
   }
-  if (hooks.size === 0) throw new ModuleError(`${key}: ${path} exports no hook, expected one of ${names.join(', ')}`)
+  if (hooks.size === 0)
+    throw new ModuleError(`${key}.options.path: ${path} exports no hook, expected one of ${names.join(', ')}`)
   return hooks
 }
 
@@ -85,7 +87,7 @@ async function importModule(key: string, path: string, patience: number): Promis
     return typeof exported === 'object' && exported !== null ? exported : {}
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new ModuleError(`${key}: ${path} cannot be loaded: ${reason}`, { cause })
+    throw new ModuleError(`${key}.options.path: ${path} cannot be loaded: ${reason}`, { cause })
   } finally {
     clearTimeout(timer)
   }

@@ -197,9 +197,9 @@ test('T-88: a file that would let nobody in, or cannot be read, is refused at st
     assert.fail(`it started on ${app.url}`)
   }
   for (const [text, message] of [
-    ['', /^auth\.htpasswd: it holds no password that is hashed by bcrypt/],
-    ['me:{SHA}x', /^auth\.htpasswd: it holds no password that is hashed by bcrypt/],
-    ['asecret', /^auth\.htpasswd: line 1 has no colon$/],
+    ['', /^auth\.htpasswd\.path: \/.*\/htpasswd holds no password that is hashed by bcrypt/],
+    ['me:{SHA}x', /^auth\.htpasswd\.path: \/.*\/htpasswd holds no password that is hashed by bcrypt/],
+    ['asecret', /^auth\.htpasswd\.path: \/.*\/htpasswd cannot be used: line 1 has no colon$/],
   ] as const) {
     await writeFile(path, text)
     await assert.rejects(start, { name: 'ConfigError', message })
@@ -207,7 +207,7 @@ test('T-88: a file that would let nobody in, or cannot be read, is refused at st
   await rm(path)
   await assert.rejects(
     startAppUnderTest({ auth: { htpasswd: { realm: 'r', path: folder.path } } }),
-    /^ConfigError: auth\.htpasswd: EISDIR/,
+    /^ConfigError: auth\.htpasswd\.path: \/.* cannot be read: EISDIR$/,
   )
 })
 

@@ -135,26 +135,37 @@ test('T-88: keys that are missing, weak or unreadable are refused at start', asy
   const { publicKey: x25519 } = generateKeyPairSync('x25519')
   const good = (JSON.parse(keySet()) as { keys: unknown[] }).keys
   for (const [keys, message] of [
-    ['asecret', /^auth\.token: not JSON$/],
-    ['{}', /^auth\.token: not a set of keys$/],
-    [{ keys: [] }, /^auth\.token: no key in it has a kid and may sign$/],
-    [{ keys: [{ ...Object(good[0]), kid: undefined }] }, /^auth\.token: no key in it/],
-    [{ keys: [{ ...Object(good[0]), use: 'enc' }] }, /^auth\.token: no key in it/],
-    [{ keys: [good[0], good[0]] }, /^auth\.token: two keys have the same kid$/],
-    [{ keys: [jwkOf(short.publicKey, 'k')] }, /^auth\.token: an RSA key is shorter than 2048 bits$/],
-    [{ keys: [oct(31)] }, /^auth\.token: a shared secret is shorter than 32 bytes$/],
-    [{ keys: [oct(0)] }, /^auth\.token: a shared secret is shorter than 32 bytes$/],
-    [{ keys: [jwkOf(x25519, 'k')] }, /^auth\.token: no key in it/],
-    [{ keys: [{ kty: 'EC', kid: 'k', crv: 'P-256', x: 'AA', y: 'AA' }] }, /^auth\.token: a key cannot be read$/],
+    ['asecret', /^auth\.token\.jwks: \/.* cannot be used: not JSON$/],
+    ['{}', /^auth\.token\.jwks: \/.* cannot be used: not a set of keys$/],
+    [{ keys: [] }, /^auth\.token\.jwks: \/.* cannot be used: no key in it has a kid and may sign$/],
+    [{ keys: [{ ...Object(good[0]), kid: undefined }] }, /^auth\.token\.jwks: \/.* cannot be used: no key in it/],
+    [{ keys: [{ ...Object(good[0]), use: 'enc' }] }, /^auth\.token\.jwks: \/.* cannot be used: no key in it/],
+    [{ keys: [good[0], good[0]] }, /^auth\.token\.jwks: \/.* cannot be used: two keys have the same kid$/],
+    [
+      { keys: [jwkOf(short.publicKey, 'k')] },
+      /^auth\.token\.jwks: \/.* cannot be used: an RSA key is shorter than 2048 bits$/,
+    ],
+    [{ keys: [oct(31)] }, /^auth\.token\.jwks: \/.* cannot be used: a shared secret is shorter than 32 bytes$/],
+    [{ keys: [oct(0)] }, /^auth\.token\.jwks: \/.* cannot be used: a shared secret is shorter than 32 bytes$/],
+    [{ keys: [jwkOf(x25519, 'k')] }, /^auth\.token\.jwks: \/.* cannot be used: no key in it/],
+    [
+      { keys: [{ kty: 'EC', kid: 'k', crv: 'P-256', x: 'AA', y: 'AA' }] },
+      /^auth\.token\.jwks: \/.* cannot be used: a key cannot be read$/,
+    ],
   ] as const) {
     const text = typeof keys === 'string' ? keys : JSON.stringify(keys)
     await assert.rejects(startWithTokens({}, {}, text), { name: 'ConfigError', message })
   }
-  await assert.rejects(startWithTokens({ jwks: '/nowhere' }), /^ConfigError: auth\.token: ENOENT/)
+  await assert.rejects(
+    startWithTokens({ jwks: '/nowhere' }),
+    /^ConfigError: auth\.token\.jwks: \/nowhere cannot be read: ENOENT$/,
+  )
   await using folder = await temporaryFolder()
   const rootcertbundle = join(folder.path, 'bundle.pem')
   await writeFile(rootcertbundle, 'asecret')
-  await assert.rejects(startWithTokens({ rootcertbundle }), { message: 'auth.token: no certificate in PEM is in it' })
+  await assert.rejects(startWithTokens({ rootcertbundle }), {
+    message: `auth.token.rootcertbundle: ${rootcertbundle} cannot be used: no certificate in PEM is in it`,
+  })
 })
 
 test('neither a token nor its claims are in the log, its subject is', async () => {

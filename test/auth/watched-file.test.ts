@@ -22,7 +22,7 @@ test('what a file says now is what counts, within a second, and it is not looked
   }
   const { logger, lines } = recordingLogger()
   await writeFile(path, 'one')
-  const file = await WatchedFile.open({ path, parse, logger, clock: () => time })
+  const file = await WatchedFile.open({ key: 'auth.a', path, parse, logger, clock: () => time })
   const replace = async (text: string): Promise<void> => {
     await writeFile(`${path}.new`, text)
     await rename(`${path}.new`, path)

@@ -152,13 +152,22 @@ test('P10: check looks into the files of auth, says in one line what is wrong wi
     [`htpasswd: { realm: r, path: ${missing} }`, undefined], // it is made at start
     [
       `htpasswd: { realm: r, path: ${await file('plain', 'me:secret')} }`,
-      /auth\.htpasswd: it holds no password that is/,
+      /auth\.htpasswd\.path: .*plain holds no password that is/,
     ],
-    [`htpasswd: { realm: r, path: ${await file('words', 'asecret')} }`, /auth\.htpasswd: line 1 has no colon/],
-    [`htpasswd: { realm: r, path: ${folder.path} }`, /auth\.htpasswd: EISDIR/],
-    [`token: { ${token}, jwks: ${missing} }`, /auth\.token: ENOENT.*missing/],
-    [`token: { ${token}, jwks: ${await file('keys', 'asecret')} }`, /auth\.token: not JSON/],
-    [`token: { ${token}, rootcertbundle: ${await file('pem', 'asecret')} }`, /auth\.token: no certificate in PEM/],
+    [
+      `htpasswd: { realm: r, path: ${await file('words', 'asecret')} }`,
+      /auth\.htpasswd\.path: .*words cannot be used: line 1 has no colon/,
+    ],
+    [`htpasswd: { realm: r, path: ${folder.path} }`, /auth\.htpasswd\.path: .* cannot be read: EISDIR/],
+    [`token: { ${token}, jwks: ${missing} }`, /auth\.token\.jwks: .*missing cannot be read: ENOENT/],
+    [
+      `token: { ${token}, jwks: ${await file('keys', 'asecret')} }`,
+      /auth\.token\.jwks: .*keys cannot be used: not JSON/,
+    ],
+    [
+      `token: { ${token}, rootcertbundle: ${await file('pem', 'asecret')} }`,
+      /auth\.token\.rootcertbundle: .*pem cannot be used: no certificate in PEM/,
+    ],
     [`token: { ${token}, jwks: "https://127.0.0.1:1/keys" }`, undefined], // nothing is fetched
     ['silly: { realm: r, service: s }', undefined],
   ]

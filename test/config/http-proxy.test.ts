@@ -71,7 +71,10 @@ test('P8: what is no proxy is refused without showing it', () => {
     assert.equal(refusal(`${minimal}proxy: { ${remote}, httpproxy: '${text}' }`), `proxy.httpproxy: ${expected}`)
   }
   const file = `httpproxyfile: ${join(files.path, 'proxy')}`
-  assert.equal(refusal(`${minimal}proxy: { ${remote}, ${file} }`), `proxy.httpproxyfile: ${expected}`)
+  assert.equal(
+    refusal(`${minimal}proxy: { ${remote}, ${file} }`),
+    `proxy.httpproxyfile: ${join(files.path, 'proxy')} does not hold the http or https URL of a proxy, such as http://proxy.example:3128`,
+  )
   assert.match(
     refusal(`${minimal}proxy: { ${remote}, httpproxy: http://p, ${file} }`),
     /^proxy\.httpproxyfile: found beside/,

@@ -42,7 +42,10 @@ compatibility: { schema1: { enabled: true, signingkeyfile: keys/key.json } }
     },
   })
   assert.deepEqual(config.policy, { classes: ['image', 'plugin'] })
-  assert.deepEqual(config.schema1, { enabled: true, keyFile: '/srv/registry/keys/key.json' })
+  assert.deepEqual(config.schema1, {
+    enabled: true,
+    keyFile: { key: 'compatibility.schema1.signingkeyfile', path: '/srv/registry/keys/key.json' },
+  })
   assert.deepEqual(warnings, [])
 })
 
@@ -58,12 +61,12 @@ test('the environment reaches them, by the name of the Go field too', () => {
   assert.deepEqual(config.validation.urls.allow, ['^https://a/'])
   assert.equal(config.validation.indexes.platforms, 'none')
   assert.deepEqual(config.policy.classes, ['image'])
-  assert.equal(config.schema1.keyFile, '/key.pem')
+  assert.equal(config.schema1.keyFile?.path, '/key.pem')
 })
 
 test('trustkey goes before the name that distribution has for it', () => {
   const { config, warnings } = load(`${minimal}compatibility: { schema1: { trustkey: /a, signingkeyfile: /b } }`)
-  assert.equal(config.schema1.keyFile, '/a')
+  assert.deepEqual(config.schema1.keyFile, { key: 'compatibility.schema1.trustkey', path: '/a' })
   assert.deepEqual(warnings, ['compatibility.schema1.signingkeyfile has no effect beside trustkey'])
 })
 

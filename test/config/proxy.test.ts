@@ -92,7 +92,12 @@ test('what becomes of tags that are gone or refused is said for all upstreams, o
 })
 
 test('whose rights decide about copies is said for each upstream', () => {
-  const credentials = ['username: u, password: p', 'authfile: /a', 'exec: { command: docker-credential-x }']
+  using files = folder({ 'auth.json': '{}' })
+  const credentials = [
+    'username: u, password: p',
+    `authfile: ${files.path}/auth.json`,
+    'exec: { command: docker-credential-x }',
+  ]
   for (const one of credentials) assert.equal(upstreamOf(`access: client, ${one}`).access, 'client')
   assert.equal(upstreamOf('access: ours').access, 'ours')
   const [only] = proxyOf('remoteurl: https://a\n  access: client\n  username: u\n  password: p').upstreams
@@ -245,13 +250,12 @@ test('mirrors come from the environment as well', () => {
 })
 
 test('credentials come in one of four forms', () => {
-  using files = folder({ secret: 'from a file\r\n\n' })
+  using files = folder({ secret: 'from a file\r\n\n', 'auth.json': '{}' })
   const cases: readonly (readonly [keys: string, credentials: UpstreamConfig['credentials']])[] = [
     ['username: "", password: ""', { kind: 'anonymous' }],
     ['username: me, password: 0123', { kind: 'password', username: 'me', password: '0123' }],
     [`username: me, passwordfile: ${files.path}/secret`, { kind: 'password', username: 'me', password: 'from a file' }],
-    ['authfile: ~/.docker/config.json', { kind: 'authfile', path: '/home/me/.docker/config.json' }],
-    ['authfile: auth.json', { kind: 'authfile', path: `${cwd}/auth.json` }],
+    [`authfile: ${files.path}/auth.json`, { kind: 'authfile', path: `${files.path}/auth.json` }],
     ['exec: { command: helper }', { kind: 'exec', command: 'helper', lifetime: undefined }],
     ['exec: { command: helper, lifetime: 0 }', { kind: 'exec', command: 'helper', lifetime: 0 }],
     ['exec: { command: helper, lifetime: 1h }', { kind: 'exec', command: 'helper', lifetime: 3_600_000 }],
@@ -259,6 +263,20 @@ test('credentials come in one of four forms', () => {
   for (const [keys, credentials] of cases) assert.deepEqual(upstreamOf(keys).credentials, credentials, keys)
   const [only] = proxyOf('remoteurl: https://a\n  username: me\n  password: yes').upstreams
   assert.deepEqual(only?.credentials, { kind: 'password', username: 'me', password: 'yes' })
+})
+
+test('a file of credentials may come later: that it is not there, or no JSON, is said', () => {
+  using files = folder({ words: 'asecret' })
+  const cases: readonly (readonly [path: string, found: string, problem: string])[] = [
+    ['~/.docker/config.json', '/home/me/.docker/config.json', 'cannot be read: ENOENT'],
+    ['auth.json', `${cwd}/auth.json`, 'cannot be read: ENOENT'],
+    [`${files.path}/words`, `${files.path}/words`, 'is not JSON'],
+  ]
+  for (const [path, found, problem] of cases) {
+    const { config, warnings } = load(`${minimal}proxy: { remoteurl: https://a, authfile: ${path} }`)
+    assert.deepEqual(config.proxy?.upstreams[0]?.credentials, { kind: 'authfile', path: found })
+    assert.deepEqual(warnings, [`proxy.authfile: ${found} ${problem}; it is read again at each pull`])
+  }
 })
 
 test('upstreams that contradict themselves or each other are refused', () => {

@@ -364,7 +364,10 @@ test('P7: a module that does not finish loading is refused', async () => {
   const registry = [{ key: 'middleware.registry[0]', path, timeout: 1000 }]
   await assert.rejects(loadModules({ registry, repository: [] }, silentLogger, 5), (error: unknown) => {
     assert.ok(error instanceof ModuleError)
-    assert.match(error.message, /^middleware\.registry\[0\]: .* cannot be loaded: it is not done after 5 ms$/)
+    assert.match(
+      error.message,
+      /^middleware\.registry\[0\]\.options\.path: .* cannot be loaded: it is not done after 5 ms$/,
+    )
     return true
   })
 })
@@ -381,7 +384,7 @@ test('a module that cannot be used is refused at start, by its place and its pat
   for (const [source, message] of refusals) {
     await assert.rejects(startWithModules([{ source }]), (error: unknown) => {
       assert.ok(error instanceof ConfigError)
-      assert.match(error.message, /^middleware\.registry\[0\]: \/.*\/module-0\.ts /)
+      assert.match(error.message, /^middleware\.registry\[0\]\.options\.path: \/.*\/module-0\.ts /)
       assert.match(error.message, message)
       return true
     })
