@@ -22,7 +22,10 @@ export class KeptQueue implements Disposable {
   constructor(options: KeptQueueOptions) {
     this.#options = options
     this.#queue = this.#open()
-    const { damage } = this.#queue
+    const { damage, unopened } = this.#queue
+    for (const [path, error] of unopened) {
+      options.logger.warn({ path, error }, 'a file of events cannot be opened: it is passed over')
+    }
     if (damage !== undefined) options.logger.warn({ error: damage }, 'damaged queue of events thrown away')
     const forgotten = this.#read((queue) => queue.keepOnly(options.endpoints))
     if (forgotten > 0) options.logger.info({ events: forgotten }, 'events of endpoints that are no more are forgotten')

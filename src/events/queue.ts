@@ -1,7 +1,7 @@
 // Events that wait for their endpoints, in a file of node:sqlite: what was published is there after a kill, what has been
 // delivered goes one by one, and a torn tail is SQLite's care. Segments of our own would need all three written anew. The
 // file may be thrown away: that loses events, nothing else.
-import { closeSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { makeFolderSync } from '../bytes/folder.ts'
@@ -54,13 +54,16 @@ interface OpenedFile {
 
 /** Every call is short, and throws what node:sqlite does. */
 export class EventQueue implements Disposable {
+  /** Files in the folder that nobody can open here, as they are another user's, and why; they stay as they are. */
+  readonly unopened: ReadonlyMap<string, unknown>
   #damage: unknown
   readonly #database: DatabaseSync
   readonly #insert: StatementSync
   readonly #next: StatementSync
   readonly #delete: StatementSync
 
-  private constructor({ database, damage }: OpenedFile) {
+  private constructor({ database, damage }: OpenedFile, unopened: ReadonlyMap<string, unknown> = new Map()) {
+    this.unopened = unopened
     this.#damage = damage
     this.#database = database
     this.#insert = database.prepare('INSERT INTO events (endpoint, kind, body) VALUES (?, ?, ?)')
@@ -81,19 +84,34 @@ export class EventQueue implements Disposable {
    */
   static open(folder: string): EventQueue {
     makeFolderSync(folder, 0o750)
+    const unopened = new Map<string, unknown>()
+    const tryOpen = (slot: number): OpenedFile | undefined => {
+      const path = join(folder, nameOf(slot))
+      const isThere = existsSync(path)
+      try {
+        return openSlot(folder, slot)
+      } catch (error) {
+        if (!isThere || ![undefined, 14].includes(codeOf(error))) throw error // with another file it would be the same
+        unopened.set(path, error)
+        return undefined
+      }
+    }
     for (let slot = 0; slot < maxFiles; slot += 1) {
-      const opened = openSlot(folder, slot)
+      const opened = tryOpen(slot)
       if (opened === undefined) continue
       try {
-        const queue = new EventQueue(opened)
-        for (const other of slotsIn(folder)) if (other !== slot) queue.#adopt(folder, other)
+        const queue = new EventQueue(opened, unopened)
+        for (const other of slotsIn(folder)) {
+          const left = other === slot ? undefined : tryOpen(other)
+          if (left !== undefined) queue.#adopt(folder, other, left)
+        }
         return queue
       } catch (error) {
         opened.database.close()
         throw error
       }
     }
-    throw new Error(`${maxFiles} processes have a queue in this folder already`)
+    throw new Error(`the ${maxFiles} queues that this folder may hold are in use, or cannot be opened`)
   }
 
   /** What was wrong with a file that was there before; it was thrown away. */
@@ -145,10 +163,8 @@ export class EventQueue implements Disposable {
   }
 
   /** Takes over what is in a file that no living process has. */
-  #adopt(folder: string, slot: number): void {
-    const { database: left, damage } = openSlot(folder, slot) ?? {}
+  #adopt(folder: string, slot: number, { database: left, damage }: OpenedFile): void {
     this.#damage ??= damage
-    if (left === undefined) return
     try {
       const rows = left.prepare('SELECT endpoint, kind, body FROM events ORDER BY sequence').iterate()
       this.add(

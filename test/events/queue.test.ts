@@ -182,12 +182,44 @@ test('P9: a queue of another version is thrown away', async () => {
 
 test('P9: where no file can be made, events wait in memory', async () => {
   await using folder = await temporaryFolder()
-  await mkdir(join(folder.path, 'events/queue-0.sqlite'), { recursive: true })
+  await writeFile(join(folder.path, 'events'), '')
   await using sink = await startSink()
   await using under = publisherTo([sink], { folder: join(folder.path, 'events') })
   under.publish('a')
   await sink.until(1)
-  assert.ok(under.lines.some(({ level, msg }) => level === 'warn' && msg === 'the queue of events is kept in memory'))
+  assert.deepEqual(
+    under.lines.map(({ level, msg }) => [level, msg]),
+    [['warn', 'the queue of events is kept in memory']],
+  )
+})
+
+test('P9: a file that cannot be opened, as it is another user’s, is passed over with a word, and events wait on disk', async () => {
+  await using folder = await temporaryFolder()
+  for (const name of ['queue-0.sqlite', 'queue-3.sqlite']) await mkdir(join(folder.path, name)) // also for root
+  {
+    await using under = publisherTo([nowhere], { folder: folder.path })
+    under.publish('a')
+    await written(under, 1)
+    assert.deepEqual(
+      under.lines.map(({ level, msg, path }) => [level, msg, path]),
+      [0, 3].map((slot) => {
+        return [
+          'warn',
+          'a file of events cannot be opened: it is passed over',
+          join(folder.path, `queue-${slot}.sqlite`),
+        ]
+      }),
+    )
+  }
+  await using sink = await startSink()
+  await using _ = publisherTo([sink], { folder: folder.path })
+  const [first] = await sink.until(1)
+  assert.equal(first?.target['tag'], 'a')
+  assert.deepEqual((await readdir(folder.path)).filter((name) => name.endsWith('.sqlite')).toSorted(), [
+    'queue-0.sqlite',
+    'queue-1.sqlite',
+    'queue-3.sqlite',
+  ])
 })
 
 test('P9: a queue that rots while it is used is made again, what it held is counted, and events are told on', async () => {
