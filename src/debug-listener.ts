@@ -36,7 +36,13 @@ function watchHealth({ health }: Config, driver: StorageDriver, logger: Logger):
     checks.push({ name: path, look: fileIsAbsent(path), timeout: storageTimeout, interval, threshold })
   }
   for (const { interval, threshold, timeout, ...target } of health.http) {
-    checks.push({ name: target.url.href, look: serverAnswers(target), timeout, interval, threshold })
+    checks.push({
+      name: `${target.url.origin}${target.url.pathname}`,
+      look: serverAnswers(target),
+      timeout,
+      interval,
+      threshold,
+    })
   }
   for (const { interval, threshold, timeout, ...target } of health.tcp) {
     checks.push({ name: `${target.host}:${target.port}`, look: portAnswers(target), timeout, interval, threshold })

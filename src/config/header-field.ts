@@ -1,5 +1,21 @@
 // What a header can be called, and can hold.
 import { ConfigError } from './config-error.ts'
+import { list, mapOf, type Schema } from './section.ts'
+import { isTree } from './tree.ts'
+
+/** Names of headers, each with its values. One that holds nothing is not set, as in distribution: so the environment unsets it. */
+export function headersOf(value: Schema<string>): Schema<Record<string, string[]>> {
+  const schema = mapOf(list(value))
+  return {
+    inside: schema.inside,
+    read: (map, path) => {
+      const given = isTree(map)
+        ? Object.fromEntries(Object.entries(map).filter(([, values]) => values !== undefined))
+        : map
+      return schema.read(given, path)
+    },
+  }
+}
 
 /** RFC 9110 §5.1. */
 export function isHeaderName(text: string): boolean {

@@ -1,9 +1,9 @@
 // `health`: what is looked at again and again besides our own storage, and `http.debug`: where it is told.
 import { findAddress, type Address } from './address.ts'
 import { ConfigError } from './config-error.ts'
-import { checkHeaders } from './header-field.ts'
-import { count, flag, goPatience, integer, leaf, plainUrl, text } from './leaf.ts'
-import { list, mapOf, section, type Schema } from './section.ts'
+import { checkHeaders, headersOf } from './header-field.ts'
+import { count, flag, goPatience, findPlainUrl, integer, leaf, text } from './leaf.ts'
+import { list, section, type Schema } from './section.ts'
 
 export interface DebugConfig {
   /** Without brackets; empty: every interface. */
@@ -70,13 +70,19 @@ export interface DebugInput {
 /** Of its durations, 0 means the default, as with distribution. */
 const periodic = { interval: goPatience, threshold: count }
 
+/** Its query is asked with, and shown to nobody: it may be a secret. */
+const target = leaf('an http or https URL with a host, without user name or fragment', (value) => {
+  if (/[#\s]/.test(value) || findPlainUrl(value.replace(/\?.*$/, '')) === undefined) return undefined
+  return URL.parse(value) ?? undefined
+})
+
 export const healthSchema: Schema<HealthInput> = section({
   storagedriver: section({ enabled: flag, ...periodic }),
   file: list(section({ file: text, ...periodic })),
   http: list(
     section({
-      uri: plainUrl,
-      headers: mapOf(list(text)),
+      uri: target,
+      headers: headersOf(text),
       statuscode: integer(100, 'a status from 100 to 599', 599),
       timeout: goPatience,
       ...periodic,

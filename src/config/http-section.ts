@@ -1,14 +1,14 @@
 // `http`: where we listen and how we answer.
 import { findAddress } from './address.ts'
 import { ConfigError, misfit } from './config-error.ts'
-import { isHeaderName, isHeaderValue, isOfFraming } from './header-field.ts'
+import { headersOf, isHeaderName, isHeaderValue, isOfFraming } from './header-field.ts'
 import { debugSchema, resolveDebug, type DebugConfig, type DebugInput } from './health-section.ts'
 import { httpLimitsSchema, resolveHttpLimits, type HttpLimits, type HttpLimitsInput } from './http-limits.ts'
 import { httpTlsSchema, resolveHttpTls, type HttpTlsConfig, type HttpTlsInput } from './http-tls.ts'
 import { flag, goPatience, leaf, oneOf, plainUrl, text } from './leaf.ts'
 import { resolvePath } from './named-file.ts'
 import { findNetwork, type Network } from './network.ts'
-import { later, list, mapOf, section, type ResolveContext, type Schema } from './section.ts'
+import { later, list, section, type ResolveContext, type Schema } from './section.ts'
 
 export interface HttpConfig {
   /** The address to listen on, without brackets; empty: every interface. */
@@ -74,7 +74,7 @@ export const httpSchema: Schema<HttpInput> = section({
   secret: text,
   relativeurls: flag,
   draintimeout: goPatience,
-  headers: mapOf(list(headerValue)),
+  headers: headersOf(headerValue),
   tls: httpTlsSchema,
   limits: httpLimitsSchema,
   trustedproxies: list(proxyPlace),

@@ -1,8 +1,8 @@
 // `notifications`: whom we tell what happens. As in distribution, a 0 is as if it were not there.
 import { ConfigError, formatPath, type KeyPath } from './config-error.ts'
-import { checkHeaders } from './header-field.ts'
+import { checkHeaders, headersOf } from './header-field.ts'
 import { count, flag, goDuration, integer, size, text } from './leaf.ts'
-import { list, mapOf, section, type Schema } from './section.ts'
+import { list, section, type Schema } from './section.ts'
 import { parseSize } from './size.ts'
 
 /** Whom we tell what happens. */
@@ -59,7 +59,7 @@ export const notificationsSchema: Schema<NotificationsInput> = section({
       name: text,
       disabled: flag,
       url: text,
-      headers: mapOf(list(text)),
+      headers: headersOf(text),
       timeout: goDuration,
       threshold: integer(),
       backoff: goDuration,

@@ -45,6 +45,12 @@ const overrides: readonly Override[] = [
     expected: { 'X-A': ['b', 'c'] },
   },
   {
+    behaviour: 'a header that holds nothing is not set',
+    env: { 'REGISTRY_HTTP_HEADERS_X-Content-Type-Options': '', 'REGISTRY_HTTP_HEADERS_X-A': '[b]' },
+    pick: (config) => config.http.headers,
+    expected: { 'x-a': ['b'] },
+  },
+  {
     behaviour: 'a value is YAML: quotes are not part of it',
     env: { REGISTRY_HTTP_SECRET: '"a b"' },
     pick: (config) => config.http.secret,

@@ -30,6 +30,15 @@ health:
   assert.deepEqual(warnings, [])
 })
 
+test('a server is asked with a query, and without the headers that hold nothing', () => {
+  const { config } = load(`${minimal}
+health: { http: [{ uri: "https://a:8200/v1/sys/health?standbyok=true&x=?", headers: { Authorization: , X-A: [b] } }] }
+`)
+  const [check] = config.health.http
+  assert.equal(check?.url.href, 'https://a:8200/v1/sys/health?standbyok=true&x=?')
+  assert.deepEqual(check.headers, { 'X-A': ['b'] })
+})
+
 test('P7: nothing is looked at without a pause', () => {
   const { config } = load(`${minimal}health: { storagedriver: { enabled: true, interval: 1ns } }`)
   assert.equal(config.health.storage?.interval, 1000)
@@ -51,6 +60,14 @@ test('without an address there is no debug listener, and without being asked for
 test('a check that looks at nothing, and metrics where there is something else, are refused', () => {
   for (const [keys, line] of [
     ['health: { file: [{ interval: 10s }] }', 'health.file[0].file: found nothing, expected what to look at'],
+    [
+      'health: { http: [{ uri: "http://me:canary@a/?b" }] }',
+      'health.http[0].uri: found "http://…@a/?…", expected an http or https URL with a host, without user name or fragment',
+    ],
+    [
+      'health: { http: [{ uri: "http://a/#b" }] }',
+      'health.http[0].uri: found "http://a/#b", expected an http or https URL with a host, without user name or fragment',
+    ],
     ['health: { http: [{ statuscode: 200 }] }', 'health.http[0].uri: found nothing, expected what to look at'],
     [
       "health: { http: [{ uri: http://a, headers: { 'a b': [c] } }] }",

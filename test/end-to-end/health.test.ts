@@ -83,6 +83,16 @@ test('a configured check that fails is told with 503, and clients are served all
   assert.deepEqual(await text(`${debug}/debug/health`), [200, '{}'])
 })
 
+test('P8: the query that a server is asked with is neither in the log nor told', async () => {
+  const uri = 'http://127.0.0.1:1/health?token=acanary'
+  await using app = await startAppUnderTest({ http, health: { http: [{ uri, interval: '1s' }] } })
+  await app.until(({ msg }) => msg === 'health check fails')
+  const [status, body] = await text(`${app.app.debugUrl ?? ''}/debug/health`)
+  assert.equal(status, 503)
+  assert.deepEqual(Object.keys(JSON.parse(body) as object), ['http://127.0.0.1:1/health'])
+  assert.doesNotMatch(`${body}${JSON.stringify(app.lines)}`, /acanary/)
+})
+
 function storeOn(driver: StorageDriver): LocalStore {
   const facts = openFactStore({ kind: 'none' }, silentLogger)
   return openLocalRegistry({ driver, descriptors: descriptorCache(facts), deleteEnabled: false, logger: silentLogger })
