@@ -75,10 +75,18 @@ export const duration: Schema<number> = leaf('a duration with its unit, such as 
 )
 
 /** A timer holds 2^31 - 1 milliseconds, and a wait without an end is not offered. */
-export const timeout: Schema<number> = leaf('a duration with its unit, from 1ms to 24d, such as 10s', (value) => {
-  const milliseconds = parseDuration(value)
-  return milliseconds >= 1 && milliseconds < 2 ** 31 ? milliseconds : undefined
-})
+export const timeout: Schema<number> = timeoutUpTo('24d', 2 ** 31 - 1)
+
+/** The same, where up to three of them are waited for one after the other, by one timer. */
+export const partOfTimeout: Schema<number> = timeoutUpTo('8d', (2 ** 31 - 1) / 3)
+
+/** Whole, as not all who wait take a part of a millisecond. */
+function timeoutUpTo(said: string, most: number): Schema<number> {
+  return leaf(`a duration with its unit, from 1ms to ${said}, such as 10s`, (value) => {
+    const milliseconds = parseDuration(value)
+    return milliseconds >= 1 && milliseconds <= most ? Math.ceil(milliseconds) : undefined
+  })
+}
 
 /** The same, where 0 is a way to say that others set the limit. */
 export const patience: Schema<number> = leaf('a duration with its unit, from 0s to 24d, such as 3s', (value) => {

@@ -3,7 +3,7 @@ import { dockerHubNames } from '../oci/docker-hub.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { ConfigError, misfit } from './config-error.ts'
 import { resolveHttpProxy } from './http-proxy.ts'
-import { count, duration, flag, goDuration, integer, leaf, patience, size, timeout, url } from './leaf.ts'
+import { count, duration, flag, goDuration, integer, leaf, partOfTimeout, patience, size, url } from './leaf.ts'
 import { isEmpty, later, list, mapOf, section, type ResolveContext, type Schema } from './section.ts'
 import { parseSize } from './size.ts'
 import { tagRulesSchema, type TagRuleInput } from './tag-rules.ts'
@@ -126,7 +126,7 @@ export const proxySchema: Schema<ProxyInput> = section({
   ondenied: onDeniedSchema,
   negative: duration,
   offline: flag,
-  timeouts: section({ connect: timeout, firstbyte: timeout, idle: timeout, stale: patience }),
+  timeouts: section({ connect: partOfTimeout, firstbyte: partOfTimeout, idle: partOfTimeout, stale: patience }),
   fill: section({ connections, minsize: size, retries }),
   cache: section({ maxsize: size, ttl: duration, pin: list(pinGlob) }),
 })

@@ -388,6 +388,10 @@ test('upstreams that contradict themselves or each other are refused', () => {
       'proxy.upstreams.a.tags[1].freshness: missing, expected a duration such as 30d',
     ],
     [
+      'remoteurl: https://a\n  timeouts: { idle: 9d }',
+      'proxy.timeouts.idle: found "9d", expected a duration with its unit, from 1ms to 8d, such as 10s',
+    ],
+    [
       'remoteurl: https://a\n  timeouts: { stale: 25d }',
       'proxy.timeouts.stale: found "25d", expected a duration with its unit, from 0s to 24d, such as 3s',
     ],

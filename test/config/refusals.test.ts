@@ -80,7 +80,7 @@ refuses('a value of the wrong kind is refused', [
   ],
   [
     `${minimal}proxy: { timeouts: { idle: 0s } }`,
-    'proxy.timeouts.idle: found "0s", expected a duration with its unit, from 1ms to 24d, such as 10s',
+    'proxy.timeouts.idle: found "0s", expected a duration with its unit, from 1ms to 8d, such as 10s',
   ],
   [
     `${minimal}proxy: { cache: { maxsize: big } }`,

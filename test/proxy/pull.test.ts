@@ -432,3 +432,19 @@ test('P3: a storage that cannot be written costs the copy of a manifest, not the
   }
   assert.ok(app.lines.some((line) => String(line['msg']).startsWith('storage fails')))
 })
+
+test('P3: the longest timeouts, and those with a part of a millisecond, let every pull through', async () => {
+  for (const timeouts of [
+    { connect: '8d', firstbyte: '8d', idle: '8d' },
+    { connect: '2000.5ms', firstbyte: '2s500us', idle: '2.0001s' },
+  ]) {
+    await using origin = await startOrigin()
+    const layer = randomBlob(200_000)
+    const image = await origin.addImage('team/app', 'v1', [layer.bytes])
+    await using app = await mirror(origin, { timeouts })
+    await pullImage(app.url, 'up/team/app', 'v1', image)
+    const { status, body } = await ask(`${app.url}/v2/up/team/app/blobs/${layer.digest}`)
+    assert.deepEqual([status, digestOf(body)], [200, layer.digest])
+    assert.ok(!app.lines.some(({ level }) => level === 'warn'))
+  }
+})
