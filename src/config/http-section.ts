@@ -54,9 +54,11 @@ export interface HttpInput {
   readonly sendfile?: boolean | undefined
 }
 
-const prefix = leaf('a path that begins and ends with /', (value) =>
-  /^\/(?:[\w.~!$&'()*+,;=:@%-]+\/)*$/.test(value) ? value : undefined,
-)
+/** distribution says that it ends with a slash, and does without. */
+const prefix = leaf('a path that begins and ends with /', (value) => {
+  const whole = value.endsWith('/') ? value : `${value}/`
+  return /^\/(?:[\w.~!$&'()*+,;=:@%-]+\/)*$/.test(whole) ? whole : undefined
+})
 
 const headerValue = leaf('the text of a header, without line breaks', (value) =>
   isHeaderValue(value) ? value : undefined,

@@ -1,7 +1,7 @@
 // Files written for CNCF distribution are read as they are; what has no effect yet is named.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { load, minimal } from './given.ts'
+import { load, minimal, refusal } from './given.ts'
 
 /** Of the `registry:2` image. */
 const registry2 = `
@@ -215,6 +215,31 @@ redis: { db: 1 }
     'storage.cache.blobdescriptor names no cache we know (inmemory, redis), so none is used',
     'redis has neither addr nor addrs, so no redis is used',
   ])
+})
+
+test('a prefix may do without its last slash, and what is quoted is what it is without quotes', () => {
+  const { config } = load(`
+version: "0.1"
+storage: { inmemory: , delete: { enabled: "true" } }
+http: { prefix: /a/b, draintimeout: "10000000000", relativeurls: "yes" }
+catalog: { maxentries: "50" }
+`)
+  const { prefix, drainTimeout, relativeUrls } = config.http
+  assert.deepEqual([prefix, drainTimeout, relativeUrls], ['/a/b/', 10_000, true])
+  assert.deepEqual([config.storage.deleteEnabled, config.catalog.maxEntries], [true, 50])
+})
+
+test('what distribution takes and is more likely a mistake is refused', () => {
+  for (const [keys, key] of [
+    ['http: { draintimeout: -1s }', 'http.draintimeout'],
+    ['http: { draintimeout: 1_000 }', 'http.draintimeout'],
+    ['http: { addr: ":https" }', 'http.addr'],
+    ['http: { host: a.example }', 'http.host'],
+    ['catalog: { maxentries: 0x10 }', 'catalog.maxentries'],
+    ['catalog: { maxentries: 10.0 }', 'catalog.maxentries'],
+  ] as const) {
+    assert.ok(refusal(`${minimal}${keys}`).startsWith(`${key}: found `), keys)
+  }
 })
 
 test('anchors and merge keys are understood', () => {
