@@ -42,6 +42,41 @@ suite('filesystem driver: syncing', () => {
     assert.equal(most, 2)
   })
 
+  test('closing waits for a sync that is under way: its descriptor must not be another file’s by then', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    const writer = await driver.writer('/f')
+    const place = join(folder.path, 'f')
+    const asked = deferred()
+    const held = deferred()
+    using _ = replaceSync((fd, done, real) => {
+      asked.resolve()
+      void held.promise.then(() => real(fd, done))
+    })
+    const syncing = writer.sync()
+    await asked.promise
+    const closing = writer.close()
+    for (let turn = 0; turn < 10; turn++) await driver.stat('/f') // more than a close takes
+    assert.ok(openFiles().includes(place))
+    held.resolve()
+    await syncing
+    await closing
+    assert.ok(!openFiles().includes(place))
+  })
+
+  test('P2: what could not be synced once is never said to be durable, though the system says so next time', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await using writer = await driver.writer('/f')
+    await writer.write(Buffer.from('x'))
+    {
+      using _ = replaceSync((_fd, done) => done(Object.assign(new Error('I/O error'), { code: 'EIO' })))
+      await assert.rejects(writer.sync(), hasCode('EIO'))
+    }
+    await assert.rejects(writer.sync(), hasCode('EIO'))
+    await (await driver.writer('/g')).sync()
+  })
+
   test('a folder that cannot be made durable leaves no descriptor open', async () => {
     await using folder = await temporaryFolder()
     const driver = filesystemDriver({ rootDirectory: folder.path })

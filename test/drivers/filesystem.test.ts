@@ -3,7 +3,7 @@ import { readdirSync, readlinkSync } from 'node:fs'
 import { chmod, chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { collect } from '../../src/bytes/stream.ts'
+import { collect, type ByteTarget } from '../../src/bytes/stream.ts'
 import { DriverError, PathNotFoundError } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { makeFilesystem } from '../support/drivers.ts'
@@ -201,6 +201,31 @@ suite('filesystem driver: what it holds', () => {
     await assert.rejects(driver.open('/'), hasCode('ENOTFILE'))
     await (await driver.writer('/new/file')).close()
     await assert.rejects(driver.writer('/new'), hasCode('ENOTFILE'))
+    assert.deepEqual(openFilesBelow(folder.path), [])
+  })
+
+  test('a file that ends before the range does fails with ESHORT, however much of it the system has sent', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await driver.write('/f', pattern(1000))
+    for (const most of [0, 10, 1000]) {
+      const stream = await driver.open('/f', { start: 0, end: 1001 })
+      let sent = 0
+      let written = 0
+      const target: ByteTarget = {
+        async sendFile(_file, position, length) {
+          const taken = Math.min(length, Math.max(0, most - position))
+          sent += taken
+          return taken
+        },
+        async write(bytes) {
+          assert.ok(bytes.byteLength > 0)
+          written += bytes.byteLength
+        },
+      }
+      await assert.rejects(async () => await stream.transferTo?.(target), hasCode('ESHORT'))
+      assert.equal(sent + written, 1000)
+    }
     assert.deepEqual(openFilesBelow(folder.path), [])
   })
 
