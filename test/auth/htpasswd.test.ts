@@ -246,3 +246,38 @@ test('T-97: as many comparisons run as are allowed, as many wait, and the next i
   waiting.shift()?.(false)
   assert.equal(await free, false)
 })
+
+test('T-97: no more comparisons run at once after a crowd has waited', async () => {
+  let running = 0
+  let most = 0
+  const checks = new PasswordChecks({
+    running: 2,
+    waiting: 100,
+    async compare() {
+      most = Math.max(most, ++running)
+      await new Promise((resolve) => setImmediate(resolve))
+      running--
+      return false
+    },
+  })
+  for (const crowd of ['a', 'b']) {
+    const all = Array.from({ length: 20 }, async (_, nth) => await checks.isRight(crowd, Buffer.from(`${nth}`), 'hash'))
+    await Promise.all(all)
+  }
+  assert.equal(most, 2)
+})
+
+test('a password that was right is compared again five minutes later', async () => {
+  let now = 0
+  let compared = 0
+  const compare = async (): Promise<boolean> => ++compared > 0
+  const checks = new PasswordChecks({ compare, running: 1, waiting: 1, now: () => now })
+  const check = async (): Promise<boolean> => await checks.isRight('me', Buffer.from('p'), 'hash')
+  assert.equal(await check(), true)
+  now = 299_999
+  assert.equal(await check(), true)
+  assert.equal(compared, 1)
+  now = 300_000
+  assert.equal(await check(), true)
+  assert.equal(compared, 2)
+})

@@ -19,7 +19,12 @@ const blob: AskedObject = { kind: 'blob', digest: digestOf(Buffer.from('a')) }
 
 interface Setting {
   readonly questions: CallerQuestion[]
-  readonly ask: (object: AskedObject | undefined, credentials?: CallerCredentials, name?: string) => Promise<boolean>
+  readonly ask: (
+    object: AskedObject | undefined,
+    credentials?: CallerCredentials,
+    name?: string,
+    upstream?: string,
+  ) => Promise<boolean>
   now: number
   answer: () => Promise<CallerVerdict>
 }
@@ -37,8 +42,8 @@ function setting(): Setting {
     questions,
     now: 0,
     answer: async () => ({ mayPull: true, isForAll: true }),
-    ask: async (object, credentials = alice, name = 'team/app') =>
-      await verdicts.mayPull({ upstream: 'priv', repository: parseRepositoryName(name), rights }, object, credentials),
+    ask: async (object, credentials = alice, name = 'team/app', upstream = 'priv') =>
+      await verdicts.mayPull({ upstream, repository: parseRepositoryName(name), rights }, object, credentials),
   }
   return it
 }
@@ -81,6 +86,18 @@ test('no verdict is anybody else’s: another password, another name, another fo
   assert.equal(await it.ask(tag, { kind: 'anonymous' }), false)
   assert.equal(await it.ask(tag, alice, 'team/app2'), false)
   assert.equal(await it.ask(tag), true)
+})
+
+test('P8: no upstream’s verdict is another’s, though their repositories have one name', async () => {
+  for (const isForAll of [true, false]) {
+    const it = setting()
+    it.answer = async () => ({ mayPull: true, isForAll })
+    assert.equal(await it.ask(tag), true)
+    it.answer = async () => ({ mayPull: false, isForAll })
+    assert.equal(await it.ask(tag, alice, 'team/app', 'other'), false)
+    assert.equal(await it.ask(tag), true)
+    assert.equal(it.questions.length, 2)
+  }
 })
 
 test('what cannot be said is not remembered, but that the upstream wants to be left alone', async () => {
