@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { parseRepositoryName } from '../../src/oci/reference.ts'
 import {
   basicAuthorization,
+  ConfiguredCredentials,
   CredentialsError,
   fixedCredentials,
   type Credentials,
@@ -496,6 +497,77 @@ test('T-60, P8: credentials never go to a foreign token server, nor into errors 
     assert.ok(!recording.text().includes(canary))
   }
   assert.deepEqual(sink.requests, [])
+})
+
+test('P8: a token is shown to nobody but the registry that it was had for, whoever else names the same token server', async () => {
+  let given = 0
+  await using auth = await scriptedServer((_request, response) => reply(response, 200, {}, { token: `t${++given}` }))
+  const challenge = { 'www-authenticate': `Bearer realm="${auth.url.origin}/token",service="s"` }
+  await using other = await scriptedServer(({ authorization }, response) =>
+    authorization === undefined ? reply(response, 401, challenge) : reply(response, 200, {}, manifest),
+  )
+  await using server = await scriptedServer(({ authorization, url }, response) =>
+    authorization === undefined
+      ? reply(response, 401, challenge)
+      : reply(response, 307, { location: `${other.url.origin}${url}` }),
+  )
+  await using upstream = upstreamAt(server.url)
+  await upstream.repository(name).manifests.get(manifestDigest)
+  const shownTo = ({ requests }: ScriptedServer): unknown[] => requests.map(({ authorization }) => authorization)
+  assert.deepEqual(shownTo(server), [undefined, 'Bearer t1'])
+  assert.deepEqual(shownTo(other), [undefined, 'Bearer t2'])
+})
+
+test('P7: of registries that redirects lead to only so many are remembered: the oldest has to ask anew', async () => {
+  await using other = await scriptedServer(({ path, authorization, headers }, response) => {
+    if (path === '/token') return reply(response, 200, {}, { token: 't' })
+    if (authorization !== undefined) return reply(response, 200, {}, manifest)
+    return reply(response, 401, { 'www-authenticate': `Bearer realm="http://${headers.host}/token"` })
+  })
+  let at = 0
+  await using server = await scriptedServer(({ url }, response) =>
+    reply(response, 307, { location: `http://r${at}.test:${other.url.port}${url}` }),
+  )
+  await using upstream = upstreamAt(server.url, {
+    resolve: (_hostname, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]),
+  })
+  const refusedAt = async (which: number): Promise<number> => {
+    at = which
+    const before = other.requests.length
+    await upstream.repository(name).manifests.get(manifestDigest)
+    return other.requests.slice(before).filter(({ path, authorization }) => path !== '/token' && !authorization).length
+  }
+  for (let which = 0; which < 32; which++) assert.equal(await refusedAt(which), 1)
+  assert.equal(await refusedAt(0), 0)
+  assert.equal(await refusedAt(32), 1)
+  assert.equal(await refusedAt(0), 1)
+  assert.equal(await refusedAt(32), 0)
+})
+
+test('who has another user name from now on has a token of that user’s, and none of the one before', async () => {
+  await using server = await tokenRegistry({
+    token: ({ query }, response) => reply(response, 200, {}, { token: `of-${query.get('account')}` }),
+  })
+  const credentials = new ConfiguredCredentials({ kind: 'password', username: 'alice', password: canary })
+  await using upstream = upstreamAt(server.url, { credentials })
+  const { manifests } = upstream.repository(name)
+  await manifests.get(manifestDigest)
+  credentials.replace({ kind: 'password', username: 'bob', password: canary })
+  await manifests.get(manifestDigest)
+  assert.deepEqual(
+    server.requests.flatMap(({ path, authorization }) => (path === '/token' ? [] : [authorization])),
+    [undefined, 'Bearer of-alice', 'Bearer of-bob'],
+  )
+})
+
+test('a connection that breaks after credentials were posted is no reason to post them again', async () => {
+  await using server = await tokenRegistry({
+    token: (_request, response) => void response.destroy(),
+  })
+  const credentials = fixedCredentials({ kind: 'identity-token', token: canary })
+  await using upstream = upstreamAt(server.url, { credentials })
+  await failure(upstream.repository(name).manifests.get(manifestDigest), 'unavailable')
+  assert.equal(tokenRequests(server).length, 1) // it may have been used up (RFC 9110 §9.2.2)
 })
 
 test('credentials go to a foreign token server that the operator names', async () => {

@@ -167,6 +167,22 @@ test('T-16: a mirror that has other bytes for a manifest is passed over', async 
   assert.deepEqual(all.asked(), [0, 1, 2])
 })
 
+test('what a manifest is, and how large, is not believed of a mirror that is not trusted', async () => {
+  await using main = await place('dead')
+  const headers = { 'content-type': mediaTypes.dockerManifest, 'content-length': '7' }
+  await using mirror = await scriptedServer(({ method }, response) =>
+    method === 'HEAD' ? reply(response, 200, headers) : reply(response, 200, {}, manifest),
+  )
+  await using own = upstreamAt(main.url)
+  await using other = upstreamAt(mirror.url)
+  const { manifests } = mirrored(own, [{ source: other, trusted: false }], silentLogger).repository(name)
+  assert.deepEqual(await manifests.stat(manifestDigest), {
+    mediaType: mediaTypes.ociIndex,
+    digest: manifestDigest,
+    size: manifest.byteLength,
+  })
+})
+
 test('each attempt at a blob begins at another place, and the upstream itself is never left out', async () => {
   const attempt = async (all: Scene, number: number): Promise<string> => {
     const { host, body } = await all.repository.blobs.fetch(blobDigest, { attempt: number })
