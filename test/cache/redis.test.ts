@@ -175,6 +175,24 @@ suite('the redis store of facts', { skip }, () => {
     assert.equal(await redis.ask('EXISTS', 'entrepot:number:a', 'entrepot:number:b'), '0')
   })
 
+  test('T-47: what is deleted while the redis is away is not known afterwards, however much that is', async () => {
+    await using redis = await startRedis()
+    await using store = await upStore(redis, { patience: 50 })
+    const facts = new Facts(store, 'number', parseNumber)
+    await facts.set('a', 1)
+    const pid = Number(/process_id:(\d+)/.exec(await redis.ask('INFO', 'server'))?.[1])
+    process.kill(pid, 'SIGSTOP')
+    try {
+      for (let other = 0; other < 10_000; other++) await facts.delete(`${other}`)
+      await facts.delete('a') // one more than are remembered
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await until('the redis is used again', async () => store.isUp)
+    assert.equal(await facts.find('a'), undefined)
+    assert.equal(await redis.ask('EXISTS', 'entrepot:number:a'), '0')
+  })
+
   test('T-47: what was written without a confirmation is deleted when the redis is back', async () => {
     await using redis = await startRedis()
     await using store = await upStore(redis, { patience: 50 })

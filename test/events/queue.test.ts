@@ -1,11 +1,14 @@
 // The queue's file: it outlives its process, and no state of it keeps a server from starting.
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
+import { EventQueue } from '../../src/events/queue.ts'
 import { temporaryFolder } from '../support/real-parts.ts'
 import { reply } from '../support/scripted-server.ts'
+import { replaceCalls } from '../support/system-calls.ts'
 import { publisherTo, type PublisherUnderTest } from './publishing.ts'
 import { startSink } from './sink.ts'
 
@@ -247,4 +250,49 @@ test('P9: a queue that rots while it is used is made again, what it held is coun
   assert.ok(dropped > 0)
   assert.equal(events, count + 1)
   assert.ok(dropped + successes >= events && dropped + successes <= events + 1, `${dropped} ${successes}`)
+})
+
+test('P9: what a dead process has left is written down here before its file goes', async () => {
+  await using folder = await temporaryFolder()
+  const event = { endpoint: 'e', kind: 'registry', body: 'canary' }
+  {
+    using _ = EventQueue.open(folder.path)
+    using second = EventQueue.open(folder.path)
+    second.add([event])
+  }
+  const real = fs.rmSync
+  let wereHere: boolean | undefined
+  using _ = replaceCalls({
+    rmSync: (path: string, options: fs.RmOptions) => {
+      if (path.endsWith('queue-1.sqlite')) {
+        wereHere = fs.readFileSync(join(folder.path, 'queue-0.sqlite-wal')).includes('canary')
+      }
+      real(path, options)
+    },
+  })
+  using queue = EventQueue.open(folder.path)
+  assert.equal(wereHere, true)
+  assert.equal(queue.next('e', 0)?.body, 'canary')
+})
+
+test('what is told after the queue had to be made again comes, also where a delivery ends only then', async (context) => {
+  await using folder = await temporaryFolder()
+  const held = Promise.withResolvers<void>()
+  await using sink = await startSink(async ({ body }, response) => {
+    if (body.includes('"held"')) await held.promise
+    reply(response, 200)
+  })
+  await using under = publisherTo([sink], { folder: folder.path })
+  under.publish('a', 'b', 'held')
+  await sink.until(3)
+  const add = context.mock.method(EventQueue.prototype, 'add', () => {
+    add.mock.restore()
+    throw Object.assign(new Error('database disk image is malformed'), { errcode: 11 })
+  })
+  under.publish('new')
+  await written(under, 4)
+  held.resolve()
+  assert.equal((await sink.until(4)).at(-1)?.target['tag'], 'new')
+  while (under.publisher.counts()[0]?.successes !== 4) await new Promise(setImmediate)
+  assert.equal(under.publisher.counts()[0]?.pending, 0)
 })

@@ -79,6 +79,17 @@ test('T-63: a registry whose name stands for a private address may lead about it
   assert.deepEqual((await upstream.repository(name).tags.get(latest)).bytes, manifest)
 })
 
+test('T-63: a registry that has moved out of our network leads nowhere in it any more', async () => {
+  const table = { 'registry.example': ['10.0.0.5'], 'store.example': ['10.0.0.6'] }
+  const bounds = new Bounds({ upstream: new URL('https://registry.example'), realms: [], resolve: names(table) })
+  const lookup = promisify(bounds.lookup)
+  await lookup('registry.example', { all: true })
+  assert.equal(await lookup('store.example', {}), '10.0.0.6')
+  table['registry.example'] = ['203.0.113.1']
+  await lookup('registry.example', { all: true })
+  await assert.rejects(lookup('store.example', {}), { name: 'UpstreamError', failure: 'invalid' })
+})
+
 /** Looks public to whoever checks it, and then leads to this machine: a registry in the public network, for tests. */
 function seeminglyPublic(): LookupAddress {
   let reads = 0
