@@ -105,6 +105,22 @@ test('T-31, P5: a leftover that cannot be copied leaves the smaller one that is 
   assert.ok(origin.bytesSent(`/v2/app/blobs/${digest}`) < 2.5 * mebibyte)
 })
 
+test('P1, T-31: what is passed through because the disk is full is proven as ever: wrong bytes are no whole answer', async () => {
+  await using origin = await startOrigin()
+  for (const size of [1000, 12 * mebibyte]) {
+    const { bytes, digest } = randomBlob(size)
+    await origin.addBlob('app', bytes)
+    const wrong = (chunk: Uint8Array): Uint8Array => Buffer.from(chunk).fill(7)
+    origin.dial = ({ method }) => (method === 'GET' ? { body: (body) => changed(body, wrong) } : undefined)
+    await using mirror = await startProxyUnderTest(origin, { driver: failing(isFill) })
+    const url = `${mirror.url}/v2/app/blobs/${digest}`
+    const answers = await Promise.all([pull(url), pull(url), pull(url, { range: `bytes=0-${size - 2}` })])
+    for (const { status, complete } of answers) assert.ok(status >= 500 || !complete, `${size}: ${status}`)
+    origin.dial = () => undefined
+    assert.equal((await pull(url)).digest, digest)
+  }
+})
+
 test('T-31: the log says once that storage fails, and once that it works again', async () => {
   await using origin = await startOrigin()
   const blobs = Array.from({ length: 5 }, () => randomBlob(100_000))
@@ -236,3 +252,10 @@ test('T-31: on a full disk, a client that takes nothing does not hold the others
     for await (const chunk of stuck) assert.ok(chunk !== undefined)
   })
 })
+
+async function* changed(
+  body: AsyncIterable<Uint8Array>,
+  change: (chunk: Uint8Array) => Uint8Array,
+): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of body) yield change(chunk)
+}

@@ -365,6 +365,22 @@ test('P8: naming a foreign layer is no proof of a right to it', async () => {
   assert.equal((await ask(`${app.url}/v2/public/blobs/${digest}`)).status, 404)
 })
 
+test('P8: a manifest that has been taken away is no proof of a right any more', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(100_000)
+  await origin.addBlob('private', bytes)
+  const { manifest } = await origin.addImage('app', 'v1', [bytes])
+  await using app = await startAppUnderTest({
+    storage: { inmemory: {}, delete: { enabled: true } },
+    proxy: { upstreams: { up: { url: origin.url, default: true } } },
+  })
+  assert.equal((await pull(`${app.url}/v2/private/blobs/${digest}`)).digest, digest)
+  assert.equal((await pull(`${app.url}/v2/app/manifests/${manifest}`)).status, 200)
+  assert.equal((await ask(`${app.url}/v2/app/manifests/${manifest}`, { method: 'DELETE' })).status, 202)
+  origin.dial = ({ path }) => (path.startsWith('/v2/app/') ? { reply: { status: 404, headers: {} } } : undefined)
+  assert.equal((await ask(`${app.url}/v2/app/blobs/${digest}`)).status, 404)
+})
+
 test('P4: clients that ask for the size of one cold blob make one HEAD', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(1000)

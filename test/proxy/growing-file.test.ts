@@ -8,7 +8,13 @@ import type { ByteTarget, SendableFile } from '../../src/bytes/stream.ts'
 import { DriverError } from '../../src/drivers/driver.ts'
 import { filesystemDriver } from '../../src/drivers/filesystem.ts'
 import { loadSendfile } from '../../src/http/sendfile.ts'
+import { blobDescriptor } from '../../src/oci/descriptor.ts'
+import { Fill } from '../../src/proxy/fill.ts'
 import { GrowingFileTarget, NoFileError } from '../../src/proxy/growing-file.ts'
+import { StorageTrouble } from '../../src/proxy/storage-trouble.ts'
+import type { ContentStore } from '../../src/registry/registry.ts'
+import type { UploadId } from '../../src/registry/store.ts'
+import { silentLogger } from '../../src/telemetry/logger.ts'
 import { temporaryFolder } from '../support/app-under-test.ts'
 import { bytesRead } from '../support/bytes-read.ts'
 import { open, pull, pullSlowAndFast, readExactly } from '../support/client.ts'
@@ -16,6 +22,7 @@ import { watchedDriver, type DriverCall } from '../support/faulty-driver.ts'
 import { lightPull } from '../support/light-client.ts'
 import { pauseAfter, randomBlob, startOrigin, type Origin } from '../support/origin.ts'
 import { startProxyUnderTest, until, type ProxyUnderTest } from '../support/proxy-under-test.ts'
+import { streamOf } from '../support/stream-of.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -255,3 +262,95 @@ test('P1: of what was read too far no byte leaves before it may', async () => {
   await written
   assert.deepEqual(target.calls[2], ['written', 0, 7])
 })
+
+test('who waits for the digest hears at once that it is right, and not when the blob is in its place', async () => {
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  const [written, committed] = [deferred(), deferred()]
+  const { signal } = new AbortController()
+  const fill = new Fill({
+    digest,
+    content: storeUntil(written.promise, committed.promise),
+    from: {
+      stat: unused,
+      fetch: async () => ({
+        host: 'up',
+        size: bytes.length,
+        start: 0,
+        end: bytes.length,
+        validator: undefined,
+        body: streamOf(bytes),
+      }),
+    },
+    host: 'up',
+    settings: { connections: 1, minSize: Infinity, retries: 0, patience: 1000 },
+    parallel: { take: () => false, give: () => {} },
+    trouble: new StorageTrouble(silentLogger),
+    attempt: 0,
+    isFresh: false,
+    onResume: () => {},
+    onWrong: () => {},
+    onEnd: () => {},
+    logger: silentLogger,
+    signal,
+  })
+  const run = fill.run()
+  const { body } = await fill.follow()
+  let taken = 0
+  const sent = body.transferTo?.({
+    sendFile: async (_, __, length) => {
+      taken += length
+      return length
+    },
+    write: async (chunk) => void (taken += chunk.byteLength),
+  })
+  while (taken < bytes.length - 1) await turn()
+  for (let turns = 0; turns < 10; turns++) await turn()
+  assert.equal(taken, bytes.length - 1)
+  written.resolve()
+  await sent
+  assert.equal(taken, bytes.length)
+  committed.resolve()
+  assert.equal((await run)?.size, bytes.length)
+})
+
+const unused = async (): Promise<never> => assert.fail('not asked for')
+
+/** A store that says at once that bytes are written, and ends writing, and committing, when it is told to. */
+function storeUntil(written: Promise<void>, committed: Promise<void>): ContentStore {
+  return {
+    stat: unused,
+    find: unused,
+    open: unused,
+    hold: () => ({ [Symbol.dispose]: () => {} }),
+    receive: async ({ digester }) => {
+      let size = 0
+      return {
+        id: '' as UploadId,
+        startedAt: new Date(),
+        get size() {
+          return size
+        },
+        async append(source, options) {
+          for await (const chunk of source) {
+            digester?.update(chunk)
+            size += chunk.byteLength
+          }
+          options?.onWritten?.()
+          await written
+        },
+        open: async ({ start, end }) => ({
+          ...streamOf(),
+          transferTo: async (target) => void (await target.sendFile(file, start, end - start)),
+        }),
+        verify: unused,
+        async commit(digest) {
+          await committed
+          return blobDescriptor(digest, size)
+        },
+        close: unused,
+        abort: async () => {},
+        [Symbol.asyncDispose]: async () => {},
+      }
+    },
+  }
+}
