@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
+import { PathNotFoundError } from '../../src/drivers/driver.ts'
 import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { BlobFiles } from '../../src/storage/blob-files.ts'
@@ -29,4 +30,27 @@ test('P6: a copy that comes while a damaged file is set aside is not taken for i
   assert.notEqual(await moved, version)
   assert.deepEqual(await driver.read(blobPath(digest), 100), right)
   assert.equal((await driver.read(damagedPath(digest), 100)).toString(), 'wrong')
+})
+
+test('P6: a copy that has come before a damaged file is set aside stays', async () => {
+  const right = Buffer.from('right')
+  const digest = digestOf(right)
+  const driver = inMemoryDriver()
+  const files = new BlobFiles(driver)
+  await driver.write(blobPath(digest), Buffer.from('wrong'))
+  const { version } = await driver.stat(blobPath(digest))
+  await driver.write(blobPath(digest), right)
+  assert.equal(await files.setAside(digest, version), false)
+  assert.deepEqual(await driver.read(blobPath(digest), 100), right)
+})
+
+test('P2: a file that has another size than what was verified goes to no blob’s place', async () => {
+  const right = Buffer.from('right')
+  const digest = digestOf(right)
+  const driver = inMemoryDriver()
+  const files = new BlobFiles(driver)
+  await driver.write('/upload', Buffer.from('righ')) // begun anew meanwhile
+  await assert.rejects(files.moveIn('/upload', digest, right.byteLength), PathNotFoundError)
+  assert.equal(await files.stat(digest), undefined)
+  assert.equal((await driver.read('/upload', 100)).toString(), 'righ')
 })

@@ -91,6 +91,27 @@ suite('a link that was seen', () => {
     assert.equal(await links.find(absent, load), undefined)
   })
 
+  test('is not believed where this process has taken it away while it was read', async () => {
+    const driver = inMemoryDriver()
+    const isRead = deferred()
+    const gate = deferred()
+    const read = driver.read.bind(driver)
+    driver.read = async (path, limit) => {
+      const bytes = await read(path, limit)
+      isRead.resolve()
+      await gate.promise
+      return bytes
+    }
+    const files = new LinkFiles({ driver, logger: silentLogger })
+    await driver.write('/link', Buffer.from(absent))
+    const found = files.recent('/link')
+    await isRead.promise
+    assert.ok(await files.remove('/link'))
+    gate.resolve()
+    assert.equal(await found, absent)
+    assert.equal(await files.recent('/link'), undefined)
+  })
+
   test('P2: whoever finds a link half written waits until it is durable', async () => {
     const driver = inMemoryDriver()
     const renamed = deferred()
