@@ -403,6 +403,24 @@ suite('garbage and pushes at once', () => {
     })
   }
 
+  test('a blob that nothing links and that is stored anew just before it is taken comes back: it is young', async (t) => {
+    mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
+    t.after(() => mock.timers.reset())
+    const driver = inMemoryDriver()
+    const repository = openStore(driver).repository(name)
+    const { digest } = await repository.blobs.put(layer('a'))
+    await repository.blobs.delete(digest)
+    mock.timers.tick(2 * hour)
+    const busy = happening(
+      driver,
+      ({ method, path }) => method === 'move' && path === blobPath(digest),
+      async () => await driver.write(blobPath(digest), layer('a')), // as another server does, which will link it
+    )
+    await collectIn(busy.driver, { grace: hour })
+    assert.ok(busy.hasHappened())
+    assert.deepEqual(await driver.read(blobPath(digest), 100), layer('a'))
+  })
+
   test('a blob that is linked while it is out of its place comes back', async (t) => {
     mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
     t.after(() => mock.timers.reset())
