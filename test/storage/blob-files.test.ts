@@ -6,7 +6,7 @@ import { inMemoryDriver } from '../../src/drivers/inmemory.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { BlobFiles } from '../../src/storage/blob-files.ts'
 import { blobPath, damagedPath } from '../../src/storage/layout.ts'
-import { watchedDriver } from '../support/faulty-driver.ts'
+import { faultyDriver, watchedDriver } from '../support/faulty-driver.ts'
 
 test('P6: a copy that comes while a damaged file is set aside is not taken for it', async () => {
   const right = Buffer.from('right')
@@ -53,4 +53,17 @@ test('P2: a file that has another size than what was verified goes to no blob’
   await assert.rejects(files.moveIn('/upload', digest, right.byteLength), PathNotFoundError)
   assert.equal(await files.stat(digest), undefined)
   assert.equal((await driver.read('/upload', 100)).toString(), 'righ')
+})
+
+test('P2: what lies in its place already is written anew, once: whoever put it there may not have made it durable', async () => {
+  const bytes = Buffer.from('bytes')
+  const digest = digestOf(bytes)
+  const driver = faultyDriver(inMemoryDriver())
+  await driver.write(blobPath(digest), bytes)
+  const files = new BlobFiles(driver)
+  for (const written of [1, 0]) {
+    driver.arm(0)
+    await files.put(digest, bytes)
+    assert.equal(driver.calls.filter(({ method }) => method === 'write').length, written)
+  }
 })

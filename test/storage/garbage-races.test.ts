@@ -403,6 +403,21 @@ suite('garbage and pushes at once', () => {
     })
   }
 
+  test('P2: a manifest that is taken while it is pushed once more is stored', async () => {
+    const driver = inMemoryDriver()
+    const manifest = await pushImage(openStore(driver).repository(name), ['a'])
+    const digest = digestOf(manifest)
+    const link = linkPath(otherName, 'manifests', digest)
+    const busy = happening(
+      driver,
+      ({ method, path }) => method === 'write' && path === link,
+      async () => await driver.remove(blobPath(digest)),
+    )
+    await openStore(busy.driver).repository(otherName).manifests.put(manifest)
+    assert.ok(busy.hasHappened())
+    assert.deepEqual(await driver.read(blobPath(digest), 10_000), manifest)
+  })
+
   test('a blob that nothing links and that is stored anew just before it is taken comes back: it is young', async (t) => {
     mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 0, 1) })
     t.after(() => mock.timers.reset())
