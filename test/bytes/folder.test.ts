@@ -46,7 +46,7 @@ const users: Readonly<Record<string, string>> = {
 suite('where the system makes no folder', { skip: process.platform !== 'linux' && 'only Linux has /proc' }, () => {
   for (const [user, code] of Object.entries(users)) {
     test(`${user}: it fails at once`, () => {
-      const script = `try { ${code} } catch (error) { process.stdout.write(error.code) }`
+      const script = `try { ${code} } catch (error) { process.stdout.write(error.code ?? error.cause.code) }`
       // In a process of its own: a call that does not return would keep this one from ending.
       const options = { cwd: checkout, timeout: 20_000, killSignal: 'SIGKILL', encoding: 'utf8' } as const
       const ran = spawnSync(process.execPath, ['--input-type=module', '--eval', script], options)
