@@ -148,6 +148,8 @@ class Source {
   readonly #options: TransferOptions
   readonly #validators = new Map<string, string>()
   #tries: number
+  /** Before the try that was spent last: connections that broke together ask together again. */
+  #pause: Promise<void> = Promise.resolve()
   /** Whether an upstream is waited for that is left alone: said once, however often it is asked for. */
   #isWaiting = false
   #attempt: number
@@ -181,12 +183,13 @@ class Source {
   /** The first answer, tried for once more where the upstream said soon that it cannot. */
   async open({ start, end }: Wanted): Promise<FetchedBlob> {
     const began = performance.now()
+    const tries = this.#tries
     try {
       return await this.#fetch(start, end)
     } catch (error) {
       const isBrief = error instanceof UpstreamError && error.failure === 'unavailable'
       if (!isBrief || isLeftAlone(error) || performance.now() - began > openingPatience) throw error
-      await this.#beforeNext(error, start)
+      await this.#beforeNext(error, { at: start, tries })
     }
     return await this.#fetch(start, end)
   }
@@ -202,6 +205,7 @@ class Source {
     let limit: Limit | undefined
     try {
       for (;;) {
+        const tries = this.#tries
         try {
           const either = limit === undefined ? signal : AbortSignal.any([signal, limit.signal])
           answer ??= await this.#fetch(at, range.end, either)
@@ -217,7 +221,7 @@ class Source {
           limit?.[Symbol.dispose]()
           // Where the upstream named no length, only the digest knows that nothing is missing.
           if (error instanceof UpstreamError && this.#size === undefined && this.#options.isWhole()) return
-          await this.#beforeNext(error, at, signal)
+          await this.#beforeNext(error, { at, tries }, signal)
           limit = this.#limit(error)
         }
       }
@@ -262,25 +266,41 @@ class Source {
     this.#heardAt = performance.now()
   }
 
-  /** Waits a little, longer each time. @throws `error` where nothing is to be tried again */
-  async #beforeNext(error: unknown, at: number, signal = this.#options.signal): Promise<void> {
+  /**
+   * Waits a little, longer each time. `tries` is how many were left when this was asked for: where one has been spent since, by
+   * another connection, it was for the same break.
+   * @throws `error` where nothing is to be tried again
+   */
+  async #beforeNext(
+    error: unknown,
+    { at, tries }: { readonly at: number; readonly tries: number },
+    signal = this.#options.signal,
+  ): Promise<void> {
     signal.throwIfAborted()
     if (!(error instanceof UpstreamError) || !passing.has(error.failure)) throw error
     const { logger, settings } = this.#options
     const silence = performance.now() - this.#heardAt
-    const isFree = isLeftAlone(error) && settings.retries > 0 && silence < absence
+    const isAway = isLeftAlone(error) && settings.retries > 0 && silence < absence
+    const isFree = isAway || tries > this.#tries
     if ((this.#tries === 0 && !isFree) || silence > settings.patience) throw error
     if (error.status === 206) this.#isWhole = true
-    if (!isFree) this.#tries -= 1
+    if (!isFree) {
+      this.#tries -= 1
+      this.#pause = pauseFor(waitBefore(settings.retries - this.#tries, error))
+    }
     this.#attempt += 1
-    if (!isFree || !this.#isWaiting) {
+    if (!isAway || !this.#isWaiting) {
       this.#options.onResume()
       logger.info({ host: error.host, at, error }, 'transfer broke, it goes on')
     }
-    this.#isWaiting = isFree
-    const longest = isFree ? 500 : waitBefore(settings.retries - this.#tries, error)
-    await waitFor(sleep(longest * (0.5 + Math.random() / 2)), signal)
+    this.#isWaiting = isAway
+    await waitFor(isAway ? pauseFor(500) : this.#pause, signal)
   }
+}
+
+/** Milliseconds at most. */
+async function pauseFor(longest: number): Promise<void> {
+  await sleep(longest * (0.5 + Math.random() / 2))
 }
 
 /** The most that is waited before a try, the first being 1: who starts anew needs some seconds. In milliseconds. */

@@ -218,6 +218,33 @@ test('P5: transfers that an upstream breaks off, as it starts anew, go on when i
   assert.ok(app.lines.some(({ msg }) => msg === 'upstream does not answer: it is asked only now and then'))
 })
 
+test('P5: connections of one blob that an upstream breaks off together go on, too', async () => {
+  await using origin = await startOrigin()
+  const { bytes, digest } = randomBlob(4 * mebibyte)
+  await origin.addBlob('app', bytes)
+  const allRun = deferred()
+  const down = deferred()
+  let running = 0
+  const cutWhenDown: Fault = {
+    async *body(body) {
+      for await (const chunk of body) {
+        yield chunk.subarray(0, 100_000)
+        if (++running === 4) allRun.resolve()
+        await down.promise
+        throw new Error('cut')
+      }
+    },
+  }
+  origin.dial = ({ method }) => (method === 'GET' ? cutWhenDown : undefined)
+  await using app = await mirror(origin, { timeouts: {}, fill: { connections: 4, minsize: '1MiB' } })
+  const body = await open(`${app.url}/v2/app/blobs/${digest}`)
+  await allRun.promise
+  let left = 3
+  origin.dial = () => (left-- > 0 ? { reply: { status: 503, headers: {} } } : undefined)
+  down.resolve()
+  assert.equal(digestOf(await buffer(body)), digest)
+})
+
 test('T-23: an upstream that is busy for a moment is asked again', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(100_000)
