@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { suite, test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
+import { discarded } from '../../src/http/discard.ts'
 import type { Handler } from '../../src/http/exchange.ts'
 import { listen, type Listener, type ListenerOptions } from '../../src/http/listener.ts'
 import { Conversation, get } from '../support/conversation.ts'
@@ -61,16 +62,22 @@ for (const isSecure of [false, true]) {
   })
 }
 
-test('who looks only when he has sent all hears why, too, and his connection goes on', async () => {
-  await using listener = await serve()
-  using client = new Conversation(listener)
-  const size = 8 * 1024 * 1024
-  client.pause()
-  await client.send(head('/', `content-length: ${size}`) + 'x'.repeat(size) + get('/'))
-  client.resume()
-  assert.match(await client.answer(), /^HTTP\/1\.1 401 [^]*who\?$/)
-  assert.match(await client.answer(), /^HTTP\/1\.1 200 [^]*here$/)
-})
+for (const [what, size] of [
+  ['all', 8 * 1024 * 1024],
+  ['as much as is read away', discarded.bytes],
+] as const) {
+  test(`who looks only when he has sent ${what} hears why, too, and his connection goes on`, async () => {
+    await using listener = await serve()
+    using client = new Conversation(listener)
+    client.pause()
+    await client.send(head('/', `content-length: ${size}`) + 'x'.repeat(size) + get('/'))
+    client.resume()
+    const said = await client.answer()
+    assert.match(said, /^HTTP\/1\.1 401 [^]*who\?$/)
+    assert.match(said, /^connection: keep-alive\r$/im)
+    assert.match(await client.answer(), /^HTTP\/1\.1 200 [^]*here$/)
+  })
+}
 
 test('who announces more than is read away hears so at once, and that it is the last answer', async () => {
   await using listener = await serve()
