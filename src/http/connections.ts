@@ -33,11 +33,17 @@ export class Connections {
     for (const socket of spared) Reflect.deleteProperty(socket, 'destroy')
   }
 
-  /** Closes who has said nothing, which to Node has its first request on the way, and all others once they are idle. */
+  /**
+   * Closes who has said nothing, which to Node has its first request on the way, who has had his last answer (unparsed.ts), and
+   * all others once they are idle.
+   */
   closeGently(): void {
     this.#isClosing = true
     this.settled()
-    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy()
+    for (const socket of this.#sockets) {
+      if (socket.bytesRead === 0) socket.destroy()
+      else if (socket.writableEnded) socket.destroySoon()
+    }
   }
 
   /** Is to be called when an answer has left: its connection may be idle now. */

@@ -71,6 +71,21 @@ async function serve(handler: Handler, options: Partial<ListenerOptions> = {}): 
 }
 
 for (const isSecure of [false, true]) {
+  test(`a server that closes does not wait for who has been told why: ${isSecure ? 'TLS' : 'plain'}`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    using tls = await selfSignedTls()
+    const listener = await serve(async () => ({ status: 200, headers: {} }), isSecure ? { tls } : {})
+    const options = { port: listener.port, allowHalfOpen: true, rejectUnauthorized: false }
+    const socket = (isSecure ? connectSecurely(options) : connect(options)).on('error', () => {})
+    socket.write('garbage\r\n\r\n')
+    const [said] = (await once(socket, 'data')) as [Buffer]
+    assert.match(String(said), /^HTTP\/1\.1 400 /)
+    assert.equal(await listener.close(600_000), 0)
+    socket.destroy()
+  })
+}
+
+for (const isSecure of [false, true]) {
   test(`those before it are answered first, and whole: ${isSecure ? 'TLS' : 'plain'}`, async () => {
     using tls = await selfSignedTls()
     const gate = deferred()
