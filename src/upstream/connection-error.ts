@@ -38,22 +38,18 @@ export function isStaleConnection(error: unknown): boolean {
 
 /**
  * Throws what the caller is to see: the reason of a signal that has fired as it is, an UpstreamError for all else.
- * `isProxied`: the connection is one to a proxy, whose failure would else be taken for the host's.
+ * `proxy`: the connection is one to it, and its failure would else be taken for the host's. Where it speaks TLS, too, nobody
+ * can tell whose certificate it is.
  * @throws UpstreamError; the signal's reason
  */
-export function failConnection(
-  error: unknown,
-  host: string,
-  signal: AbortSignal | undefined,
-  isProxied: boolean = false,
-): never {
+export function failConnection(error: unknown, host: string, signal: AbortSignal | undefined, proxy?: URL): never {
   signal?.throwIfAborted()
   if (error instanceof UpstreamError) throw error
   if (error instanceof TooLargeError) {
     throw new UpstreamError('invalid', host, `${host} sent more than ${error.limit} bytes`, { cause: error })
   }
   const code = codeOf(error)
-  const way = isProxied ? ' through its proxy' : ''
+  const way = proxy === undefined ? '' : ' through its proxy'
   if (timeouts.has(code)) {
     throw new UpstreamError('timeout', host, `${host} sent nothing for too long`, { cause: error })
   }
@@ -64,7 +60,7 @@ export function failConnection(
     throw new UpstreamError('invalid', host, `${host} does not speak HTTP as it should (${code})`, { cause: error })
   }
   const insecurity = insecurities.get(code)
-  const why = insecurity === undefined ? way : `: ${insecurity}`
+  const why = insecurity === undefined ? way : `${proxy?.protocol === 'https:' ? way : ''}: ${insecurity}`
   throw new UpstreamError('unreachable', host, `${host} cannot be reached${why} (${code})`, { cause: error })
 }
 

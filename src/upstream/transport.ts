@@ -163,7 +163,7 @@ export class Transport implements AsyncDisposable {
       return answer
     } catch (error) {
       if (request.method === 'POST' || !isStaleConnection(error)) {
-        failConnection(error, url.host, signal, this.#isProxied(url))
+        failConnection(error, url.host, signal, proxyFor(url, this.#proxies))
       }
       signal?.throwIfAborted()
     }
@@ -171,12 +171,8 @@ export class Transport implements AsyncDisposable {
     try {
       return await this.#dispatch(fresh, request, late, true)
     } catch (error) {
-      return failConnection(error, url.host, signal, this.#isProxied(url))
+      return failConnection(error, url.host, signal, proxyFor(url, this.#proxies))
     }
-  }
-
-  #isProxied(url: URL): boolean {
-    return proxyFor(url, this.#proxies) !== undefined
   }
 
   async #dispatch(agent: Dispatchers, request: OutgoingRequest, late: AbortSignal, isLast = false): Promise<Answer> {

@@ -143,6 +143,16 @@ test('P10: a proxy that refuses, or is not there, is a failure that gives nothin
   }
 })
 
+test('P10: a proxy that should speak TLS and does not is not taken for an upstream that does not', async () => {
+  await using proxy = await startProxy()
+  const secured = { url: new URL(proxy.url.href.replace('http:', 'https:')) }
+  for (const url of ['http://registry.test', 'https://registry.test']) {
+    await using upstream = upstreamAt(new URL(url), { proxies: through({ ...proxy, ...secured }) })
+    const { message } = await failure(upstream.repository(name).manifests.get(manifestDigest), 'unreachable')
+    assert.match(message, /^registry\.test cannot be reached through its proxy: it does not speak TLS \(ERR_SSL_\w+\)$/)
+  }
+})
+
 test('P10: a proxy that makes no tunnel is not taken for an upstream that breaks off', async () => {
   await using proxy = await startProxy(403)
   await using upstream = upstreamAt(new URL('https://registry.test'), { proxies: through(proxy) })
