@@ -69,8 +69,9 @@ export interface LocalStore extends LocalRegistry, EvictableStore {
 
 const summaryLimit = 1000
 
-/** How long it is not told again that repositories may not be read, in milliseconds: pages of them are asked for often. */
+/** In so many milliseconds it is told once of each folder of so many that it may not be read: pages are asked for often. */
 const silence = 60 * 60_000
+const mostDenied = 20
 
 export function openLocalRegistry(options: LocalRegistryOptions): LocalStore {
   return new StoredRegistry(options)
@@ -85,8 +86,9 @@ class StoredRegistry implements LocalStore {
   readonly #indexes: ReferrerIndexes
   readonly #room: UploadRoom
   readonly #holders = new Holders()
-  /** When it was said last that a folder of repositories may not be read. */
-  #deniedAt = -Infinity
+  /** The folders of repositories that may not be read and have been told, and since when. */
+  readonly #denied = new Set<DriverPath>()
+  #deniedSince = -Infinity
 
   constructor(options: LocalRegistryOptions) {
     const { descriptors, logger, redirect, memoryFiles, usage, verify = 'first' } = options
@@ -154,8 +156,12 @@ class StoredRegistry implements LocalStore {
 
   #noteDenied(path: DriverPath, error: DriverError): void {
     const now = this.#files.now()
-    if (now - this.#deniedAt < silence) return
-    this.#deniedAt = now
+    if (now - this.#deniedSince >= silence) {
+      this.#deniedSince = now
+      this.#denied.clear()
+    }
+    if (this.#denied.has(path) || this.#denied.size >= mostDenied) return
+    this.#denied.add(path)
     this.#options.logger.warn({ path, error }, 'not all repositories are listed: this user may not read their folder')
   }
 
