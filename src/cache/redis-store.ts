@@ -179,10 +179,14 @@ export class RedisStore implements FactStore {
   }
 }
 
+class NoAnswerError extends Error {
+  override readonly name = 'NoAnswerError'
+}
+
 /** The answer, where it comes within so many milliseconds. One that came while this process was busy counts too. */
 async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   const late = deferred<never>()
-  const timer = callLater(() => setImmediate(() => late.reject(new Error(`no answer within ${ms} ms`))), ms)
+  const timer = callLater(() => setImmediate(() => late.reject(new NoAnswerError(`no answer within ${ms} ms`))), ms)
   try {
     return await Promise.race([answer, late.promise])
   } finally {

@@ -148,7 +148,20 @@ interface DescribedError {
 }
 
 /** Names of errors that are expected: what matters is what happened, not where in the code. */
-const outcomes: ReadonlySet<string> = new Set(['UpstreamError', 'RegistryError'])
+const outcomes: ReadonlySet<string> = new Set([
+  'UpstreamError',
+  'RegistryError',
+  'DriverError',
+  'PathNotFoundError',
+  'UnreadableError',
+  'DigestMismatchError',
+  'NoAnswerError',
+])
+
+/** Also what the system or SQLite says: it has been foreseen, and its stack is that of Node. */
+function isOutcome(error: Error): boolean {
+  return outcomes.has(error.name) || 'syscall' in error || ('code' in error && error.code === 'ERR_SQLITE_ERROR')
+}
 
 /** An error as fields: type, message, code, stack, and its causes, five deep at most. Never fails, whatever was thrown. */
 function describeError(error: unknown, depth = 0): DescribedError {
@@ -164,8 +177,7 @@ function fieldsOf(error: unknown, depth: number): DescribedError {
   const { message, stack }: { readonly message: unknown; readonly stack?: unknown } = error // as libraries make them
   const described: DescribedError = { type: error.name, message: redactUrls(String(message)) }
   if ('code' in error && error.code !== undefined) described.code = error.code
-  if (depth === 0 && !outcomes.has(error.name))
-    described.stack = typeof stack === 'string' ? redactUrls(stack) : undefined
+  if (depth === 0 && !isOutcome(error)) described.stack = typeof stack === 'string' ? redactUrls(stack) : undefined
   if (error.cause !== undefined && depth < 5) described.cause = describeError(error.cause, depth + 1)
   return described
 }

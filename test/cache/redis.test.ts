@@ -112,6 +112,7 @@ suite('the redis store of facts', { skip }, () => {
       await until('several attempts', async () => performance.now() - begin > 400)
       assert.equal(await facts.find('a'), undefined)
       assert.equal(log.lines.filter(({ msg }) => msg === 'redis is away').length, 1, log.text())
+      assert.doesNotMatch(log.text(), /"stack"/)
     } finally {
       process.kill(pid, 'SIGCONT')
     }

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { test } from 'node:test'
+import { DigestMismatchError } from '../../src/bytes/digester.ts'
+import { DriverError, PathNotFoundError } from '../../src/drivers/driver.ts'
+import { digestOf } from '../../src/oci/digest.ts'
 import { RegistryError } from '../../src/oci/error.ts'
+import { UnreadableError } from '../../src/registry/unreadable-error.ts'
 import { UpstreamError } from '../../src/registry/upstream-error.ts'
 import { createLogger, openLogger, quieter, redactUrls } from '../../src/telemetry/logger.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
@@ -90,6 +94,12 @@ test('an error that is an expected outcome is logged without a stack, its cause 
   for (const error of [
     new UpstreamError('timeout', 'h', 'late', { cause }),
     new RegistryError('DENIED', 'no', { cause }),
+    new DriverError('ENOSPC', 'ENOSPC at /entrepot/fills/a', { cause }),
+    new PathNotFoundError('/docker/a', { cause }),
+    new UnreadableError('it cannot be read', { cause }),
+    Object.assign(new DigestMismatchError(digestOf(Buffer.of())), { cause }),
+    Object.assign(new Error('read ECONNRESET', { cause }), { code: 'ECONNRESET', syscall: 'read' }),
+    Object.assign(new Error('database or disk is full', { cause }), { code: 'ERR_SQLITE_ERROR' }),
   ]) {
     logger.warn({ error }, 'failed')
     const described = lines.at(-1)?.['error']
