@@ -85,7 +85,7 @@ export class ProxyRegistry implements Registry, AsyncDisposable {
     this.#negative = new NegativeAnswers({ lifetime: options.negative, now: options.now })
     this.#lists = new TagLists({ now: options.now })
     this.#stale = new StaleAnswers(options.upstreams, options.now)
-    this.#trouble = new StorageTrouble(options.logger)
+    this.#trouble = new StorageTrouble(options.logger, options.now)
     this.#fills = new Fills({
       content: local.content,
       settings: options.fill,

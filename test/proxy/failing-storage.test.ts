@@ -138,6 +138,30 @@ test('T-31: the log says once that storage fails, and once that it works again',
   )
 })
 
+test('T-31, P7: that storage fails now and then is said once a minute', async () => {
+  await using origin = await startOrigin()
+  let isFull = false
+  const driver = failing((call) => isFull && isFill(call) && call.method === 'append')
+  await using mirror = await startProxyUnderTest(origin, { driver })
+  const pullWhile = async (full: boolean): Promise<void> => {
+    isFull = full
+    const { bytes, digest } = randomBlob(100_000)
+    await origin.addBlob('app', bytes)
+    assert.equal((await pull(`${mirror.url}/v2/app/blobs/${digest}`)).digest, digest)
+    const end = full ? 'blob passed through, not stored' : 'fill stored'
+    await mirror.until((line) => line['msg'] === end && line['digest'] === digest)
+  }
+  const said = (): unknown[] =>
+    mirror.lines
+      .filter(({ msg, level }) => level !== 'debug' && String(msg).startsWith('storage '))
+      .map(({ level }) => level)
+  for (const full of [true, true, false, true, false, true]) await pullWhile(full)
+  assert.deepEqual(said(), ['error', 'info'])
+  mirror.pass(60_000)
+  for (const full of [true, false, true]) await pullWhile(full)
+  assert.deepEqual(said(), ['error', 'info', 'error', 'info'])
+})
+
 test('T-31: a disk that fills up in the middle of a blob: a reader who is far behind gets the rest of it', async () => {
   await using origin = await startOrigin()
   const { bytes, digest } = randomBlob(24 * mebibyte)
