@@ -207,8 +207,9 @@ export class Fill {
   }
 
   async #copy(transfer: Transfer, spool: Spool): Promise<Descriptor | undefined> {
-    const { host, trouble } = this.#options
+    const { trouble } = this.#options
     await spool.append(this.#watch(transfer.body, spool))
+    const host = transfer.hosts.size === 0 ? this.#options.host : [...transfer.hosts].join(' and ')
     if (this.#size !== undefined && this.#progress.received !== this.#size) {
       throw new UpstreamError('invalid', host, `${host} sent ${this.#progress.received} of ${this.#size} bytes`)
     }

@@ -55,7 +55,7 @@ async function goOn(spool: Spool, left: number, options: OpeningOptions): Promis
 }
 
 function nothingMore(size: number): Transfer {
-  return { size, body: (async function* () {})(), async [Symbol.asyncDispose]() {} }
+  return { size, body: (async function* () {})(), hosts: new Set(), async [Symbol.asyncDispose]() {} }
 }
 
 /** How an upstream answers that is busy or away for a moment. */

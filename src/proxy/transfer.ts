@@ -57,6 +57,8 @@ export interface Transfer extends AsyncDisposable {
   readonly size: number | undefined
   /** The bytes behind `start`. */
   readonly body: AsyncGenerator<Uint8Array, void>
+  /** Who has sent bytes until now: the upstream, or mirrors of it. */
+  readonly hosts: ReadonlySet<string>
 }
 
 /** The parts of a blob are this large, or smaller where it has fewer bytes than so many for each connection. */
@@ -84,7 +86,7 @@ export async function openTransfer(options: TransferOptions): Promise<Transfer> 
   const size = connections > 1 ? await source.size() : undefined
   if (size === undefined || size - start < Math.max(minSize, connections) || !parallel.take()) {
     const whole = await source.open({ start })
-    return transferOf(whole, source.follow(whole, { start }))
+    return transferOf(whole, source.follow(whole, { start }), source.hosts)
   }
   try {
     const length = Math.min(partSize, Math.ceil((size - start) / connections))
@@ -92,7 +94,7 @@ export async function openTransfer(options: TransferOptions): Promise<Transfer> 
     const knowsRanges = first.start === start && first.end === start + length
     const plan = { start, size: first.size ?? size, length, connections } // a part's word counts, not that of a HEAD
     const body = knowsRanges ? inPartsOrWhole(source, first, plan) : source.follow(first, { start })
-    return transferOf(first, body, () => parallel.give())
+    return transferOf(first, body, source.hosts, () => parallel.give())
   } catch (error) {
     parallel.give()
     throw error
@@ -100,11 +102,17 @@ export async function openTransfer(options: TransferOptions): Promise<Transfer> 
 }
 
 /** A generator that has not begun knows no end: its transfer does. */
-function transferOf(first: FetchedBlob, body: AsyncGenerator<Uint8Array, void>, onEnd?: () => void): Transfer {
+function transferOf(
+  first: FetchedBlob,
+  body: AsyncGenerator<Uint8Array, void>,
+  hosts: ReadonlySet<string>,
+  onEnd?: () => void,
+): Transfer {
   let isOver = false
   return {
     size: first.size,
     body,
+    hosts,
     async [Symbol.asyncDispose]() {
       if (isOver) return
       isOver = true
@@ -145,6 +153,7 @@ interface Limit extends Disposable {
 
 /** What the requests of one transfer share: the tries that are left, and what is known of the blob. */
 class Source {
+  readonly hosts = new Set<string>()
   readonly #options: TransferOptions
   readonly #validators = new Map<string, string>()
   #tries: number
@@ -236,7 +245,10 @@ class Source {
     const range = this.#isWhole ? {} : { start, end }
     const answer = await from.fetch(digest, { ...range, attempt: this.#attempt, signal })
     const trouble = this.#contradiction(answer)
-    if (trouble === undefined) return answer
+    if (trouble === undefined) {
+      this.hosts.add(answer.host)
+      return answer
+    }
     await answer.body[Symbol.asyncDispose]()
     throw new UpstreamError('invalid', answer.host, `${answer.host} ${trouble} of ${digest}`, { status: 206 })
   }

@@ -150,6 +150,8 @@ test('T-16: what a mirror sends for a digest is complete only where it is right'
   assert.equal(manifest.status, 502)
   const small = await ask(`${app.url}/v2/app/blobs/${image.config}`)
   assert.equal(small.status, 502)
+  const said = small.body.toString()
+  assert.ok(said.includes(`${new URL(mirror.url).host} sent bytes that do not match`), `not who it was: ${said}`)
   mirror.dial = () => undefined
   await pullByDigest(app, image) // nothing wrong was kept
 })
