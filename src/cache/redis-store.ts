@@ -170,7 +170,7 @@ export class RedisStore implements FactStore {
     this.#up = undefined
     if (this.#isOutage || this.#closing.signal.aborted) return
     this.#isOutage = true
-    this.#logger.warn({ error }, 'redis is away')
+    this.#logger.warn({ error: new RedisError(error) }, 'redis is away')
   }
 
   async #rest(): Promise<void> {
@@ -179,14 +179,19 @@ export class RedisStore implements FactStore {
   }
 }
 
-class NoAnswerError extends Error {
-  override readonly name = 'NoAnswerError'
+/** Whatever a redis, or the way to it, fails with: it is replaced, and facts may be missed. */
+class RedisError extends Error {
+  override readonly name = 'RedisError'
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause })
+  }
 }
 
 /** The answer, where it comes within so many milliseconds. One that came while this process was busy counts too. */
 async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   const late = deferred<never>()
-  const timer = callLater(() => setImmediate(() => late.reject(new NoAnswerError(`no answer within ${ms} ms`))), ms)
+  const timer = callLater(() => setImmediate(() => late.reject(new Error(`no answer within ${ms} ms`))), ms)
   try {
     return await Promise.race([answer, late.promise])
   } finally {

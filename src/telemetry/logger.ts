@@ -155,7 +155,7 @@ const outcomes: ReadonlySet<string> = new Set([
   'PathNotFoundError',
   'UnreadableError',
   'DigestMismatchError',
-  'NoAnswerError',
+  'RedisError',
 ])
 
 /** Also what the system or SQLite says: it has been foreseen, and its stack is that of Node. */

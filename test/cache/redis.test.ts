@@ -123,11 +123,15 @@ suite('the redis store of facts', { skip }, () => {
 
   test('T-44: a redis that dies and comes back is used again', async () => {
     const redis = await startRedis()
-    await using store = await upStore(redis)
+    const log = recordingLogger()
+    await using store = new RedisStore(optionsOf(redis), log.logger)
+    await until('the redis is up', async () => store.isUp)
     const facts = new Facts(store, 'number', parseNumber)
     await facts.set('a', 1)
     await redis.process.stop()
     assert.equal(await facts.find('a'), undefined)
+    await log.until(({ msg }) => msg === 'redis is away')
+    assert.doesNotMatch(log.text(), /"stack"/)
     await facts.set('a', 2)
     await facts.delete('a')
     const port = redis.host.split(':')[1] ?? ''
