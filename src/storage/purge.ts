@@ -3,7 +3,7 @@ import { PathNotFoundError, type DriverPath, type StorageDriver } from '../drive
 import type { RepositoryName } from '../oci/reference.ts'
 import type { UploadId } from '../registry/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { uploadDataPath, uploadFolder, uploadStartedAtPath, uploadsFolder } from './layout.ts'
+import { repositoriesRoot, uploadDataPath, uploadFolder, uploadStartedAtPath, uploadsFolder } from './layout.ts'
 import { namesIn } from './links.ts'
 import { walkRepositoryFolders } from './repository-folders.ts'
 import { isUploadId } from './upload.ts'
@@ -28,7 +28,11 @@ export async function purgeUploads(options: PurgeOptions): Promise<PurgeReport> 
   const { driver, onFailure, signal } = options
   let uploads = 0
   let bytes = 0
-  for await (const { name } of walkRepositoryFolders(driver, { onFailure, signal })) {
+  const onUnread = (path: DriverPath, error: unknown): void => {
+    const isNew = path === repositoriesRoot && error instanceof PathNotFoundError
+    if (!isNew) onFailure(path, error)
+  }
+  for await (const { name } of walkRepositoryFolders(driver, { onFailure: onUnread, signal })) {
     for (const id of await sessionsOf(name, options)) {
       signal?.throwIfAborted()
       try {

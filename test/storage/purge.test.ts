@@ -32,6 +32,10 @@ async function purge(driver: StorageDriver, options: Partial<PurgeOptions> = {})
 }
 
 storageSuite('the purge of uploads', (check) => {
+  check('a storage that is new has none, and nothing fails there', async ({ driver }) => {
+    assert.deepEqual(await purge(driver), { uploads: 0, bytes: 0 })
+  })
+
   check('one folder that cannot be read is said, and the rest is purged', async ({ store, driver }) => {
     for (const one of [name, otherName]) await begin(store.repository(one), 'x')
     const blind = watchedDriver(driver, ({ method, path }) => {
