@@ -120,4 +120,23 @@ suite('filesystem driver: syncing', () => {
     await driver.write('/a/b/f', Buffer.from('y'))
     assert.deepEqual(synced.slice(1), ['/a/b'])
   })
+
+  test('P2: what is removed does not come back: the folder it was in is synced', async () => {
+    await using folder = await temporaryFolder()
+    const driver = filesystemDriver({ rootDirectory: folder.path })
+    await driver.write('/a/b/f', Buffer.from('x'))
+    const synced: string[] = []
+    using _ = replaceSync((fd, done, real) => {
+      synced.push(readlinkSync(`/proc/self/fd/${fd}`).slice(folder.path.length))
+      real(fd, done)
+    })
+    await driver.remove('/a/b/f')
+    assert.deepEqual(synced.splice(0), ['/a/b'])
+    await driver.remove('/a/b', { ifEmpty: true })
+    assert.deepEqual(synced.splice(0), ['/a'])
+    await driver.write('/a/c/f', Buffer.from('x'))
+    synced.splice(0)
+    await driver.remove('/a/c')
+    assert.deepEqual(synced, ['/a'])
+  })
 })

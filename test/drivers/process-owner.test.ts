@@ -7,6 +7,15 @@ import { test } from 'node:test'
 import { isDead, owner } from '../../src/drivers/process-owner.ts'
 import { until } from '../support/proxy-under-test.ts'
 
+test('P5: a process that is gone is dead, and one of another machine never is: nobody here can know', async () => {
+  const gone = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
+  await once(gone, 'exit')
+  const [machine = ''] = owner.split('-')
+  assert.equal(isDead(`${machine}-${gone.pid}-k3x`), true)
+  const other = machine.replaceAll(/./g, (letter) => (letter === '0' ? '1' : '0'))
+  assert.equal(isDead(`${other}-${gone.pid}-k3x`), false)
+})
+
 /** Its child ends when a line comes, and nobody ever asks for its end: `tail` does not know of it. */
 const neglectful = 'exec 3<&0; (read line <&3) & echo $!; exec tail -f /dev/null'
 
