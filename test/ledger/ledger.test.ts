@@ -6,6 +6,7 @@ import { openDatabase } from '../../src/ledger/database.ts'
 import { Ledger } from '../../src/ledger/ledger.ts'
 import { Pins } from '../../src/ledger/pins.ts'
 import { Statements } from '../../src/ledger/statements.ts'
+import type { Unit } from '../../src/ledger/units.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { parseRepositoryName, parseTag } from '../../src/oci/reference.ts'
 import type { Fact } from '../../src/registry/usage.ts'
@@ -44,12 +45,16 @@ function named(text: string, ...names: readonly Digest[]): Fact {
   return { kind: 'named', repository: hub, target: digestOf(text), names, subject: undefined }
 }
 
-/** The next unit's targets. */
-function next(ledger: Ledger): Digest[] | undefined {
+function nextUnit(ledger: Ledger): Unit | undefined {
   const end = ledger.now()
   let unit = ledger.pick(end)
   while (unit === 'again') unit = ledger.pick(end)
-  return unit?.targets.toSorted()
+  return unit
+}
+
+/** The next unit's targets. */
+function next(ledger: Ledger): Digest[] | undefined {
+  return nextUnit(ledger)?.targets.toSorted()
 }
 
 suite('the ledger', () => {
@@ -134,6 +139,32 @@ suite('the ledger', () => {
     assert.ok(
       all.mock.calls.every(({ result }) => (result?.length ?? 0) < 10),
       'all of them were loaded',
+    )
+  })
+
+  test('a layer of an image that joins later is looked at again, and goes with the last that has it', () => {
+    using ledger = open(new Clocks())
+    tell(
+      ledger,
+      named('list', digestOf('near'), digestOf('inner')),
+      named('inner', digestOf('innermost')),
+      named('innermost', digestOf('far')),
+      named('near', digestOf('layer')),
+      named('far', digestOf('layer')),
+      linked('layer'),
+      ...['list', 'inner', 'innermost', 'near', 'far'].map((text) => linked(text, 'manifests')),
+    )
+    assert.equal(next(ledger)?.length, 6)
+  })
+
+  test('manifests lose their links before blobs do, so that none is left whose blobs are gone', () => {
+    using ledger = open(new Clocks())
+    const layer = digestOf('layer')
+    const facts = ['list', 'image'].map((text) => linked(text, 'manifests'))
+    tell(ledger, named('list', layer, digestOf('image')), named('image', layer), linked('layer'), ...facts)
+    assert.deepEqual(
+      nextUnit(ledger)?.links.map(({ digest }) => digest),
+      [digestOf('list'), digestOf('image'), layer],
     )
   })
 
