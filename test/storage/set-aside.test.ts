@@ -49,6 +49,36 @@ storageSuite('what is set aside', (check) => {
     assert.deepEqual(await driver.list(sweptFolder), [])
   })
 
+  check('goes where its removal begins while its process is taken for a dead one', async ({ driver }) => {
+    await write(driver, link)
+    const aside = await SetAside.begin(driver)
+    await aside.take(link)
+    const slow = happening(
+      driver,
+      ({ method, path }) => method === 'list' && path === aside.folder,
+      async () => await driver.remove(`${aside.folder}/alive`),
+    )
+    assert.deepEqual(await recover(slow.driver, later()), { batches: 1, running: 0 })
+    assert.ok(slow.hasHappened())
+    await assert.rejects(driver.stat(link))
+  })
+
+  check('comes back where its taking failed, though it had gone', async ({ driver }) => {
+    await write(driver, link)
+    const failing = watchedDriver(driver, async ({ path, to }) => {
+      if (path !== link || to === undefined) return
+      await driver.move(path, to)
+      throw new DriverError('EIO', path) // as where the folder cannot be synced
+    })
+    {
+      await using aside = await SetAside.begin(failing)
+      await assert.rejects(aside.take(link), hasCode('EIO'))
+      await assert.rejects(driver.stat(link))
+    }
+    await driver.stat(link)
+    assert.deepEqual(await driver.list(sweptFolder), [])
+  })
+
   check('P2: is not lost where its process was only slow, and takes more while it is put back', async ({ driver }) => {
     await write(driver, link, otherLink)
     const aside = await SetAside.begin(driver)
