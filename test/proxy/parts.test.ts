@@ -57,3 +57,22 @@ test('P5: a connection that has brought its part goes on while those before it a
   assert.deepEqual(Buffer.concat(chunks), blob)
   assert.equal(asked.length, 20)
 })
+
+test('whoever leaves ends the parts that come ahead, and is gone when they are', async () => {
+  const ended: number[] = []
+  async function* part({ start }: PartRange, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
+    const end = deferred<never>()
+    signal.addEventListener('abort', () => {
+      ended.push(start)
+      end.reject(signal.reason)
+    })
+    yield await end.promise
+  }
+  async function* first(): AsyncGenerator<Uint8Array, void> {
+    yield blob.subarray(0, length)
+  }
+  const { signal } = new AbortController()
+  const plan = { start: 0, size: blob.length, length, connections, first: first(), open: part, signal }
+  for await (const _ of inParts(plan)) break
+  assert.deepEqual(ended, [length, 2 * length])
+})

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
@@ -336,6 +336,23 @@ test('P5: kept bytes that are wrong are found out, and cost one pull', async () 
   await using restarted = await mirror(origin, {}, folder.path)
   assert.equal((await pull(`${restarted.url}/v2/app/blobs/${digest}`)).complete, false)
   assert.equal((await pull(`${restarted.url}/v2/app/blobs/${digest}`)).digest, digest)
+})
+
+test('P5: bytes that came whole and wrong are kept for nobody', async () => {
+  await using origin = await startOrigin()
+  await using folder = await temporaryFolder()
+  const { bytes, digest } = randomBlob(2 * mebibyte)
+  await origin.addBlob('app', bytes)
+  origin.dial = () => ({
+    async *body(body) {
+      for await (const chunk of body) yield Buffer.from(chunk).fill(1)
+    },
+  })
+  {
+    await using app = await mirror(origin, { fill: { retries: 0 } }, folder.path)
+    assert.equal((await pull(`${app.url}/v2/app/blobs/${digest}`)).complete, false)
+  }
+  assert.deepEqual(await readdir(join(folder.path, 'entrepot/fills')), [])
 })
 
 test('P5: bytes that were whole but for their proof are not asked for again', async () => {
