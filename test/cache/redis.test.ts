@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { suite, test } from 'node:test'
+import { Keyv } from 'keyv'
 import { Facts, type FactStore } from '../../src/cache/facts.ts'
 import type { RedisOptions } from '../../src/cache/redis-connection.ts'
 import { RedisStore } from '../../src/cache/redis-store.ts'
@@ -197,6 +198,39 @@ suite('the redis store of facts', { skip }, () => {
     assert.equal(await facts.find('a'), undefined)
     assert.equal(await redis.ask('EXISTS', 'entrepot:number:a'), '0')
   })
+
+  test(
+    'T-47: what is deleted at the moment at which the redis is used again is deleted there',
+    { timeout: 20_000 },
+    async (context) => {
+      await using redis = await startRedis()
+      await using store = await upStore(redis, { pause: 1 })
+      await using other = await upStore(redis)
+      const real = Keyv.prototype.delete // oxlint-disable-line typescript/unbound-method -- it is called on its own
+      for (let steps = 0; steps < 20; steps++) {
+        await other.set('number:b', 1, 60_000)
+        const deletions: Promise<void>[] = []
+        const deleteLater = async (): Promise<void> => {
+          for (let step = 0; step < steps; step++) await Promise.resolve()
+          deletions.push(store.delete('number:b'))
+        }
+        let calls = 0
+        const deleting = context.mock.method(Keyv.prototype, 'delete', async function (this: Keyv, key: string) {
+          calls += 1
+          if (calls === 1) throw new Error('no answer')
+          const isFirst = calls === 2
+          const isDeleted = await real.call(this, key)
+          if (isFirst) void deleteLater() // one of the times it comes when no more is owed, and nothing is served yet
+          return isDeleted
+        })
+        await store.delete('number:a')
+        while (deletions.length === 0 || !store.isUp) await new Promise(setImmediate)
+        await Promise.all(deletions)
+        assert.equal(await other.get('number:b'), undefined, `${steps} steps later`)
+        deleting.mock.restore()
+      }
+    },
+  )
 
   test('T-47: what was written without a confirmation is deleted when the redis is back', async () => {
     await using redis = await startRedis()
