@@ -152,6 +152,22 @@ storageSuite('blobs', (check) => {
     },
   )
 
+  check('whoever sees the link of its sha512 finds that of its sha256 too', async ({ store, repository, driver }) => {
+    const bytes = Buffer.from('two names')
+    const digest = digestOf(bytes, 'sha512')
+    await using upload = await store.content.receive({ digest })
+    await upload.append(chunksOf(bytes, 10))
+    await upload.commit(digest)
+    driver.arm(0)
+    await repository.blobs.link(digest)
+    const links = [digestOf(bytes), digest].map((one) => linkPath(name, 'blobs', one))
+    const written = driver.calls.filter(({ method, path }) => method === 'write' && links.includes(path))
+    assert.deepEqual(
+      written.map(({ path }) => path),
+      links,
+    )
+  })
+
   check('a blob can be known by its sha512 as well', async ({ store, repository, driver }) => {
     const bytes = Buffer.from('two names')
     const digest = digestOf(bytes, 'sha512')
@@ -263,6 +279,16 @@ storageSuite('blobs that storage has lost or damaged (P1, P6)', (check) => {
     assert.equal((await repository.blobs.stat(digest)).size, 1000)
     assert.equal((await store.content.stat(digest)).size, 1000)
   })
+
+  check(
+    'a blob that is pushed again takes the place of wrong bytes, as many as they are',
+    async ({ driver, restart }) => {
+      const bytes = pattern(100)
+      await driver.write(blobPath(digestOf(bytes)), flipped(bytes, 3))
+      await push(restart().repository(name), bytes)
+      assert.ok((await driver.read(blobPath(digestOf(bytes)), 100)).equals(bytes))
+    },
+  )
 
   check('damaged bytes are set aside, not thrown away', async ({ repository, driver }) => {
     const digest = await push(repository, pattern(100))

@@ -7,7 +7,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { RangeNotSatisfiableError } from '../../src/oci/error.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
 import { blobPath, damagedPath } from '../../src/storage/layout.ts'
-import type { ProofPolicy } from '../../src/storage/proofs.ts'
+import { Proofs, type ProofPolicy } from '../../src/storage/proofs.ts'
 import { pattern } from '../drivers/conformance.ts'
 import { hasError } from '../support/errors.ts'
 import { faultyDriver, type FaultyDriver } from '../support/faulty-driver.ts'
@@ -39,6 +39,17 @@ async function opensOf({ driver, repository }: Stored, bytes: Buffer): Promise<n
 }
 
 suite('storage.verify', () => {
+  for (const policy of policies) {
+    test(`${policy}: a file whose bytes could not be read is not served as it lies, until it has been found right`, () => {
+      const proofs = new Proofs({ policy, onDamage: async () => {} })
+      proofs.add(digestOf(small), 'one')
+      proofs.doubt(digestOf(small), 'one')
+      assert.equal(proofs.trusts(digestOf(small), 'one'), false)
+      proofs.add(digestOf(small), 'one')
+      assert.equal(proofs.trusts(digestOf(small), 'one'), policy !== 'always')
+    })
+  }
+
   const readings: readonly (readonly [ProofPolicy, first: number, second: number])[] = [
     ['first', 2, 1],
     ['always', 2, 2],

@@ -6,7 +6,7 @@ import { parseRepositoryName } from '../../src/oci/reference.ts'
 import { fallbackTag, type Referrer } from '../../src/oci/referrer.ts'
 import type { WritableRepository } from '../../src/registry/store.ts'
 import { blobPath, linkPath, readManifestsPath, referrerPath, upstreamReferrersPath } from '../../src/storage/layout.ts'
-import { watchedDriver } from '../support/faulty-driver.ts'
+import { happening, watchedDriver } from '../support/faulty-driver.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { bytesOf, listedAs, referrerDocument, sbomType } from '../support/referrers.ts'
 import { absent, listed, manifestOf, name, openStore, otherName, storageSuite } from './fixture.ts'
@@ -54,6 +54,22 @@ storageSuite('referrers', (check) => {
       assert.ok(!driver.calls.some(({ method, path }) => method === 'write' && path.startsWith(`${root}/${name}`)))
     },
   )
+
+  check('one that is pushed again while it is deleted is listed', async ({ driver, repository, restart }) => {
+    const document = referrerDocument(subject, 'a')
+    const { digest } = await put(repository, document)
+    const path = referrerPath(name, subject, digest)
+    const busy = happening(
+      driver,
+      (call) => call.method === 'remove' && call.path === path,
+      async () => void (await put(restart().repository(name), document)),
+    )
+    const other = openStore(busy.driver).repository(name)
+    assert.deepEqual(await digestsOf(other), [digest])
+    await other.manifests.delete(digest)
+    assert.ok(busy.hasHappened())
+    assert.deepEqual(await digestsOf(other), [digest])
+  })
 
   check('P3: they are listed also where nothing can be written, and each is read once then', async (fixture) => {
     const { repository, driver } = fixture
