@@ -145,8 +145,6 @@ export class StoredUpload implements Upload {
         try {
           await batch.finish()
         } finally {
-          // A write that failed may have taken a part of its bytes.
-          if (this.#digester?.size !== this.#writer.size) this.#digester = undefined
           this.#version = (await this.#stat()).version
         }
       }
@@ -242,7 +240,7 @@ export class StoredUpload implements Upload {
   }
 
   async #digest(algorithm: DigestAlgorithm): Promise<Digest> {
-    const known = this.#digester
+    const known = this.#digester // it has counted more than there is where a write has failed
     if (known?.algorithm === algorithm && known.size === this.#writer.size) return known.digest()
     const range = { start: 0, end: this.#writer.size }
     return await digestOfStream(await this.open(range), algorithm)
