@@ -73,7 +73,7 @@ export class HotReplies {
 
   /** Keeps an answer that may be given again; `generation` is that of when it was asked for. */
   keep(request: Request, reply: Reply, trace: Trace, generation: number): void {
-    if (generation !== this.#generation || request.method !== 'GET' || isParticular(request)) return
+    if (request.method !== 'GET' || isParticular(request)) return
     if (reply.status !== 200 || trace.from !== 'local' || trace.warning !== undefined) return
     if (!isLasting(request, trace)) return
     const { bytes, again } = keptBody(reply)
