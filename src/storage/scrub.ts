@@ -91,7 +91,8 @@ export class Scrubber implements AsyncDisposable {
         await this.#clock.sleep(pause, signal)
         const last = (this.#cycle ??= await this.#load())
         const now = this.#clock.now()
-        const waited = last === undefined ? Infinity : Math.max(0, now - last.startedAt)
+        const age = last === undefined ? Infinity : now - last.startedAt
+        const waited = age < 0 ? Infinity : age // a clock that was set back since says nothing of it
         pause = last?.isOver === true ? Math.max(0, this.#options.interval - waited) : 0
         if (pause > 0) continue
         await this.#scrub(last === undefined || last.isOver ? begun(now) : last)

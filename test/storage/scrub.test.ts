@@ -203,6 +203,30 @@ suite('the scrub', () => {
     assert.deepEqual(third.read, digests)
   })
 
+  test('a stop in the middle costs no more than the blob that was being read', async () => {
+    const setting = open()
+    const digests = await fill(setting)
+    const stopped = setting.store.scrub({ ...options, clock: setting.clock })
+    for (let tenth = 0; tenth < 10_000 && setting.read.length < 3; tenth++) await setting.clock.pass(100)
+    assert.equal(setting.read.length, 3)
+    await stopped[Symbol.asyncDispose]()
+    const written = JSON.parse((await setting.driver.read(scrubPath, 4096)).toString()) as { after?: string }
+    assert.equal(written.after, digests[1])
+  })
+
+  test('P6: a cycle that began at a time to come, by a clock that was set back since, holds up none', async () => {
+    const setting = open()
+    const digests = await fill(setting)
+    const startedAt = setting.clock.now() + 52 * week
+    await setting.driver.write(scrubPath, Buffer.from(JSON.stringify({ startedAt, isOver: true })))
+    await using scrub = setting.store.scrub({ ...options, clock: setting.clock })
+    assert.ok(scrub)
+    await setting.clock.pass(hour)
+    assert.deepEqual(setting.read, digests)
+    await setting.clock.pass(week - 2 * hour)
+    assert.deepEqual(setting.read, digests, 'once')
+  })
+
   test('a kill in the middle costs no more than a minute of it', async () => {
     const setting = open()
     const digests = await fill(setting)
