@@ -1,7 +1,7 @@
 // `cachefile`: what is kept is found again, and what cannot be read is left alone.
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, readlink, stat, writeFile, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { CacheFileError, checkCacheFile, readCacheFile, writeCacheFile, type Kept } from '../../src/acme/cache-file.ts'
@@ -31,6 +31,20 @@ test('P2, P8: the file comes whole under its name, for nobody but us, whatever l
   await writeCacheFile(path, whole)
   assert.equal((await stat(path)).mode & 0o777, 0o600)
   assert.deepEqual(await readdir(folder.path), ['cache.json'])
+})
+
+test('P2: the file is synced before it has its name, and its folder behind it', async (context) => {
+  await using folder = await temporaryFolder()
+  const path = join(folder.path, 'cache.json')
+  await using handle = await open(folder.path)
+  const synced: string[] = []
+  const { sync } = handle // oxlint-disable-line typescript/unbound-method -- it is called on whichever file is synced
+  context.mock.method(Object.getPrototypeOf(handle) as FileHandle, 'sync', async function (this: FileHandle) {
+    synced.push(await readlink(`/proc/self/fd/${this.fd}`))
+    await sync.call(this)
+  })
+  await writeCacheFile(path, whole)
+  assert.deepEqual(synced, [`${path}.new`, folder.path])
 })
 
 const damaged: Readonly<Record<string, string>> = {

@@ -320,6 +320,7 @@ test('upstreams that contradict themselves or each other are refused', () => {
     ['remoteurl: ftp://a', `proxy.remoteurl: found "ftp://a", expected ${urlForm}`],
     ['remoteurl: https://', `proxy.remoteurl: found "https://", expected ${urlForm}`],
     ['remoteurl: "https://a/#b"', `proxy.remoteurl: found "https://a/#b", expected ${urlForm}`],
+    ['remoteurl: https://a/b c', `proxy.remoteurl: found "https://a/b c", expected ${urlForm}`],
     ['remoteurl: https://a/?key=value', `proxy.remoteurl: found "https://a/?…", expected ${urlForm}`],
     [
       'remoteurl: https://me:secret@a',

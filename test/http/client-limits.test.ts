@@ -33,6 +33,13 @@ test('so many requests of a client come in a second, all at once or one after th
   }
 })
 
+test('P7: nobody is forgotten within a second for the many who come after him', () => {
+  const limits = new ClientLimits({ requests: 0, rate: 1, clock: () => 1000 })
+  assert.deepEqual([limits.enter('a'), limits.enter('a')], [undefined, 1])
+  for (let other = 0; other < 8192; other += 1) limits.enter(`client ${other}`)
+  assert.equal(limits.enter('a'), 1)
+})
+
 test('P7: a client is its IPv6 network, and a million of clients are forgotten again', () => {
   const limits = new ClientLimits({ requests: 1, rate: 0 })
   assert.equal(limits.enter('2001:db8:0:1::1'), undefined)

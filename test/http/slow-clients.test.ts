@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
 import { streamOf } from '../support/stream-of.ts'
+import { pacedBody } from '../../src/http/paced-body.ts'
 import { listen, type Listener } from '../../src/http/listener.ts'
 import { ask } from '../support/client.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
@@ -110,6 +111,28 @@ test('T-96, P7: a body that drips is cut, though its connection is never idle; a
   assert.match(slowly.answer(), /^HTTP\/1.1 200 /)
   const messages = listener.lines.map(({ msg }) => String(msg))
   assert.deepEqual(messages.toSorted(), ['request', 'request aborted'])
+})
+
+test('T-96, P7: a body that begins fast and drips then is cut all the same, and is let go of', async (context) => {
+  let now = 0
+  context.mock.method(performance, 'now', () => now)
+  let isReleased = false
+  async function* body(): AsyncGenerator<Uint8Array, void> {
+    try {
+      for (const size of [60_000, 1, 1, 1]) {
+        now += 60
+        yield Buffer.alloc(size)
+      }
+    } finally {
+      isReleased = true
+    }
+  }
+  const cut = async (): Promise<never> => await Promise.reject(new Error('too slow'))
+  let received = 0
+  await assert.rejects(async () => {
+    for await (const chunk of pacedBody(body(), { period: 100, cut })) received += chunk.byteLength
+  }, /too slow/)
+  assert.deepEqual([received, isReleased], [60_002, true])
 })
 
 test('a client that waits for us is not cut, though nothing moves; nor does it wait for ever', async () => {
