@@ -65,6 +65,7 @@ export async function ask(url: string, { method, headers, body, isChunked }: Ask
   if (body !== undefined && isChunked === true) outgoing.write(body)
   outgoing.end(isChunked === true ? undefined : body)
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  outgoing.on('error', () => {}) // of a body that nobody wants any more; an answer that breaks off fails below
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk as Buffer)
   const got = Buffer.concat(chunks)
