@@ -6,9 +6,14 @@ import type { Socket } from 'node:net'
 /** Requests that may wait on one connection. No client that we know sends a second one before it has its answer. */
 const mostWaiting = 1000
 
+/** Bytes of them, with heads and bodies, that have been read: all lie in memory. */
+const mostBytes = 4 * 1024 * 1024
+
 interface Waiting {
   /** `undefined` of what is no request. */
   readonly incoming: IncomingMessage | undefined
+  /** Bytes that had been read of the connection when it came. */
+  readonly at: number
   readonly begin: () => void
 }
 
@@ -24,10 +29,17 @@ export class InTurn {
 
   /** Calls `begin` when it is the request's turn, at once where none is before it. A connection with too many is cut. */
   enter(incoming: IncomingMessage, begin: () => void): void {
-    const line = this.#lines.get(incoming.socket)
-    if (line === undefined) begin()
-    else if (line.waiting.length < mostWaiting) line.waiting.push({ incoming, begin })
-    else incoming.socket.destroy()
+    const { socket } = incoming
+    const line = this.#lines.get(socket)
+    if (line === undefined) {
+      begin()
+      return
+    }
+    const at = socket.bytesRead
+    const [next] = line.waiting
+    const isTooMuch = line.waiting.length >= mostWaiting || (next !== undefined && at - next.at > mostBytes)
+    if (isTooMuch) socket.destroy()
+    else line.waiting.push({ incoming, at, begin })
   }
 
   /** The request that has come last, where it is being answered, or waits, and has not come whole. */
@@ -50,7 +62,7 @@ export class InTurn {
       else begin()
     } else {
       if (partial !== undefined) line.waiting.pop()
-      line.waiting.push({ incoming: undefined, begin })
+      line.waiting.push({ incoming: undefined, at: socket.bytesRead, begin })
     }
   }
 

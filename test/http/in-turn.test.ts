@@ -61,6 +61,28 @@ test('P7: a connection on which too many requests wait is cut, and who else is t
   assert.equal((await patient).match(/HTTP\/1.1 204 /g)?.length, 501)
 })
 
+for (const [what, request] of [
+  ['heads', get('/').replace('\r\n\r\n', `\r\nx-long: ${'x'.repeat(60_000)}\r\n\r\n`)],
+  ['bodies', `PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n${'x'.repeat(60_000)}`],
+] as const) {
+  test(`P7: a connection on which requests with long ${what} wait is cut before they fill memory`, async () => {
+    const { logger } = recordingLogger()
+    const gate = deferred()
+    await using listener = await listen(
+      async ({ body }) => {
+        for await (const _ of body);
+        await gate.promise
+        return { status: 204, headers: {} }
+      },
+      { ...place, logger },
+    )
+    assert.equal(await saidTo(listener.url, get('/') + request.repeat(500)), '')
+    const patient = saidTo(listener.url, get('/') + request.repeat(20) + get('/', true))
+    gate.resolve()
+    assert.equal((await patient).match(/HTTP\/1.1 204 /g)?.length, 22)
+  })
+}
+
 test('P1: what was answered when closing began is got whole, however late its client takes it', async () => {
   const { logger, lines } = recordingLogger()
   const body = Buffer.alloc(64 * 1024, 'x')
