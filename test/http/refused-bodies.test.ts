@@ -1,12 +1,15 @@
 // Requests that are refused while their bodies are still on their way.
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { connect, type AddressInfo } from 'node:net'
 import { suite, test } from 'node:test'
 import { deferred } from '../../src/async/deferred.ts'
-import { discarded } from '../../src/http/discard.ts'
+import { discardBody, discarded } from '../../src/http/discard.ts'
 import type { Handler } from '../../src/http/exchange.ts'
 import { listen, type Listener, type ListenerOptions } from '../../src/http/listener.ts'
 import { Conversation, get } from '../support/conversation.ts'
+import { saidTo } from '../support/raw-client.ts'
 import { recordingLogger } from '../support/recording-logger.ts'
 import { selfSignedTls } from '../support/tls-files.ts'
 
@@ -87,6 +90,25 @@ test('who announces more than is read away hears so at once, and that it is the 
     /^HTTP\/1\.1 401 [^]*connection: close[^]*who/i,
   )
   assert.deepEqual(listener.lines, [], 'it is not over for us')
+})
+
+test('who sends more than is read away is told the end before he is cut: a reset is no answer to some', async () => {
+  const ended: boolean[] = []
+  const server = createServer((incoming, response) => {
+    incoming.socket.once('close', () => ended.push(incoming.socket.writableFinished))
+    response.writeHead(401).flushHeaders()
+    void discardBody(incoming)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const said = await saidTo(
+    `http://127.0.0.1:${port}`,
+    head('/', chunked) + 'ffffffff\r\n' + 'x'.repeat(discarded.bytes + 1),
+  )
+  assert.match(said, /^HTTP\/1\.1 401 /)
+  server.close()
+  await once(server, 'close')
+  assert.deepEqual(ended, [true])
 })
 
 test('a server that closes waits for the body of who has been refused', async () => {
