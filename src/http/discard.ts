@@ -17,7 +17,9 @@ export async function discardBody(incoming: IncomingMessage): Promise<void> {
   const deadline = setTimeout(() => incoming.destroy(), discarded.ms)
   const onData = (chunk: Uint8Array): void => {
     left -= chunk.byteLength
-    if (left < 0) incoming.socket.destroySoon() // its end is said first: some take a reset for no answer
+    if (left >= 0) return
+    incoming.off('data', onData)
+    incoming.socket.destroySoon() // its end is said first: some take a reset for no answer
   }
   incoming.on('data', onData).once('end', resolve).once('close', resolve)
   await promise
