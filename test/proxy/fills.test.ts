@@ -19,6 +19,20 @@ const unused = async (): Promise<never> => assert.fail('not asked for')
 
 const blobs: BlobStore = { stat: unused, open: unused, put: unused, link: unused, delete: unused }
 
+/** Of which nothing is wanted but to go. */
+const unusedUpload: Upload = {
+  id: '' as UploadId,
+  startedAt: new Date(),
+  size: 0,
+  append: unused,
+  open: unused,
+  verify: unused,
+  commit: unused,
+  close: unused,
+  abort: async () => {},
+  [Symbol.asyncDispose]: async () => {},
+}
+
 /** A store that can take nothing. */
 const fullStore: ContentStore = {
   stat: unused,
@@ -90,22 +104,15 @@ test('whoever disposes of them hears when they are gone with all they held', asy
   const gone = deferred()
   const aborted = deferred()
   const upload: Upload = {
-    id: '' as UploadId,
-    startedAt: new Date(),
-    size: 0,
+    ...unusedUpload,
     append: async () => {
       asked.resolve()
       await new Promise((_, reject) => stop.signal.addEventListener('abort', () => reject(new Error('stopped'))))
     },
-    open: unused,
-    verify: unused,
-    commit: unused,
-    close: unused,
     abort: async () => {
       aborted.resolve()
       await gone.promise
     },
-    [Symbol.asyncDispose]: async () => {},
   }
   const fills = makeFills(stop.signal, { ...fullStore, receive: async () => upload })
   const body = { async *[Symbol.asyncIterator]() {}, async [Symbol.asyncDispose]() {} }
@@ -126,19 +133,12 @@ test('P5: who hears that a fill cannot begin finds what was kept for the next', 
   const keeping = deferred()
   const kept = deferred()
   const upload: Upload = {
-    id: '' as UploadId,
-    startedAt: new Date(),
+    ...unusedUpload,
     size: 2 * mebibyte,
-    append: unused,
-    open: unused,
-    verify: unused,
-    commit: unused,
     close: async () => {
       keeping.resolve()
       await kept.promise
     },
-    abort: async () => {},
-    [Symbol.asyncDispose]: async () => {},
   }
   const fills = makeFills(new AbortController().signal, { ...fullStore, receive: async () => upload })
   const fetch = async (): Promise<never> => await Promise.reject(new UpstreamError('unreachable', 'up', 'away'))
@@ -157,19 +157,12 @@ test('what a shutdown breaks off is no failure of storage', async () => {
   const stop = new AbortController()
   const reason = new Error('the registry is shutting down')
   const upload: Upload = {
-    id: '' as UploadId,
-    startedAt: new Date(),
+    ...unusedUpload,
     size: 10,
-    append: unused,
-    open: unused,
-    verify: unused,
     commit: async () => {
       stop.abort(reason)
       throw new Error('aborted')
     },
-    close: unused,
-    abort: async () => {},
-    [Symbol.asyncDispose]: async () => {},
   }
   await using spool = await Spool.open({
     digest,
